@@ -1,0 +1,59 @@
+"""Time and randomness, the only place either comes from.
+
+Everything in skerry takes a `Clock`; `SYSTEM` is the real one. Tests pass one that runs on virtual time and a seed, which
+is what makes a failure repeatable. A lint rule forbids `time`, `random`, `asyncio.sleep` and `uuid4` elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from datetime import UTC, datetime
+from uuid import UUID
+
+
+class Clock:
+    """Real time and the operating system's randomness. Immutable, safe to share between threads and tasks."""
+
+    __slots__ = ()
+
+    def now(self) -> float:
+        """Wall-clock time: seconds since 1970, UTC. It may jump; never use it to measure a duration."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start; never goes backwards. The same clock for all processes of one Linux host."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass without blocking the event loop."""
+        await asyncio.sleep(seconds)
+
+    def sleep_sync(self, seconds: float) -> None:
+        """Let `seconds` pass, blocking this thread."""
+        time.sleep(seconds)
+
+    def random(self) -> float:
+        """A number drawn evenly from [0, 1)."""
+        return random.random()
+
+    def random_bytes(self, n: int) -> bytes:
+        """`n` unpredictable bytes."""
+        return os.urandom(n)
+
+    def uuid(self) -> UUID:
+        """A fresh id that sorts by time: UUID version 7 (RFC 9562, section 5.7)."""
+        milliseconds = int(self.now() * 1000) & 0xFFFF_FFFF_FFFF
+        tail = int.from_bytes(self.random_bytes(10), "big")
+        value = milliseconds << 80 | 0x7 << 76 | (tail >> 64 & 0xFFF) << 64 | 0b10 << 62 | tail & 0x3FFF_FFFF_FFFF_FFFF
+        return UUID(int=value)
+
+    def utcnow(self) -> datetime:
+        """`now()` as an aware datetime in UTC."""
+        return datetime.fromtimestamp(self.now(), UTC)
+
+
+SYSTEM = Clock()
+"""The real clock; the default everywhere."""

@@ -1,0 +1,132 @@
+"""What travels with a call: the time that is left, the trace, the priority and the retried mark.
+
+One carrier for HTTP headers, gRPC metadata and messages. `inject` writes it, `extract` reads it; forged or malformed values
+are clamped or dropped, never trusted. Messages carry the trace but no deadline: who publishes does not wait.
+
+The trace part follows W3C Trace Context (level 1).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+
+from skerry.clock import SYSTEM, Clock
+
+TIMEOUT_HEADER = "skerry-timeout"
+"""Seconds left for the whole call, as a decimal number."""
+RETRIED_HEADER = "skerry-retried"
+"""`1` when a caller further out already retries this call, so that inner layers do not."""
+PRIORITY_HEADER = "skerry-priority"
+"""0 (shed first) to 9 (shed last); 5 when absent."""
+
+MAX_TIMEOUT = 300.0
+"""Seconds. A remote caller cannot ask us to work longer than this."""
+
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """The ambient facts of the call under way.
+
+    `deadline` is an instant on `Clock.monotonic`; None means no limit. `retries_above` is true when an outer layer retries.
+    """
+
+    deadline: float | None = None
+    traceparent: str = ""
+    tracestate: str = ""
+    priority: int = 5
+    retries_above: bool = False
+
+    def remaining(self, clock: Clock = SYSTEM) -> float | None:
+        """Seconds until the deadline, never below 0; None when there is no deadline."""
+        return None if self.deadline is None else max(0.0, self.deadline - clock.monotonic())
+
+    def until(self, deadline: float | None) -> CallContext:
+        """The same context with the earlier of both deadlines."""
+        if deadline is None or (self.deadline is not None and self.deadline <= deadline):
+            return self
+        return replace(self, deadline=deadline)
+
+    def child(self, clock: Clock = SYSTEM) -> CallContext:
+        """The same trace with a new span id; a new trace when there is none."""
+        trace_id = self.traceparent[3:35] if self.traceparent else clock.random_bytes(16).hex()
+        flags = self.traceparent[53:55] if self.traceparent else "01"
+        return replace(self, traceparent=f"00-{trace_id}-{clock.random_bytes(8).hex()}-{flags}")
+
+    @property
+    def trace_id(self) -> str:
+        """32 hex digits, or an empty string without a trace."""
+        return self.traceparent[3:35]
+
+
+EMPTY = CallContext()
+_current: ContextVar[CallContext] = ContextVar("skerry_context", default=EMPTY)
+
+
+def current() -> CallContext:
+    """The context of the running task or thread."""
+    return _current.get()
+
+
+@contextmanager
+def use(context: CallContext) -> Iterator[CallContext]:
+    """Make `context` the current one inside the block."""
+    token = _current.set(context)
+    try:
+        yield context
+    finally:
+        _current.reset(token)
+
+
+def inject(headers: MutableMapping[str, str], context: CallContext, *, clock: Clock = SYSTEM) -> None:
+    """Write `context` into the headers of a request to another service."""
+    remaining = context.remaining(clock)
+    if remaining is not None:
+        headers[TIMEOUT_HEADER] = f"{remaining:.3f}"
+    if context.retries_above:
+        headers[RETRIED_HEADER] = "1"
+    if context.priority != EMPTY.priority:
+        headers[PRIORITY_HEADER] = str(context.priority)
+    if context.traceparent:
+        headers["traceparent"] = context.traceparent
+        if context.tracestate:
+            headers["tracestate"] = context.tracestate
+
+
+def extract(
+    headers: Mapping[str, str], *, clock: Clock = SYSTEM, max_timeout: float = MAX_TIMEOUT, default: float | None = None
+) -> CallContext:
+    """Read a context from a request's headers (names in lower case).
+
+    A missing or malformed time-out becomes `default`; one beyond `max_timeout` becomes `max_timeout`. Anything else that is
+    malformed is left out.
+    """
+    timeout = _seconds(headers.get(TIMEOUT_HEADER, ""))
+    if timeout is None:
+        timeout = default
+    deadline = None if timeout is None else clock.monotonic() + min(timeout, max_timeout)
+    traceparent = headers.get("traceparent", "")
+    if not _TRACEPARENT.fullmatch(traceparent):
+        traceparent = ""
+    priority = headers.get(PRIORITY_HEADER, "")
+    return CallContext(
+        deadline=deadline,
+        traceparent=traceparent,
+        tracestate=headers.get("tracestate", "")[:512] if traceparent else "",
+        priority=int(priority) if len(priority) == 1 and priority in "0123456789" else EMPTY.priority,
+        retries_above=headers.get(RETRIED_HEADER) == "1",
+    )
+
+
+def _seconds(text: str) -> float | None:
+    if not _DECIMAL.fullmatch(text):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None

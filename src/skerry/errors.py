@@ -1,0 +1,196 @@
+"""Every error skerry raises, in one tree.
+
+SkerryError
+├── ConfigurationError            a file, URL or option is wrong; says where
+│   └── MissingExtra              a driver is not installed; names the extra
+├── Refused                       refused here, nothing was sent; never counts against the callee
+│   ├── CircuitOpen
+│   ├── BulkheadFull
+│   └── Draining                  this process is stopping
+├── DeadlineExceeded              also a TimeoutError: the whole call ran out of time
+│   └── AttemptTimeout            one attempt ran out of time
+├── CallError                     a call to another service failed
+│   ├── Unreachable               no connection was made: the callee saw nothing
+│   ├── ConnectionLost            sent, but no whole reply: the outcome is unknown
+│   ├── ReplyTooLarge
+│   └── StatusError               the callee answered with an error status
+├── StoreError
+│   ├── StoreBusy                 too many callers wait for the one writer
+│   ├── StoreCorrupt              the file is damaged: refuses to start
+│   ├── WrongOwner                the database belongs to another service
+│   ├── MigrationError
+│   ├── NoTransaction             asked to take part in a transaction that is not open
+│   └── ReceiptConflict           the same key was used with another input
+├── EventError
+│   ├── InvalidEvent              does not fit its class, or the envelope is malformed
+│   ├── UnknownPosition           a log was cut or replaced behind a consumer's back
+│   └── DurabilityTooLow          the broker promises less than the service demands
+└── SagaError
+├── Rejected                  raised by a step: surely did not happen, undo what did
+├── LateAction                the participant has already compensated this action
+├── DefinitionError           the saga's steps do not fit together
+└── UnknownSaga
+"""
+
+from __future__ import annotations
+
+
+class SkerryError(Exception):
+    """The root: catch it to catch everything skerry raises on purpose."""
+
+
+class ConfigurationError(SkerryError):
+    """A file, URL or option is wrong.
+
+    `source` and `line` say where, when it came from a file.
+    """
+
+    def __init__(self, message: str, *, source: str | None = None, line: int | None = None) -> None:
+        self.source = source
+        self.line = line
+        where = "" if source is None else f"{source}: " if line is None else f"{source}:{line}: "
+        super().__init__(where + message)
+
+
+class MissingExtra(ConfigurationError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(f"{what} needs packages that are not installed: pip install 'skerry[{extra}]'")
+
+
+class Refused(SkerryError):
+    """Refused on this side before anything was sent.
+
+    `reason` is a short stable word for metrics; `retry_after` is how many seconds to wait, where that is known.
+    """
+
+    reason = "refused"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class CircuitOpen(Refused):
+    """The breaker is open: the dependency failed too often a moment ago."""
+
+    reason = "circuit_open"
+
+
+class BulkheadFull(Refused):
+    """All slots are taken and the waiting room is full, or the wait in it took too long."""
+
+    reason = "bulkhead_full"
+
+
+class Draining(Refused):
+    """This process is stopping and takes no new work."""
+
+    reason = "draining"
+
+
+class DeadlineExceeded(SkerryError, TimeoutError):
+    """The time for the whole call is over. What was under way may still have taken effect."""
+
+
+class AttemptTimeout(DeadlineExceeded):
+    """One attempt ran out of time; the call as a whole may have time left."""
+
+
+class CallError(SkerryError):
+    """A call to another service failed. `service` names it."""
+
+    def __init__(self, service: str, message: str) -> None:
+        self.service = service
+        super().__init__(f"{service}: {message}")
+
+
+class Unreachable(CallError, ConnectionError):
+    """No connection could be made, so the callee saw nothing of this request."""
+
+
+class ConnectionLost(CallError, ConnectionError):
+    """The request was sent but no whole reply came back: it may or may not have taken effect."""
+
+
+class ReplyTooLarge(CallError):
+    """The reply is larger than the client's limit; it was not read to its end."""
+
+
+class StatusError(CallError):
+    """The callee answered with an error status. `status` is the number, `detail` what its problem body said."""
+
+    def __init__(
+        self, service: str, status: int, detail: str = "", *, code: str = "", retry_after: float | None = None
+    ) -> None:
+        self.status = status
+        self.detail = detail
+        self.code = code
+        self.retry_after = retry_after
+        super().__init__(service, f"answered {status}" + (f": {detail}" if detail else ""))
+
+
+class StoreError(SkerryError):
+    """A service's own database could not do what was asked."""
+
+
+class StoreBusy(StoreError):
+    """Too many callers wait for the database's one writer, or one waited too long. Nothing was written."""
+
+
+class StoreCorrupt(StoreError):
+    """The database file is damaged. skerry refuses to use it; restore it from a backup."""
+
+
+class WrongOwner(StoreError):
+    """The database belongs to another service: no two services share one."""
+
+
+class MigrationError(StoreError):
+    """A migration failed, is missing, or differs from the one that was applied."""
+
+
+class NoTransaction(StoreError):
+    """The object given as the caller's transaction has no open transaction."""
+
+
+class ReceiptConflict(StoreError):
+    """A key was used again with another input."""
+
+
+class EventError(SkerryError):
+    """Something is wrong with an event or the log it lives in."""
+
+
+class InvalidEvent(EventError):
+    """The payload does not fit the event's class, or the envelope is malformed."""
+
+
+class UnknownPosition(EventError):
+    """The log does not reach back to this consumer's position, or is not the log the position was taken from."""
+
+
+class DurabilityTooLow(EventError):
+    """The broker acknowledges before the data is safe, and the service did not agree to that."""
+
+
+class SagaError(SkerryError):
+    """Something is wrong with a saga."""
+
+
+class Rejected(SagaError):
+    """Raise it from a step to say: this surely did not happen and never will; undo the steps before it."""
+
+
+class LateAction(SagaError):
+    """The participant has compensated this action already; the action arrives too late and does nothing."""
+
+
+class DefinitionError(SagaError):
+    """The saga's definition is not sound; the message names the step."""
+
+
+class UnknownSaga(SagaError):
+    """No saga of that name, version or key is known here."""

@@ -1,0 +1,66 @@
+"""What the environment tells a process: `SKERRY_*` variables, checked once at start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skerry.errors import ConfigurationError
+
+URL_PREFIX = "SKERRY_URL_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one process.
+
+    `data` is the folder that relative database and event URLs are resolved against. `urls` maps the name of a service to its
+    base address. `supervised` means: standard input is a pipe from the supervisor, and its end means stop.
+    """
+
+    data: Path = field(default_factory=Path.cwd)
+    host: str = "127.0.0.1"
+    port: int = 8000
+    log_level: str = "info"
+    supervised: bool = False
+    drain: float = 10.0
+    urls: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read and check the environment. Raises `ConfigurationError` naming the variable."""
+        env = os.environ if environ is None else environ
+        level = env.get("SKERRY_LOG_LEVEL", "info").lower()
+        if level not in LOG_LEVELS:
+            raise ConfigurationError(f"SKERRY_LOG_LEVEL is {level!r}; use one of {', '.join(LOG_LEVELS)}")
+        return cls(
+            data=Path(env.get("SKERRY_DATA") or Path.cwd()).resolve(),
+            host=env.get("SKERRY_HOST", "127.0.0.1"),
+            port=_number(env, "SKERRY_PORT", 8000, 0, 65535),
+            log_level=level,
+            supervised=env.get("SKERRY_SUPERVISED") == "1",
+            drain=float(_number(env, "SKERRY_DRAIN", 10, 0, 3600)),
+            urls={name_of(key): value for key, value in env.items() if key.startswith(URL_PREFIX)},
+        )
+
+
+def variable_for(service: str) -> str:
+    """The environment variable that carries the address of `service`."""
+    return URL_PREFIX + service.upper().replace("-", "_")
+
+
+def name_of(variable: str) -> str:
+    """The inverse of `variable_for`."""
+    return variable.removeprefix(URL_PREFIX).lower().replace("_", "-")
+
+
+def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = env.get(name)
+    if text is None or not text:
+        return default
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise ConfigurationError(f"{name} is {text[:40]!r}; use a whole number from {low} to {high}")
+    return int(text)

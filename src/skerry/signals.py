@@ -1,0 +1,320 @@
+"""Typed signals: one frozen record for every state change, and the hub that hands them to subscribers.
+
+Code that changes state calls `emit`; telemetry, the console and tests subscribe. A subscriber runs at once, in the caller's
+thread, must be quick, and cannot break the caller: what it raises is logged and dropped. Signals carry names, counts and
+reasons, never payloads, headers or addresses with passwords.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["debug", "info", "warning", "error"]
+_log = logging.getLogger("skerry.signals")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """Something changed. `level` says how much a person should care."""
+
+    @property
+    def level(self) -> Level:
+        """How much a person should care; a signal that means trouble overrides it."""
+        return "info"
+
+
+# --- resilience
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerChanged(Signal):
+    """A circuit breaker went from one state to another. States: closed, open, half_open, isolated."""
+
+    policy: str
+    before: str
+    after: str
+    reason: str
+
+    @property
+    def level(self) -> Level:
+        return "warning" if self.after in {"open", "isolated"} else "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRefused(Signal):
+    """A policy refused a call here, before anything was sent. `reason` is the error's stable word."""
+
+    policy: str
+    reason: str
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPlanned(Signal):
+    """An attempt failed and another follows after `delay` seconds. `attempt` counts from 1; `error` is a class name."""
+
+    policy: str
+    attempt: int
+    delay: float
+    error: str
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryDenied(Signal):
+    """A failure that would have been retried was not. `reason`: attempts, budget, deadline, outer_layer."""
+
+    policy: str
+    reason: str
+    error: str
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallTimedOut(Signal):
+    """A time-out fired. `scope`: total or attempt; `seconds` is the limit that applied."""
+
+    policy: str
+    scope: str
+    seconds: float
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+# --- events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayChanged(Signal):
+    """The relay of a service became leader, lost the lead, or stopped. `state`: leading, waiting, stopped."""
+
+    service: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsRelayed(Signal):
+    """A batch left the outbox and is durable at the broker."""
+
+    service: str
+    count: int
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayFailed(Signal):
+    """The relay could not hand over a batch; nothing is lost, it tries again after `delay` seconds."""
+
+    service: str
+    error: str
+    delay: float
+
+    @property
+    def level(self) -> Level:
+        return "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventHandled(Signal):
+    """A handler's transaction with its receipt is committed. `duplicate`: it had been handled before."""
+
+    group: str
+    type: str
+    id: str
+    duplicate: bool
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerFailed(Signal):
+    """A handler raised; its transaction is rolled back. It runs again after `delay` seconds unless `delay` is None."""
+
+    group: str
+    type: str
+    id: str
+    attempt: int
+    error: str
+    delay: float | None
+
+    @property
+    def level(self) -> Level:
+        return "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventParked(Signal):
+    """An event became a dead letter. `held`: only because an earlier event of its key is one."""
+
+    group: str
+    type: str
+    id: str
+    held: bool
+    reason: str
+
+    @property
+    def level(self) -> Level:
+        return "error"
+
+
+# --- saga
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaChanged(Signal):
+    """A saga went to another status: running, compensating, completed, compensated, stuck."""
+
+    saga: str
+    key: str
+    status: str
+    step: str = ""
+    reason: str = ""
+
+    @property
+    def level(self) -> Level:
+        return "error" if self.status == "stuck" else "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaStepFailed(Signal):
+    """An attempt of a step or compensation failed. `action`: do or undo."""
+
+    saga: str
+    key: str
+    step: str
+    action: str
+    attempt: int
+    error: str
+
+    @property
+    def level(self) -> Level:
+        return "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagasRecovered(Signal):
+    """Open sagas were found in the journal at start and go on."""
+
+    service: str
+    count: int
+
+
+# --- store and service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationApplied(Signal):
+    """A migration changed a database's schema."""
+
+    component: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceChanged(Signal):
+    """A service's own life: starting, ready, draining, stopped."""
+
+    service: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthChanged(Signal):
+    """A health check went from one status to another: pass, warn, fail."""
+
+    check: str
+    before: str
+    after: str
+    reason: str = ""
+
+    @property
+    def level(self) -> Level:
+        return "info" if self.after == "pass" else "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFailed(Signal):
+    """A request ended in an unexpected error. The caller saw a problem body without its text."""
+
+    service: str
+    method: str
+    route: str
+    error: str
+
+    @property
+    def level(self) -> Level:
+        return "error"
+
+
+# --- deploy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessChanged(Signal):
+    """A supervised process: starting, ready, crashed, held, stopping, stopped."""
+
+    name: str
+    state: str
+    pid: int | None = None
+    reason: str = ""
+
+    @property
+    def level(self) -> Level:
+        return "warning" if self.state == "crashed" else "info"
+
+
+Subscriber = Callable[[Signal], None]
+
+
+class Hub:
+    """Hands each signal to every subscriber. Subscribing swaps an immutable tuple, so `emit` takes no lock."""
+
+    def __init__(self) -> None:
+        self._subscribers: tuple[Subscriber, ...] = ()
+        self._lock = threading.Lock()
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call `subscriber` with every signal from now on; the returned function ends that."""
+        with self._lock:
+            self._subscribers = (*self._subscribers, subscriber)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
+
+        return unsubscribe
+
+    def emit(self, signal: Signal) -> None:
+        """Hand `signal` to every subscriber, in the order they subscribed."""
+        for subscriber in self._subscribers:
+            try:
+                subscriber(signal)
+            except Exception:  # a broken listener must not break what it listens to
+                _log.exception("a subscriber failed on %s", type(signal).__name__)
+
+
+HUB = Hub()
+"""The process's hub. Like the root logger it is shared on purpose: who listens is the application's decision."""
+
+emit = HUB.emit
+subscribe = HUB.subscribe
