@@ -26,10 +26,10 @@ SkerryError
 │   ├── UnknownPosition           a log was cut or replaced behind a consumer's back
 │   └── DurabilityTooLow          the broker promises less than the service demands
 └── SagaError
-├── Rejected                  raised by a step: surely did not happen, undo what did
-├── LateAction                the participant has already compensated this action
-├── DefinitionError           the saga's steps do not fit together
-└── UnknownSaga
+    ├── Rejected                  raised by a step: surely did not happen, undo what did
+    ├── LateAction                the participant has already compensated this action
+    ├── DefinitionError           the saga's steps do not fit together
+    └── UnknownSaga
 """
 
 from __future__ import annotations
