@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import threading
 import time
 from datetime import UTC, datetime
 from uuid import UUID
@@ -34,6 +35,10 @@ class Clock:
     def sleep_sync(self, seconds: float) -> None:
         """Let `seconds` pass, blocking this thread."""
         time.sleep(seconds)
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Block this thread until `event` is set, at most `seconds`; returns whether it is set."""
+        return event.wait(seconds)
 
     def random(self) -> float:
         """A number drawn evenly from [0, 1)."""

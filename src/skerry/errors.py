@@ -25,6 +25,7 @@ SkerryError
 │   ├── InvalidEvent              does not fit its class, or the envelope is malformed
 │   ├── UnknownPosition           a log was cut or replaced behind a consumer's back
 │   └── DurabilityTooLow          the broker promises less than the service demands
+├── DeployError                   processes could not be started, or no running system was found
 └── SagaError
     ├── Rejected                  raised by a step: surely did not happen, undo what did
     ├── LateAction                the participant has already compensated this action
@@ -174,6 +175,10 @@ class UnknownPosition(EventError):
 
 class DurabilityTooLow(EventError):
     """The broker acknowledges before the data is safe, and the service did not agree to that."""
+
+
+class DeployError(SkerryError):
+    """The processes of a system could not be started, or the running system that was asked for was not found."""
 
 
 class SagaError(SkerryError):

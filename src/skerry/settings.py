@@ -6,11 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from skerry.errors import ConfigurationError
 
 URL_PREFIX = "SKERRY_URL_"
-LOG_LEVELS = ("debug", "info", "warning", "error")
+LogLevel = Literal["debug", "info", "warning", "error"]
+LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,24 +20,28 @@ class Settings:
     """The settings of one process.
 
     `data` is the folder that relative database and event URLs are resolved against. `urls` maps the name of a service to its
-    base address. `supervised` means: standard input is a pipe from the supervisor, and its end means stop.
+    base address. `database` and `events` replace the addresses that the code names, where they are set. `supervised` means:
+    standard input is a pipe from the supervisor, and its end means stop.
     """
 
     data: Path = field(default_factory=Path.cwd)
     host: str = "127.0.0.1"
     port: int = 8000
-    log_level: str = "info"
+    log_level: LogLevel = "info"
     supervised: bool = False
     drain: float = 10.0
+    database: str = ""
+    events: str = ""
     urls: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read and check the environment. Raises `ConfigurationError` naming the variable."""
         env = os.environ if environ is None else environ
-        level = env.get("SKERRY_LOG_LEVEL", "info").lower()
-        if level not in LOG_LEVELS:
-            raise ConfigurationError(f"SKERRY_LOG_LEVEL is {level!r}; use one of {', '.join(LOG_LEVELS)}")
+        wanted = env.get("SKERRY_LOG_LEVEL", "info").lower()
+        level = next((level for level in LOG_LEVELS if level == wanted), None)
+        if level is None:
+            raise ConfigurationError(f"SKERRY_LOG_LEVEL is {wanted[:40]!r}; use one of {', '.join(LOG_LEVELS)}")
         return cls(
             data=Path(env.get("SKERRY_DATA") or Path.cwd()).resolve(),
             host=env.get("SKERRY_HOST", "127.0.0.1"),
@@ -43,6 +49,8 @@ class Settings:
             log_level=level,
             supervised=env.get("SKERRY_SUPERVISED") == "1",
             drain=float(_number(env, "SKERRY_DRAIN", 10, 0, 3600)),
+            database=env.get("SKERRY_DATABASE", ""),
+            events=env.get("SKERRY_EVENTS", ""),
             urls={name_of(key): value for key, value in env.items() if key.startswith(URL_PREFIX)},
         )
 

@@ -72,7 +72,10 @@ class RetryPlanned(Signal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryDenied(Signal):
-    """A failure that would have been retried was not. `reason`: attempts, budget, deadline, outer_layer."""
+    """A failure that would have been retried was not.
+
+    `reason`: attempts, budget, deadline, outer_layer, circuit_open.
+    """
 
     policy: str
     reason: str
@@ -171,6 +174,18 @@ class EventParked(Signal):
     id: str
     held: bool
     reason: str
+
+    @property
+    def level(self) -> Level:
+        return "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerFailed(Signal):
+    """A group cannot read its events or its database; it keeps trying and loses nothing."""
+
+    group: str
+    error: str
 
     @property
     def level(self) -> Level:

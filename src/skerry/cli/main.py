@@ -1,0 +1,51 @@
+"""The command `skerry`. Only click is imported here, so that `skerry --help` is quick; each verb is loaded when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from skerry import __version__
+from skerry.errors import SkerryError
+
+VERBS = {
+    "demo": "Run the example shop and see it survive.",
+    "run": "Run the system of this folder until Ctrl-C.",
+    "ps": "Show the processes of a running system.",
+    "hold": "Kill a process and keep it down.",
+    "release": "Let a held process start again.",
+    "stop": "Stop a running system.",
+}
+"""Every verb with its line in `skerry --help`. The verb `x` is the command `x` in the module `skerry.cli.x`."""
+
+
+class Verbs(click.Group):
+    """A group that imports a verb's module when the verb is used, and turns a `SkerryError` into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"skerry.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SkerryError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="skerry", message="%(prog)s %(version)s")
+def main() -> None:
+    """Systems of services that survive each other."""

@@ -1,0 +1,221 @@
+"""Keeps one process alive: starts it, watches whether it is ready, restarts it with back-off, holds it down on request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from skerry.clock import Clock
+from skerry.deploy import probe
+from skerry.deploy.ports import HOST
+from skerry.deploy.processes import Launch, Process, describe_exit
+from skerry.signals import ProcessChanged
+
+State = Literal["starting", "ready", "running", "crashed", "held", "stopping", "stopped"]
+"""`running`: was ready but fails its check now. `crashed`: ended by itself and waits for its restart."""
+
+STARTING_POLL, POLL = 0.05, 1.0
+"""Seconds between two readiness checks, before the first success and after it."""
+LAST_LINES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessInfo:
+    """What `ps` shows of a process. `restarts` counts starts after a crash, not those after a hold."""
+
+    name: str
+    pid: int | None
+    state: State
+    ready: bool
+    url: str
+    restarts: int
+
+
+class Backoff:
+    """How long to wait before each restart: 0.1 s, doubling up to 5 s, up to half of it taken off at random.
+
+    It begins again after the process has been ready for 10 s.
+    """
+
+    FIRST, MOST, RESET_AFTER = 0.1, 5.0, 10.0
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._crashes = 0
+
+    def after(self, ready_for: float) -> float:
+        """Seconds to wait after a crash of a process that had been ready for `ready_for` seconds."""
+        if ready_for >= self.RESET_AFTER:
+            self._crashes = 0
+        full = min(self.MOST, self.FIRST * 2.0 ** min(self._crashes, 10))
+        self._crashes += 1
+        return full * (1 - self._clock.random() / 2)
+
+
+class Keeper:
+    """The life of one supervised process, from `begin` to `stop`. `on_line` gets its output, `on_change` each new state."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        *,
+        on_line: Callable[[str, str], None],
+        on_change: Callable[[ProcessChanged], None],
+        clock: Clock,
+    ) -> None:
+        self.launch = launch
+        self.was_ready = False
+        self.early_ends = 0
+        """How often it ended before it was ever ready."""
+        self.reason = ""
+        """Why it ended last."""
+        self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._on_line = on_line
+        self._on_change = on_change
+        self._clock = clock
+        self._backoff = Backoff(clock)
+        self._state: State = "starting"
+        self._restarts = 0
+        self._ready_since: float | None = None
+        self._process: Process | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._held = False
+        self._stopping = False
+        self._wake = asyncio.Event()
+        self._down = asyncio.Event()
+
+    def info(self) -> ProcessInfo:
+        """The process as it is now."""
+        return ProcessInfo(
+            name=self.launch.name,
+            pid=self._process.pid if self._process else None,
+            state=self._state,
+            ready=self._state == "ready",
+            url=f"http://{HOST}:{self.launch.port}",
+            restarts=self._restarts,
+        )
+
+    def begin(self) -> None:
+        """Start the process, and start it again whenever it ends."""
+        self._task = asyncio.create_task(self._run(), name=f"keep {self.launch.name}")
+
+    async def hold(self) -> None:
+        """Kill the process and keep it down; returns when it is gone."""
+        self._held = True
+        self._wake.set()
+        self.kill()
+        await self._down.wait()
+
+    def release(self) -> None:
+        """Let a held process start again."""
+        self._held = False
+        self._wake.set()
+
+    def kill(self) -> None:
+        """Kill the process if there is one; it restarts as after any crash."""
+        if self._process:
+            self._process.kill()
+
+    async def stop(self) -> None:
+        """Ask the process to stop, kill it after its grace; returns when it is gone and will not come back."""
+        self._stopping = True
+        self._wake.set()
+        if self._process:
+            self._become("stopping")
+            self._process.terminate()
+        if self._task and not (await asyncio.wait({self._task}, timeout=self.launch.grace))[0]:
+            await self.abort()
+
+    async def abort(self) -> None:
+        """Kill the process at once and for good; returns when it is gone."""
+        self._stopping = True
+        self._wake.set()
+        self.kill()
+        if self._task:
+            await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        try:
+            while not self._stopping:
+                if self._held:
+                    self._become("held")
+                    self._down.set()
+                    await self._pause(None)
+                    continue
+                self._down.clear()
+                delay = await self._live()
+                if not self._held and not self._stopping:
+                    self._become("crashed")
+                    await self._pause(delay)
+                    self._restarts += not self._held and not self._stopping
+        finally:
+            self._down.set()
+            self._become("stopped")
+
+    async def _live(self) -> float:
+        """Run the process once, until it ends; returns how many seconds to wait before the next time."""
+        self._ready_since = None
+        self._state = "starting"
+        self.last_lines.clear()
+        try:
+            self._process = await Process.start(self.launch, self._line)
+        except OSError as error:
+            self.reason = f"cannot be started: {error.strerror}"
+        else:
+            self.reason = await self._watch(self._process)
+        self.early_ends += not self.was_ready
+        return self._backoff.after(0.0 if self._ready_since is None else self._clock.monotonic() - self._ready_since)
+
+    async def _watch(self, process: Process) -> str:
+        self._announce()
+        if self._held or self._stopping:  # asked for while the process was being started
+            process.kill()
+        checks = asyncio.create_task(self._check())
+        try:
+            return describe_exit(await process.wait())
+        finally:
+            checks.cancel()
+            process.kill()
+            await process.wait()
+            await asyncio.wait({checks})
+            self._process = None
+
+    async def _check(self) -> None:
+        while not self._stopping:
+            if await probe.ready(HOST, self.launch.port):
+                self._become("ready")
+            elif self._state == "ready":
+                self._become("running")
+            await self._clock.sleep(STARTING_POLL if self._state == "starting" else POLL)
+
+    async def _pause(self, seconds: float | None) -> None:
+        """Wait for `seconds`, or until something was asked of this keeper."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _line(self, text: str) -> None:
+        self.last_lines.append(text)
+        self._on_line(self.launch.name, text)
+
+    def _become(self, state: State) -> None:
+        if state == self._state or (self._state == "stopping" and state != "stopped"):
+            return
+        self._state = state
+        if state == "ready":
+            self.was_ready = True
+            self._ready_since = self._clock.monotonic()
+        elif state == "running":
+            self._ready_since = None
+        self._announce()
+
+    def _announce(self) -> None:
+        pid = self._process.pid if self._process else None
+        reason = self.reason if self._state == "crashed" else ""
+        self._on_change(ProcessChanged(name=self.launch.name, state=self._state, pid=pid, reason=reason))

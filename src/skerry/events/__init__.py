@@ -1,0 +1,34 @@
+"""Events that cannot be lost: recorded with the state, relayed in order, handled once.
+
+Delivery is at least once. What a handler writes through its transaction happens once, because the receipt commits with it.
+Order holds per producer and key.
+"""
+
+from __future__ import annotations
+
+from skerry.events.brokers import Broker, connect
+from skerry.events.bus import HANDLER_RETRY, EventBus
+from skerry.events.consumer import Consumer
+from skerry.events.envelope import Envelope
+from skerry.events.event import DomainEvent
+from skerry.events.inbox import Inbox
+from skerry.events.outbox import Outbox, Token
+from skerry.events.parking import DeadLetter, DeadLetters, Letter
+from skerry.events.relay import Relay
+
+__all__ = [
+    "HANDLER_RETRY",
+    "Broker",
+    "Consumer",
+    "DeadLetter",
+    "DeadLetters",
+    "DomainEvent",
+    "Envelope",
+    "EventBus",
+    "Inbox",
+    "Letter",
+    "Outbox",
+    "Relay",
+    "Token",
+    "connect",
+]

@@ -1,0 +1,83 @@
+"""`EventBus`: handlers on one side, the broker on the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from skerry.clock import SYSTEM, Clock
+from skerry.errors import ConfigurationError, DurabilityTooLow
+from skerry.events.brokers import Broker
+from skerry.events.consumer import Consumer
+from skerry.events.event import DomainEvent
+from skerry.events.inbox import EventHandler, Inbox, Registration
+from skerry.events.outbox import Outbox, message
+from skerry.events.parking import DeadLetter
+from skerry.resilience import Retry
+
+H = TypeVar("H", bound=EventHandler)
+
+HANDLER_RETRY = Retry(8, base=0.2, cap=30.0)
+"""Eight attempts within roughly a minute, then a dead letter."""
+
+
+class EventBus:
+    """Publishes the events of one service and runs its handlers.
+
+    Raises `DurabilityTooLow` when the broker acknowledges before the data is on disk, unless `accept_process` says that this
+    is fine, as it is in a test.
+    """
+
+    def __init__(self, broker: Broker, *, source: str, accept_process: bool = False, clock: Clock = SYSTEM) -> None:
+        if broker.durability == "process" and not accept_process:
+            raise DurabilityTooLow(f"the broker of {source} loses acknowledged events when it stops")
+        self.broker = broker
+        self.consumers: dict[str, Consumer] = {}
+        self._source = source
+        self._clock = clock
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def on(
+        self,
+        event: type[DomainEvent],
+        *,
+        inbox: Inbox,
+        group: str | None = None,
+        retry: Retry = HANDLER_RETRY,
+        on_poison: DeadLetter = DeadLetter(),  # noqa: B008 - frozen
+        timeout: float = 30.0,
+    ) -> Callable[[H], H]:
+        """Register `async def handler(event, tx)` for an event class.
+
+        All handlers of one group share a position, and `retry` and `on_poison` are those of its first handler. Per key the
+        order is kept, also across the event classes of a group. `timeout` is in seconds.
+        """
+        name = group or self._source
+
+        def register(handler: H) -> H:
+            consumer = self.consumers.get(name)
+            if consumer is None:
+                consumer = Consumer(name, self.broker, inbox, retry=retry, on_poison=on_poison, clock=self._clock)
+                self.consumers[name] = consumer
+            if event.event_type in consumer.registrations:
+                raise ConfigurationError(f"the group {name!r} has a handler for {event.event_type} already")
+            consumer.registrations[event.event_type] = Registration(event, handler, timeout)
+            return handler
+
+        return register
+
+    async def publish(self, *events: DomainEvent) -> None:
+        """Publish at once, outside any transaction: for facts without local state. Else use the outbox."""
+        outbox = Outbox(self._source, clock=self._clock)
+        await self.broker.publish([message(outbox.seal(event)) for event in events])
+
+    def start(self) -> None:
+        """Begin to handle events."""
+        for name, consumer in self.consumers.items():
+            self._tasks[name] = asyncio.create_task(consumer.run(), name=f"events:{name}")
+
+    async def stop(self, *, within: float) -> None:
+        """Let each group finish the event in hand, at most `within` seconds, and end."""
+        await asyncio.gather(*(self.consumers[name].stop(task, within=within) for name, task in self._tasks.items()))
+        self._tasks.clear()

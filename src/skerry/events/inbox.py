@@ -1,0 +1,65 @@
+"""The inbox: the effect of an event, its receipt and the group's position commit together.
+
+A delivery that comes again finds its receipt and does nothing, so effects inside the transaction happen once although
+delivery is at least once.
+
+Source: "Idempotent consumer", microservices.io.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from skerry import context
+from skerry.clock import SYSTEM, Clock
+from skerry.context import CallContext
+from skerry.events.envelope import Envelope
+from skerry.events.event import DomainEvent
+from skerry.events.outbox import cause
+from skerry.store import Database, Receipts, Transaction
+
+EventHandler = Callable[[Any, Transaction], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A handler and the event class it takes. `timeout` is in seconds: a handler holds the database's one writer."""
+
+    event: type[DomainEvent]
+    handler: EventHandler
+    timeout: float
+
+
+class Inbox:
+    """Receipts of handled events in a service's own database."""
+
+    def __init__(self, database: Database, *, clock: Clock = SYSTEM) -> None:
+        self.database = database
+        self._receipts = Receipts(clock=clock)
+
+    async def handle(self, tx: Transaction, group: str, envelope: Envelope, registration: Registration) -> bool:
+        """Run the handler inside `tx`, once per group and event; False when it ran before.
+
+        Raises what the handler raises, `TimeoutError` when it takes too long, `InvalidEvent` when the data does not fit.
+        """
+        if not await self._receipts.insert(tx, f"inbox:{group}", envelope.id, "handled"):
+            return False
+        event = registration.event.from_envelope(envelope)
+        token = cause.set(envelope.id)
+        try:
+            with context.use(CallContext(traceparent=envelope.traceparent)):
+                async with asyncio.timeout(registration.timeout):
+                    await registration.handler(event, tx)
+        finally:
+            cause.reset(token)
+        return True
+
+    async def has(self, group: str, event_id: str) -> bool:
+        """Whether the group has handled the event."""
+        row = await self.database.fetch_one(
+            "SELECT 1 FROM skerry_receipts WHERE scope = ? AND key = ?", (f"inbox:{group}", event_id)
+        )
+        return row is not None

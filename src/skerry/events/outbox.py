@@ -1,0 +1,125 @@
+"""The transactional outbox: an event is recorded in the transaction that made it true.
+
+Either both the state and the event are committed or neither is, so the database and the log can never disagree. The relay
+moves committed events to the broker afterwards, in the order they were recorded.
+
+Source: "Transactional outbox" and "Polling publisher", microservices.io.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from importlib.resources import files
+
+from skerry import context
+from skerry.clock import SYSTEM, Clock
+from skerry.events.brokers import Message
+from skerry.events.envelope import Envelope
+from skerry.events.event import DomainEvent
+from skerry.store import Database, Queries, Tx, adapt, adapt_sync, migrate
+
+SQL = Queries("skerry.events", "sql/sqlite/events.sql")
+
+cause: ContextVar[str] = ContextVar("skerry_cause", default="")
+"""The id of the event being handled, so that what is recorded meanwhile says what led to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Names a recorded event, to wait for its effect elsewhere (read your writes)."""
+
+    source: str
+    event_id: str
+
+
+class Outbox:
+    """The outbox of the service `source`, in its own database."""
+
+    def __init__(self, source: str, *, clock: Clock = SYSTEM) -> None:
+        self.source = source
+        self._clock = clock
+        self._wake: Callable[[], None] = _nobody
+
+    @staticmethod
+    async def prepare(database: Database) -> None:
+        """Create the tables of outbox, inbox and dead letters in `database`."""
+        await migrate(database, "skerry.events", files("skerry.events").joinpath("sql/sqlite/migrations"))
+
+    def on_record(self, wake: Callable[[], None]) -> None:
+        """Call `wake` after each commit that recorded something; the relay uses it."""
+        self._wake = wake
+
+    async def record(self, tx: object, *events: DomainEvent) -> Token:
+        """Record `events` in the caller's open transaction; the token of the last one.
+
+        Never opens or ends a transaction. Raises `NoTransaction` when `tx` has none open, `InvalidEvent` when an event is
+        too large or not plain JSON.
+        """
+        adapted: Tx = adapt(tx)
+        token = Token(self.source, "")
+        for event in events:
+            envelope = self.seal(event)
+            await adapted.execute(SQL["outbox_insert"], (envelope.id, envelope.type, envelope.key, envelope.to_json()))
+            token = Token(self.source, envelope.id)
+        adapted.on_commit(self._wake)
+        return token
+
+    def record_sync(self, tx: object, *events: DomainEvent) -> Token:
+        """The same for a `sqlite3.Connection` with an open transaction; the relay sees it at its next poll."""
+        adapted = adapt_sync(tx)
+        token = Token(self.source, "")
+        for event in events:
+            envelope = self.seal(event)
+            adapted.execute(SQL["outbox_insert"], (envelope.id, envelope.type, envelope.key, envelope.to_json()))
+            token = Token(self.source, envelope.id)
+        return token
+
+    async def waiting(self, database: Database) -> int:
+        """How many committed events the relay has not handed over yet."""
+        return int((await database.fetch_one(SQL["outbox_count"]))[0])
+
+    def seal(self, event: DomainEvent) -> Envelope:
+        """Put an event into an envelope of its own: a fresh id, this service as source, the current trace."""
+        return Envelope(
+            id=str(self._clock.uuid()),
+            source=self.source,
+            type=event.event_type,
+            time=self._clock.utcnow().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            key=event.key,
+            version=event.event_version,
+            data=event.model_dump(mode="json"),
+            traceparent=context.current().traceparent,
+            causation=cause.get(),
+        )
+
+
+def message(envelope: Envelope) -> Message:
+    """The envelope as a transport carries it."""
+    return Message(envelope.id, envelope.type, envelope.key, envelope.to_json())
+
+
+def _nobody() -> None:
+    """Nobody waits yet."""
+
+
+class Bell:
+    """Wakes one waiting loop; rings before the wait are not lost."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake the loop now, or make its next wait return at once."""
+        self._event.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Return at the next ring, at the latest after `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        except TimeoutError:
+            pass
+        self._event.clear()

@@ -1,0 +1,135 @@
+"""Where events wait that a group could not handle: for another try, behind an earlier event of their key, or for a person.
+
+An event that failed leaves the way free for other keys, but never for its own: later events of the same key are held behind
+it, in order. After its last attempt it is a dead letter; with `hold_key` those behind it stay until a person decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skerry.clock import SYSTEM, Clock
+from skerry.events.brokers import Message
+from skerry.events.outbox import SQL
+from skerry.store import Database, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """What to do with an event that failed for good. `hold_key`: keep later events of its key behind it."""
+
+    hold_key: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A parked event in hand; `attempts` counts its tries so far, this one too."""
+
+    id: int
+    message: Message
+    attempts: int
+
+
+class Parking:
+    """The parked events of one group. Each method stays inside the caller's transaction."""
+
+    def __init__(self, group: str, *, hold_key: bool, clock: Clock = SYSTEM) -> None:
+        self.group = group
+        self._hold_key = hold_key
+        self._clock = clock
+
+    async def holds(self, tx: Tx, key: str) -> bool:
+        """Whether a new event of `key` must wait behind a parked one."""
+        return bool(await tx.fetch_all(SQL["is_held"], (self.group, key, int(self._hold_key))))
+
+    async def add(
+        self, tx: Tx, message: Message, state: str, *, attempts: int = 0, delay: float = 0.0, reason: str
+    ) -> None:
+        """Park a message; `delay` is in seconds. One that is parked already stays as it is."""
+        now = self._clock.now()
+        await tx.execute(
+            SQL["park"],
+            (
+                self.group, message.id, message.type, message.key, message.body,
+                state, attempts, now + delay, reason[:500], now,
+            ),
+        )  # fmt: skip
+
+    async def take(self, tx: Tx) -> Parked | None:
+        """The next event whose time for another try has come, with that try counted."""
+        rows = await tx.fetch_all(SQL["due"], (self.group, self._clock.now()))
+        if not rows:
+            return None
+        await tx.execute(SQL["count_try"], (rows[0][0],))
+        return Parked(rows[0][0], Message(*rows[0][1:5]), rows[0][5] + 1)
+
+    async def next_due(self, database: Database) -> float | None:
+        """Seconds until the next try; None when nothing waits for one."""
+        at = (await database.fetch_one(SQL["next_due"], (self.group,)))[0]
+        return None if at is None else max(0.0, at - self._clock.now())
+
+    async def release(self, tx: Tx, parked: Parked) -> None:
+        """Take an event out, and let the one held behind it go next."""
+        await tx.execute(SQL["unpark"], (parked.id,))
+        await self._promote(tx, parked.message.key)
+
+    async def keep(self, tx: Tx, parked: Parked, state: str, *, delay: float, reason: str) -> None:
+        """Put an event back: for another try in `delay` seconds, or as a dead letter."""
+        await tx.execute(SQL["repark"], (state, parked.attempts, self._clock.now() + delay, reason[:500], parked.id))
+        if state == "dead" and not self._hold_key:
+            await self._promote(tx, parked.message.key)
+
+    async def _promote(self, tx: Tx, key: str) -> None:
+        rows = await tx.fetch_all(SQL["next_held"], (self.group, key))
+        if rows:
+            await tx.execute(SQL["repark"], ("retry", 0, self._clock.now(), "released", rows[0][0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead or held event as an operator sees it."""
+
+    id: int
+    group: str
+    event_id: str
+    type: str
+    key: str
+    body: str
+    state: str
+    attempts: int
+    reason: str
+    parked_at: float
+
+
+class DeadLetters:
+    """What a service could not handle, for a person to look at, try again or drop."""
+
+    def __init__(self, database: Database, *, clock: Clock = SYSTEM) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def list(self, *, limit: int = 100) -> list[Letter]:
+        """The oldest dead and held events, at most `limit`."""
+        return [Letter(*row) for row in await self._database.fetch_all(SQL["parked_list"], (limit,))]
+
+    async def retry(self, letter_id: int) -> bool:
+        """Try a dead letter again, with all its attempts; False when there is none of that id."""
+        async with self._database.transaction() as tx:
+            now = self._clock.now()
+            row = await tx.fetch_one(SQL["parked_find"], (letter_id,))
+            if row is None or row["state"] != "dead":
+                return False
+            await tx.execute(SQL["repark"], ("retry", 0, now, "retried by an operator", letter_id))
+        return True
+
+    async def drop(self, letter_id: int) -> bool:
+        """Give a dead letter up and let the events behind it go on; False when there is none of that id."""
+        async with self._database.transaction() as tx:
+            row = await tx.fetch_one(SQL["parked_find"], (letter_id,))
+            if row is None or row["state"] != "dead":
+                return False
+            parking = Parking(row["consumer"], hold_key=True, clock=self._clock)
+            found = Letter(*row)
+            message = Message(found.event_id, found.type, found.key, found.body)
+            await parking.release(tx, Parked(found.id, message, found.attempts))
+        return True

@@ -1,0 +1,64 @@
+-- name: outbox_insert
+INSERT INTO skerry_outbox (event_id, type, key, body) VALUES (?, ?, ?, ?);
+
+-- name: outbox_read
+SELECT id, event_id, type, key, body FROM skerry_outbox ORDER BY id LIMIT ?;
+
+-- name: outbox_delete
+DELETE FROM skerry_outbox WHERE id BETWEEN ? AND ?;
+
+-- name: outbox_count
+SELECT count(*) FROM skerry_outbox;
+
+-- name: positions
+SELECT source, offset_, epoch FROM skerry_positions WHERE consumer = ?;
+
+-- name: move
+INSERT INTO skerry_positions (consumer, source, offset_, epoch) VALUES (?, ?, ?, ?)
+ON CONFLICT (consumer, source) DO UPDATE SET offset_ = excluded.offset_, epoch = excluded.epoch;
+
+-- name: park
+INSERT INTO skerry_parked (consumer, event_id, type, key, body, state, attempts, due_at, reason, parked_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (consumer, event_id) DO NOTHING;
+
+-- name: is_held
+SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND (? OR state <> 'dead') LIMIT 1;
+
+-- name: due
+SELECT id, event_id, type, key, body, attempts FROM skerry_parked
+WHERE consumer = ? AND state = 'retry' AND due_at <= ? ORDER BY due_at LIMIT 1;
+
+-- name: count_try
+UPDATE skerry_parked SET attempts = attempts + 1 WHERE id = ?;
+
+-- name: next_held
+SELECT id FROM skerry_parked WHERE consumer = ? AND key = ? AND state = 'held' ORDER BY id LIMIT 1;
+
+-- name: next_due
+SELECT min(due_at) FROM skerry_parked WHERE consumer = ? AND state = 'retry';
+
+-- name: unpark
+DELETE FROM skerry_parked WHERE id = ?;
+
+-- name: repark
+UPDATE skerry_parked SET state = ?, attempts = ?, due_at = ?, reason = ? WHERE id = ?;
+
+-- name: parked_list
+SELECT id, consumer, event_id, type, key, body, state, attempts, reason, parked_at FROM skerry_parked
+WHERE state <> 'retry' ORDER BY id LIMIT ?;
+
+-- name: parked_find
+SELECT id, consumer, event_id, type, key, body, state, attempts, reason, parked_at FROM skerry_parked WHERE id = ?;
+
+-- name: run_begin
+INSERT INTO skerry_running (consumer) VALUES (?) ON CONFLICT DO NOTHING;
+
+-- name: run_end
+DELETE FROM skerry_running WHERE consumer = ?;
+
+-- name: suspect
+INSERT INTO skerry_suspects (consumer, event_id, deaths) VALUES (?, ?, 1)
+ON CONFLICT (consumer, event_id) DO UPDATE SET deaths = deaths + 1 RETURNING deaths;
+
+-- name: acquit
+DELETE FROM skerry_suspects WHERE consumer = ? AND event_id = ?;

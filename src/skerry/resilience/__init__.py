@@ -1,0 +1,14 @@
+"""Calls that cannot bring the caller down: time limits, retries with a budget, a circuit breaker, a bulkhead.
+
+`Policy` puts them together in the one order that works; each of them also works alone.
+"""
+
+from __future__ import annotations
+
+from skerry.resilience.breaker import CircuitBreaker
+from skerry.resilience.bulkhead import Bulkhead
+from skerry.resilience.policy import Policy
+from skerry.resilience.retry import Retry, RetryBudget
+from skerry.resilience.timeout import deadline
+
+__all__ = ["Bulkhead", "CircuitBreaker", "Policy", "Retry", "RetryBudget", "deadline"]

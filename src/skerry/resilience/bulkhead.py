@@ -1,0 +1,207 @@
+"""A bulkhead: so many calls at once and no more, so that one slow dependency cannot take every thread and connection."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Protocol
+
+from skerry.clock import Clock
+from skerry.context import current
+from skerry.errors import BulkheadFull, DeadlineExceeded
+from skerry.resilience._part import P, Part, T, plain, require
+from skerry.signals import CallRefused, CallTimedOut, emit
+
+
+class Bulkhead(Part):
+    """At most `max_concurrent` calls at once over all tasks and threads; at most `queue` more wait, first come first served.
+
+    A call that finds the queue full, or waits in it for `queue_timeout` seconds, raises `BulkheadFull`; one whose deadline
+    passes in the queue raises `DeadlineExceeded`. In both cases nothing was called. A cancelled waiter leaves nothing behind.
+
+    Example: `Bulkhead(20, queue=50, queue_timeout=0.5)`
+    """
+
+    def __init__(
+        self,
+        max_concurrent: int,
+        *,
+        queue: int = 50,
+        queue_timeout: float = 1.0,
+        name: str = "",
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(name, clock)
+        require(max_concurrent >= 1, f"Bulkhead: max_concurrent is {max_concurrent}; it must be at least 1")
+        require(queue >= 0, f"Bulkhead: queue is {queue}; it must be at least 0")
+        require(0 <= queue_timeout < math.inf, f"Bulkhead: queue_timeout is {queue_timeout}; give seconds from 0")
+        self.max_concurrent = max_concurrent
+        self.queue = queue
+        self.queue_timeout = queue_timeout
+        self._active = 0
+        self._waiters: deque[_Waiter] = deque()
+        self._lock = threading.Lock()
+
+    @property
+    def active(self) -> int:
+        """Slots in use."""
+        return self._active
+
+    @property
+    def waiting(self) -> int:
+        """Calls in the queue."""
+        return len(self._waiters)
+
+    async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Await `fn(...)` in a slot. Raises `BulkheadFull`, `DeadlineExceeded`, and what `fn` raises."""
+        async with self.slot():
+            return await fn(*args, **kwargs)
+
+    def call_sync(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return `fn(...)`, run in a slot. Raises `BulkheadFull`, `DeadlineExceeded`, and what `fn` raises."""
+        with self.slot():
+            return plain(fn(*args, **kwargs))
+
+    def slot(self, policy: str = "") -> Slot:
+        """A slot for one block, `with` or `async with`; `policy` is the name for signals and errors."""
+        return Slot(self, policy or self.name)
+
+    def describe(self) -> str:
+        """The limits in words."""
+        queue = f"{self.queue} more wait up to {self.queue_timeout:g} s" if self.queue else "no queue"
+        return f"bulkhead: {self.max_concurrent} at once, {queue}"
+
+    def _enter(self, waiter: _Waiter, policy: str) -> bool:
+        """True: a slot was free and is taken. False: `waiter` stands in the queue."""
+        with self._lock:
+            if self._active < self.max_concurrent:
+                self._active += 1
+                return True
+            if len(self._waiters) < self.queue:
+                self._waiters.append(waiter)
+                return False
+        emit(CallRefused(policy=policy, reason=BulkheadFull.reason))
+        raise BulkheadFull(f"{policy}: all {self.max_concurrent} slots and {self.queue} places in the queue are taken")
+
+    def _leave(self) -> None:
+        """Hand the slot to who has waited longest, or free it."""
+        with self._lock:
+            while self._waiters:
+                if self._waiters.popleft().grant():
+                    return
+            self._active -= 1
+
+    def _withdraw(self, waiter: _Waiter) -> bool:
+        """End the wait. True: the slot came all the same and has to be used or handed on."""
+        with self._lock:
+            if not waiter.granted and waiter in self._waiters:  # one of a closed loop was passed over
+                self._waiters.remove(waiter)
+            return waiter.granted
+
+    @contextmanager
+    def _queued(self, waiter: _Waiter, policy: str) -> Iterator[float]:
+        """Around the wait; gives how long it may last. Afterwards the slot is held, or an error says why not."""
+        time_left = current().remaining(self.clock)
+        hurried = time_left is not None and time_left <= self.queue_timeout
+        patience = time_left if time_left is not None and hurried else self.queue_timeout
+        try:
+            yield patience
+        except BaseException:  # a cancellation above all: it may come in the very tick in which the slot is granted
+            if self._withdraw(waiter):
+                self._leave()
+            raise
+        if self._withdraw(waiter):
+            return
+        if hurried:
+            emit(CallTimedOut(policy=policy, scope="total", seconds=patience))
+            raise DeadlineExceeded(
+                f"{policy}: the deadline passed in the queue, after {patience:.3g} s; nothing was sent"
+            )
+        emit(CallRefused(policy=policy, reason=BulkheadFull.reason))
+        raise BulkheadFull(f"{policy}: no slot came free in {patience:.3g} s")
+
+
+class Slot:
+    """One stay in a bulkhead, for a task or for a thread."""
+
+    __slots__ = ("_bulkhead", "_policy")
+
+    def __init__(self, bulkhead: Bulkhead, policy: str) -> None:
+        self._bulkhead = bulkhead
+        self._policy = policy
+
+    def __enter__(self) -> None:
+        waiter = _ThreadWaiter()
+        if not self._bulkhead._enter(waiter, self._policy):
+            with self._bulkhead._queued(waiter, self._policy) as patience:
+                self._bulkhead.clock.wait(waiter.event, patience)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bulkhead._leave()
+
+    async def __aenter__(self) -> None:
+        waiter = _TaskWaiter()
+        if not self._bulkhead._enter(waiter, self._policy):
+            with self._bulkhead._queued(waiter, self._policy) as patience:
+                await waiter.wait(patience)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bulkhead._leave()
+
+
+class _Waiter(Protocol):
+    granted: bool
+
+    def grant(self) -> bool:
+        """Give it the slot, under the bulkhead's lock. False: nobody is there any more to take it."""
+
+
+class _ThreadWaiter:
+    __slots__ = ("event", "granted")
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.granted = False
+
+    def grant(self) -> bool:
+        self.granted = True
+        self.event.set()
+        return True
+
+
+class _TaskWaiter:
+    __slots__ = ("_future", "_loop", "granted")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[None] = self._loop.create_future()
+        self.granted = False
+
+    def grant(self) -> bool:
+        try:
+            self._loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:  # its loop was closed while it waited
+            return False
+        self.granted = True
+        return True
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for the slot, or for `seconds` to pass."""
+        timer = self._loop.call_later(seconds, self._wake)
+        try:
+            await self._future
+        finally:
+            timer.cancel()
+
+    def _wake(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)

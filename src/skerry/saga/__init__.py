@@ -1,0 +1,15 @@
+"""Sagas that cannot be half done.
+
+A saga is a list of steps, each with the compensation that undoes it. Every transition is durable before the next step
+begins, so a saga survives its process at any point and ends completed, compensated, or STUCK where a person sees it.
+"""
+
+from __future__ import annotations
+
+from skerry.errors import Rejected
+from skerry.saga.barrier import Barrier
+from skerry.saga.definition import Saga, Step, StepContext
+from skerry.saga.engine import Engine
+from skerry.saga.journal import Journal, SagaStatus
+
+__all__ = ["Barrier", "Engine", "Journal", "Rejected", "Saga", "SagaStatus", "Step", "StepContext"]

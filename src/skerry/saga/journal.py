@@ -1,0 +1,161 @@
+"""The journal: what happened to each saga, in the database of the service that owns it.
+
+A finished step is one row; that the next step may be under way is implied, so n steps cost n + 1 commits. Rows that are
+ready at the same moment share a commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any, Literal
+
+from skerry.clock import SYSTEM, Clock
+from skerry.errors import ReceiptConflict
+from skerry.store import Database, Queries, Tx, migrate
+
+Status = Literal["running", "compensating", "completed", "compensated", "stuck"]
+What = Literal["done", "rejected", "failed", "unknown", "undone"]
+
+SQL = Queries("skerry.saga", "sql/sqlite/journal.sql")
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One transition: what happened to a step (none for `step` ""), and the saga's status from now on (None: as before)."""
+
+    saga_id: str
+    step: str = ""
+    what: What = "done"
+    result: str | None = None
+    status: Status | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SagaStatus:
+    """A saga as it stands. `steps` maps a step's name to what happened to it last; `results` holds plain JSON."""
+
+    id: str
+    name: str
+    version: int
+    key: str
+    status: Status
+    reason: str
+    signature: str
+    input: str = field(repr=False)
+    steps: Mapping[str, What]
+    results: Mapping[str, str | None] = field(repr=False)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens without a person."""
+        return self.status in {"completed", "compensated", "stuck"}
+
+    def result(self, step: str) -> Any:
+        """What a step returned, as plain JSON; None when it did not finish."""
+        text = self.results.get(step)
+        return None if text is None else json.loads(text)
+
+
+class Journal:
+    """Reads and writes the journal. `write` may be called by many sagas at once."""
+
+    def __init__(self, database: Database, *, clock: Clock = SYSTEM) -> None:
+        self._database = database
+        self._clock = clock
+        self._pending: list[tuple[Record, asyncio.Future[None]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    @staticmethod
+    async def prepare(database: Database) -> None:
+        """Create the tables in `database`."""
+        await migrate(database, "skerry.saga", files("skerry.saga").joinpath("sql/sqlite/migrations"))
+
+    async def start(self, tx: Tx, *, saga_id: str, name: str, version: int, key: str, steps: str, data: str) -> str:
+        """Write the start of a saga into the caller's transaction; its id, or that of the one with the same key.
+
+        Raises `ReceiptConflict` when the key was used with another input.
+        """
+        now = self._clock.now()
+        if await tx.execute(SQL["start"], (saga_id, name, version, key, steps, data, now, now)):
+            return saga_id
+        row = (await tx.fetch_all(SQL["by_key"], (name, key)))[0]
+        if row[5] != data:
+            raise ReceiptConflict(f"the saga {name!r} was started before with the key {key!r} and another input")
+        return str(row[0])
+
+    async def load(self, saga_id: str) -> SagaStatus | None:
+        """A saga as it stands, or None."""
+        return await self._status(await self._database.fetch_one(SQL["by_id"], (saga_id,)))
+
+    async def find(self, name: str, key: str) -> SagaStatus | None:
+        """The saga started with a key, or None."""
+        return await self._status(await self._database.fetch_one(SQL["by_key"], (name, key)))
+
+    async def open_after(self, saga_id: str) -> list[str]:
+        """The next page of sagas that have not ended, by id."""
+        return [row[0] for row in await self._database.fetch_all(SQL["open"], (saga_id, PAGE))]
+
+    async def counts(self) -> dict[str, int]:
+        """How many sagas there are of each status."""
+        return {row[0]: row[1] for row in await self._database.fetch_all(SQL["count"])}
+
+    async def stuck(self) -> int:
+        """How many sagas wait for a person."""
+        return int((await self._database.fetch_one(SQL["count_stuck"]))[0])
+
+    async def write(self, record: Record) -> None:
+        """Make a transition durable; returns once it is. Records that wait at the same time share one commit."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending.append((record, done))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush(), name="saga-journal")
+        await asyncio.shield(done)
+
+    async def _flush(self) -> None:
+        while self._pending:
+            batch, self._pending = self._pending, []
+            try:
+                async with self._database.transaction() as tx:
+                    for record, _ in batch:
+                        await self._apply(tx, record)
+            except BaseException as error:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(error)
+                        done.exception()  # a saga that was cancelled meanwhile no longer asks
+                if not isinstance(error, Exception):
+                    raise
+            else:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_result(None)
+
+    async def _apply(self, tx: Tx, record: Record) -> None:
+        now = self._clock.now()
+        if record.step:
+            await tx.execute(SQL["append"], (record.saga_id, record.step, record.what, record.result, now))
+        if record.status is not None:
+            await tx.execute(SQL["change"], (record.status, record.reason[:500], now, record.saga_id))
+
+    async def _status(self, row: Any) -> SagaStatus | None:
+        if row is None:
+            return None
+        log = await self._database.fetch_all(SQL["log"], (row[0],))
+        return SagaStatus(
+            id=row[0],
+            name=row[1],
+            version=row[2],
+            key=row[3],
+            signature=row[4],
+            input=row[5],
+            status=row[6],
+            reason=row[7],
+            steps={entry[0]: entry[1] for entry in log},
+            results={entry[0]: entry[2] for entry in log if entry[1] == "done"},
+        )

@@ -1,0 +1,183 @@
+"""One saga's way to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from skerry import context
+from skerry.clock import SYSTEM, Clock
+from skerry.context import CallContext
+from skerry.errors import Refused, Rejected, Unreachable
+from skerry.resilience import Retry
+from skerry.saga.barrier import DO, UNDO, action_key
+from skerry.saga.definition import Saga, Step, StepContext, StepFunction
+from skerry.saga.journal import Journal, Record, SagaStatus, Status
+from skerry.signals import SagaChanged, SagaStepFailed, emit
+
+
+class _GaveUp(Exception):
+    """All attempts failed. `unknown`: one of them may have taken effect."""
+
+    def __init__(self, reason: str, *, unknown: bool) -> None:
+        self.reason = reason
+        self.unknown = unknown
+        super().__init__(reason)
+
+
+class Run:
+    """Drives one saga from where the journal says it stands."""
+
+    def __init__(
+        self, saga: Saga, status: SagaStatus, journal: Journal, *, stopping: Callable[[], bool], clock: Clock = SYSTEM
+    ) -> None:
+        self._saga = saga
+        self._journal = journal
+        self._stopping = stopping
+        self._clock = clock
+        self._id = status.id
+        self._key = status.key
+        self._status: Status = status.status
+        self._reason = status.reason
+        self._input = saga.load(status.input)
+        self._steps = dict(status.steps)
+        self._results = {step.name: step.load(status.results.get(step.name)) for step in saga.steps}
+        self._trace = CallContext().child(clock).traceparent
+
+    async def to_the_end(self) -> None:
+        """Go forward, and back if need be. Returns early, with the saga open, when the engine stops.
+
+        Raises only what the journal raises; the saga is then open still.
+        """
+        if self._status == "running":
+            await self._forward()
+        if self._status == "compensating":
+            await self._back()
+
+    async def _forward(self) -> None:
+        # what was under way when an earlier process died may have taken effect: its outcome is unknown
+        unknown = True
+        for index, step in enumerate(self._saga.steps):
+            if self._steps.get(step.name) == "done":
+                continue
+            try:
+                result = await self._attempts(step, step.action, DO, step.retry, unknown=unknown)
+            except Rejected as error:
+                await self._abort(step, "rejected", str(error))
+                return
+            except _GaveUp as error:
+                await self._give_up(step, error)
+                return
+            if result is _STOPPED:
+                return
+            last = index == len(self._saga.steps) - 1
+            await self._write(step, "done", result, "completed" if last else None)
+            self._results[step.name] = step.load(result)
+            unknown = False
+
+    async def _give_up(self, step: Step, error: _GaveUp) -> None:
+        if step.kind == "retriable" or (step.kind == "pivot" and error.unknown and step.compensation is None):
+            await self._change("stuck", f"{step.name}: {error.reason}", step.name)
+        else:
+            await self._abort(step, "unknown" if error.unknown else "failed", error.reason)
+
+    async def _abort(self, step: Step, what: Any, reason: str) -> None:
+        owed = self._owed({**self._steps, step.name: what})
+        reason = f"{step.name}: {reason}"
+        await self._write(step, what, None, "compensating" if owed else "compensated", reason)
+
+    async def _back(self) -> None:
+        owed = self._owed(self._steps)
+        for left, step in enumerate(owed):
+            assert step.compensation is not None
+            undo = step.compensation
+            try:
+                result = await self._attempts(step, undo, UNDO, step.compensation_retry, unknown=True)
+            except (_GaveUp, Rejected) as error:
+                await self._change("stuck", f"undoing {step.name}: {error}", step.name)
+                return
+            if result is _STOPPED:
+                return
+            last = left == len(owed) - 1
+            await self._write(step, "undone", None, "compensated" if last else None, self._reason)
+
+    def _owed(self, steps: dict[str, Any]) -> list[Step]:
+        """What has to be undone, last step first: all that took effect or may have."""
+        return [
+            step
+            for step in reversed(self._saga.steps)
+            if step.compensation is not None and steps.get(step.name) in {"done", "unknown"}
+        ]
+
+    async def _attempts(self, step: Step, function: StepFunction, action: str, retry: Retry, *, unknown: bool) -> Any:
+        """Try until it succeeds; `_STOPPED` when the engine stops first."""
+        for attempt in range(1, retry.attempts + 1):
+            if self._stopping():
+                return _STOPPED
+            try:
+                return await self._once(step, function, action, attempt)
+            except Exception as error:
+                if isinstance(error, Rejected) and action == DO and step.kind != "retriable":
+                    if unknown and step.compensation is not None:
+                        # an earlier attempt may still be on its way to the participant: leave a tombstone there
+                        raise _GaveUp(str(error), unknown=True) from error
+                    raise
+                unknown = unknown or not isinstance(error, (Refused, Unreachable, Rejected))
+                self._report(step, action, attempt, error)
+                if attempt == retry.attempts:
+                    _give_up(error, unknown=unknown)
+                await self._clock.sleep(retry.delay(attempt, error))
+        raise AssertionError("a retry has at least one attempt")
+
+    async def _once(self, step: Step, function: StepFunction, action: str, attempt: int) -> str | None:
+        """One attempt; the result as the journal keeps it."""
+        ctx = StepContext(
+            saga=self._saga.name,
+            saga_id=self._id,
+            step=step.name,
+            key=action_key(self._id, step.name, action),
+            attempt=attempt,
+            results=self._results,
+        )
+        arguments = (ctx, self._input) if action == DO else (ctx, self._input, self._results[step.name])
+        deadline = self._clock.monotonic() + step.timeout
+        # the engine retries, so the clients inside do not: one layer only
+        with context.use(CallContext(deadline=deadline, traceparent=self._trace, retries_above=True)):
+            async with asyncio.timeout(step.timeout):
+                result = await function(*arguments)
+        return step.dump(result) if action == DO else None
+
+    def _report(self, step: Step, action: str, attempt: int, error: Exception) -> None:
+        emit(
+            SagaStepFailed(
+                saga=self._saga.name,
+                key=self._key,
+                step=step.name,
+                action=action,
+                attempt=attempt,
+                error=type(error).__name__,
+            )
+        )
+
+    async def _write(self, step: Step, what: Any, result: str | None, status: Status | None, reason: str = "") -> None:
+        await self._journal.write(Record(self._id, step.name, what, result, status, reason))
+        self._steps[step.name] = what
+        if status is not None:
+            self._became(status, reason, step.name)
+
+    async def _change(self, status: Status, reason: str, step: str) -> None:
+        await self._journal.write(Record(self._id, status=status, reason=reason))
+        self._became(status, reason, step)
+
+    def _became(self, status: Status, reason: str, step: str) -> None:
+        self._status, self._reason = status, reason
+        emit(SagaChanged(saga=self._saga.name, key=self._key, status=status, step=step, reason=reason))
+
+
+_STOPPED = object()
+
+
+def _give_up(error: Exception, *, unknown: bool) -> NoReturn:
+    text = f"{type(error).__name__}: {error}"[:300]
+    raise _GaveUp(text, unknown=unknown) from error

@@ -1,0 +1,124 @@
+"""The service's HTTP border: health, limits on what comes in, the caller's context and deadline, unexpected errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from skerry import context
+from skerry.clock import Clock
+from skerry.health import HealthReport
+from skerry.service.framework import unexpected
+from skerry.service.problem import Answer, Problem
+from skerry.service.server import ASGIApp, Message, Receive, Scope, Send
+from skerry.signals import RequestFailed, emit
+
+_log = logging.getLogger("skerry.service")
+
+
+class Owner(Protocol):
+    """What the border asks of its service."""
+
+    name: str
+
+    async def readiness(self) -> HealthReport:
+        """The report behind `/health/ready`."""
+        ...
+
+    def liveness(self) -> HealthReport:
+        """The report behind `/health/live`."""
+        ...
+
+
+class Border:
+    """An ASGI application in front of the user's.
+
+    `max_body` is in bytes; a larger request is answered 413 without being read. `timeout` (seconds) bounds a request whose
+    caller names no time; at the deadline the work is cancelled and the caller gets 504.
+    """
+
+    def __init__(self, owner: Owner, app: ASGIApp, *, max_body: int, timeout: float, clock: Clock) -> None:
+        self._owner = owner
+        self._app = app
+        self._max_body = max_body
+        self._timeout = timeout
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["path"] in {"/health/live", "/health/ready"} and scope["method"] in {"GET", "HEAD"}:
+            report = self._owner.liveness() if scope["path"].endswith("live") else await self._owner.readiness()
+            kind = [(b"content-type", b"application/health+json"), (b"cache-control", b"no-store")]
+            await _send(send, Answer(200 if report.ok else 503, kind, report.body()))
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        ambient = context.extract(headers, clock=self._clock, default=self._timeout).child(self._clock)
+        with context.use(ambient):
+            exchange = _Exchange(receive, send, self._max_body)
+            limit = asyncio.timeout(ambient.remaining(self._clock))
+            try:
+                self._demand_small(headers)
+                async with limit:
+                    await self._app(scope, exchange.receive, exchange.send)
+            except Exception as error:
+                if exchange.answered:
+                    self._report(scope, error)
+                    return
+                timed_out = isinstance(error, TimeoutError) and limit.expired()
+                problem = self._problem(scope, error, timed_out=timed_out)
+                await _send(send, problem.answer(instance=scope["path"], trace_id=ambient.trace_id))
+
+    def _demand_small(self, headers: dict[str, str]) -> None:
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self._max_body:
+            raise _too_large(self._max_body)
+
+    def _problem(self, scope: Scope, error: Exception, *, timed_out: bool) -> Problem:
+        if isinstance(error, Problem):
+            return error
+        if timed_out:
+            return Problem(504, "timed_out", "The time for this request is over; what it began may have taken effect.")
+        self._report(scope, error)
+        return unexpected()
+
+    def _report(self, scope: Scope, error: Exception) -> None:
+        if isinstance(error, Problem):
+            return
+        route = getattr(scope.get("route"), "path", "")
+        name = type(error).__name__
+        emit(RequestFailed(service=self._owner.name, method=scope["method"], route=route, error=name))
+        _log.error("an unexpected error in %s %s", scope["method"], route or "an unknown route", exc_info=error)
+
+
+class _Exchange:
+    """One request's two directions: counts the body, remembers whether an answer has begun."""
+
+    def __init__(self, receive: Receive, send: Send, max_body: int) -> None:
+        self._receive = receive
+        self._send = send
+        self._max_body = max_body
+        self._left = max_body
+        self.answered = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                raise _too_large(self._max_body)
+        return message
+
+    async def send(self, message: Message) -> None:
+        self.answered = True
+        await self._send(message)
+
+
+def _too_large(limit: int) -> Problem:
+    detail = f"The request body is larger than {limit} bytes."
+    return Problem(413, "too_large", detail, headers=[(b"connection", b"close")])
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": list(answer.headers)})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -1,0 +1,69 @@
+"""Problem bodies from inside a FastAPI or Starlette application, so that every error of a service has one form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skerry import context
+from skerry.errors import SkerryError
+from skerry.service.problem import Problem, of
+
+
+def install(app: Any) -> None:
+    """Give a Starlette or FastAPI application handlers that answer with problem bodies. Any other one stays as it is."""
+    if not hasattr(app, "add_exception_handler"):
+        return
+    from starlette.exceptions import HTTPException
+
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(SkerryError, _problem)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+    try:
+        from fastapi.exceptions import RequestValidationError
+    except ImportError:
+        return
+    app.add_exception_handler(RequestValidationError, _invalid)
+
+
+async def _problem(request: Any, error: Exception) -> Any:
+    problem = of(error)
+    if problem is None:
+        raise error
+    return _response(request, problem)
+
+
+async def _http(request: Any, error: Any) -> Any:
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, f"error_{error.status_code}")
+    headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
+    return _response(request, Problem(error.status_code, code, str(error.detail), headers=headers))
+
+
+async def _invalid(request: Any, error: Any) -> Any:
+    """Name each field that is wrong and why; never repeat what was sent."""
+    fields = [
+        {"field": ".".join(str(part) for part in entry["loc"][1:]) or entry["loc"][0], "message": entry["msg"]}
+        for entry in error.errors()[:20]
+    ]
+    first = fields[0] if fields else {"field": "body", "message": "is not valid"}
+    detail = f"{first['field']}: {first['message']}"
+    return _response(request, Problem(422, "invalid_input", detail, more={"errors": fields}))
+
+
+async def _unexpected(request: Any, _error: Exception) -> Any:
+    # Starlette raises the error again after this answer, which is how the chassis learns of it
+    return _response(request, unexpected())
+
+
+def unexpected() -> Problem:
+    """What a caller sees of an error nobody foresaw."""
+    return Problem(500, "internal_error", "Something went wrong here. The log holds the details under this trace id.")
+
+
+def _response(request: Any, problem: Problem) -> Any:
+    from starlette.responses import Response
+
+    answer = problem.answer(instance=request.url.path, trace_id=context.current().trace_id)
+    response = Response(answer.body, answer.status)
+    response.raw_headers = list(answer.headers)
+    return response

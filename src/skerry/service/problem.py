@@ -1,0 +1,123 @@
+"""Answers that say what went wrong: RFC 9457 problem details, and which error becomes which.
+
+They tell a stable code and a sentence, never a stack trace, a host name or another service's own words.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from skerry.errors import (
+    CallError,
+    ConnectionLost,
+    DeadlineExceeded,
+    LateAction,
+    ReceiptConflict,
+    Refused,
+    Rejected,
+    ReplyTooLarge,
+    StatusError,
+    StoreBusy,
+    Unreachable,
+)
+
+Headers = Sequence[tuple[bytes, bytes]]
+MEDIA_TYPE = b"application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back to the client: never streamed, so it is whole or it is not sent."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Problem(Exception):
+    """Raise it anywhere on the way of a request to end it with a problem body.
+
+    `code` is a short stable word; `detail` a sentence for people; `more` further members of the body.
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, headers: Headers = (), more: Mapping[str, Any] | None = None
+    ) -> None:
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = headers
+        self.more = dict(more or {})
+        super().__init__(detail)
+
+    def answer(self, *, instance: str, trace_id: str) -> Answer:
+        """The problem as an answer. `instance` is the request's path."""
+        body = {
+            "type": f"urn:skerry:problem:{self.code}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+            "code": self.code,
+            "trace_id": trace_id,
+            **self.more,
+        }
+        encoded = json.dumps(body, separators=(",", ":")).encode()
+        headers = [(b"content-type", MEDIA_TYPE), (b"content-length", b"%d" % len(encoded)), *self.headers]
+        return Answer(self.status, headers, encoded)
+
+
+def of(error: Exception, *, what: str = "A service behind this one") -> Problem | None:
+    """The problem that one of skerry's errors is for our own caller; None for an error nobody foresaw.
+
+    `what` names, for the sentence, where a failed call went.
+    """
+    if isinstance(error, Problem):
+        return error
+    code = reason(error)
+    match error:
+        case ReceiptConflict():
+            problem = Problem(422, "key_reused", "This idempotency key was used before with another request.")
+        case LateAction():
+            problem = Problem(409, "late_action", "This action was compensated already and has no effect any more.")
+        case Rejected():
+            problem = Problem(409, "rejected", str(error))
+        case StoreBusy():
+            problem = Problem(503, "busy", "Too much work waits here right now.", headers=_wait(1.0))
+        case Refused():
+            problem = Problem(503, code, f"{what} takes no calls right now.", headers=_wait(error.retry_after))
+        case DeadlineExceeded():
+            problem = Problem(504, code, f"{what} did not answer in time.")
+        case CallError():
+            problem = Problem(502, code, f"{what} gave no usable answer.")
+        case _:
+            return None
+    return problem
+
+
+def reason(error: Exception) -> str:
+    """A short stable word for a failed call."""
+    if isinstance(error, Problem):
+        return error.code
+    if isinstance(error, Refused):
+        return error.reason
+    if isinstance(error, StatusError):
+        return f"error_{error.status}"
+    return next((word for kind, word in _WORDS.items() if isinstance(error, kind)), "bad_reply")
+
+
+def _wait(seconds: float | None) -> Headers:
+    return [(b"retry-after", b"%d" % max(1, math.ceil(seconds or 1.0)))]
+
+
+_WORDS: dict[type[Exception], str] = {
+    DeadlineExceeded: "timed_out",
+    Unreachable: "unreachable",
+    ConnectionLost: "connection_lost",
+    ReplyTooLarge: "reply_too_large",
+}

@@ -1,0 +1,306 @@
+"""`Service`: the composition root of one service."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+from skerry.client import ServiceClient
+from skerry.clock import SYSTEM, Clock
+from skerry.errors import ConfigurationError, StoreError
+from skerry.events import HANDLER_RETRY, DeadLetter, DeadLetters, DomainEvent, EventBus, Inbox, Outbox, Relay, connect
+from skerry.events.inbox import EventHandler
+from skerry.health import CheckResult, HealthChecks, HealthReport
+from skerry.resilience import Policy, Retry
+from skerry.saga import Engine, Journal, Saga
+from skerry.service.border import Border
+from skerry.service.framework import install
+from skerry.service.problem import Problem
+from skerry.service.server import ASGIApp, Receive, Scope, Send
+from skerry.settings import Settings
+from skerry.signals import ServiceChanged, emit
+from skerry.store import Database, Receipts, Transaction, migrate, resolve
+
+H = TypeVar("H", bound=EventHandler)
+Hook = Callable[[], Awaitable[None]]
+
+MAX_BODY = 1024 * 1024
+MAX_KEY = 255
+STOP_WITHIN = 5.0
+"""Seconds that relay, handlers and sagas get each to finish what they have in hand."""
+
+_log = logging.getLogger("skerry.service")
+
+
+class Service:
+    """One service: its application, its database, its events, its sagas, its health.
+
+    `database` and `events` are addresses; relative ones are resolved against `SKERRY_DATA`, and `SKERRY_DATABASE` and
+    `SKERRY_EVENTS` replace them. `migrations` is the folder of the service's own SQL files. `app` is any ASGI application;
+    a FastAPI or Starlette one also gets problem bodies for its errors.
+
+        service = Service("order", app=api, database="sqlite:///order.db", events="sqlite:///events/")
+
+    Nothing is opened before `service.app` is served. On SIGTERM it becomes not ready, finishes what is under way, hands
+    over its outbox and stops.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        app: ASGIApp | None = None,
+        database: str | None = None,
+        events: str | None = None,
+        migrations: Path | None = None,
+        max_body: int = MAX_BODY,
+        timeout: float = 30.0,
+        settings: Settings | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self.name = name
+        self.clock = clock
+        self.settings = settings or Settings.from_environ()
+        self.health = HealthChecks(clock=clock)
+        self.outbox = Outbox(name, clock=clock)
+        self._migrations = migrations
+        self._database = self._make_database(database)
+        self._bus = self._make_bus(events)
+        self._engine = Engine(name, self._database, clock=clock) if self._database else None
+        self._receipts = Receipts(clock=clock)
+        self._inner: ASGIApp = app or _nothing
+        self._border = Border(self, self._inner, max_body=max_body, timeout=timeout, clock=clock)
+        self._hooks: list[Hook] = []
+        self._clients: list[ServiceClient] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._relay: Relay | None = None
+        self._broken = ""
+        self._draining = False
+        self._started = False
+        install(app)
+
+    # --- what a service is made of
+
+    @property
+    def database(self) -> Database:
+        """The service's own database. Raises `ConfigurationError` when it has none."""
+        if self._database is None:
+            raise ConfigurationError(f"the service {self.name!r} has no database; give it database='sqlite:///...'")
+        return self._database
+
+    @property
+    def bus(self) -> EventBus:
+        """The service's event bus. Raises `ConfigurationError` when it has none."""
+        if self._bus is None:
+            raise ConfigurationError(f"the service {self.name!r} has no events; give it events='sqlite:///.../'")
+        return self._bus
+
+    @property
+    def sagas(self) -> Engine:
+        """The service's saga engine."""
+        if self._engine is None:
+            raise ConfigurationError(f"the service {self.name!r} has no database to keep a saga's journal in")
+        return self._engine
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Events that this service could not handle."""
+        return DeadLetters(self.database, clock=self.clock)
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Open a unit of work on the service's database."""
+        return self.database.transaction()
+
+    def client(self, service: str, *, policy: Policy | None = None) -> ServiceClient:
+        """A client for another service; closed when this one stops."""
+        client = ServiceClient(service, policy=policy, clock=self.clock)
+        self._clients.append(client)
+        return client
+
+    def on(
+        self,
+        event: type[DomainEvent],
+        *,
+        group: str | None = None,
+        retry: Retry = HANDLER_RETRY,
+        on_poison: DeadLetter = DeadLetter(),  # noqa: B008 - frozen
+        timeout: float = 30.0,
+    ) -> Callable[[H], H]:
+        """Handle an event with `async def handler(event, tx)`; the receipt commits in `tx`. See `EventBus.on`."""
+        inbox = Inbox(self.database, clock=self.clock)
+        return self.bus.on(event, inbox=inbox, group=group, retry=retry, on_poison=on_poison, timeout=timeout)
+
+    def add(self, *sagas: Saga) -> None:
+        """Host sagas; see `sagas.start`."""
+        self.sagas.add(*sagas)
+
+    def on_start(self, hook: Hook) -> Hook:
+        """Run `async def hook()` at start, after the migrations and before anything is handled; must be repeatable."""
+        self._hooks.append(hook)
+        return hook
+
+    async def once(
+        self, tx: Transaction, key: str | None, given: Any, action: Callable[[], Awaitable[Any]], *, scope: str
+    ) -> Any:
+        """Run `action` once per idempotency key, in the caller's transaction; its answer (plain JSON) every time.
+
+        `given` is the request, as plain JSON: the same key with another one raises `ReceiptConflict` (422). Without a key
+        the action just runs. Keys are remembered for 30 days.
+        """
+        if key is None:
+            return await action()
+        if not key.isprintable() or not 0 < len(key) <= MAX_KEY:
+            raise Problem(422, "invalid_key", f"Idempotency-Key: 1 to {MAX_KEY} printable characters, please.")
+        fingerprint = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:32]
+        seen = await self._receipts.find(tx, f"endpoint:{scope}", key, fingerprint=fingerprint)
+        if seen is not None:
+            return json.loads(seen.result or "null")
+        answer = await action()
+        await self._receipts.insert(
+            tx, f"endpoint:{scope}", key, "done", fingerprint=fingerprint, result=json.dumps(answer)
+        )
+        return answer
+
+    # --- its life
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application to serve."""
+        if scope["type"] == "http":
+            await self._border(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            await self._inner(scope, receive, send)
+
+    def drain(self) -> None:
+        """Become not ready: from now on nobody should send new work here."""
+        if not self._draining:
+            self._draining = True
+            emit(ServiceChanged(service=self.name, state="draining"))
+
+    def liveness(self) -> HealthReport:
+        """Whether this process runs as it should. Dependencies have no say in it."""
+        return self._own_report(self._broken)
+
+    async def readiness(self) -> HealthReport:
+        """Whether this process can do its work now."""
+        if self._draining or not self._started:
+            return self._own_report("draining" if self._draining else "starting")
+        return await self.health.run()
+
+    def _own_report(self, trouble: str) -> HealthReport:
+        result = CheckResult("fail" if trouble else "pass", self.clock.now(), trouble)
+        return HealthReport(result.status, {"process": result})
+
+    async def start(self) -> None:
+        """Open the database, migrate, run the start hooks, then begin to relay, handle and drive sagas."""
+        emit(ServiceChanged(service=self.name, state="starting"))
+        if self._database is not None:
+            await self._database.open()
+            await Receipts.prepare(self._database)
+            await Outbox.prepare(self._database)
+            await Journal.prepare(self._database)
+            if self._migrations is not None:
+                await migrate(self._database, self.name, self._migrations)
+            self.health.add("database", self._check_database)
+        for hook in self._hooks:
+            await hook()
+        if self._bus is not None and self._database is not None:
+            self._relay = Relay(self._database, self.outbox, self._bus.broker, clock=self.clock)
+            self._begin("relay", self._relay.run())
+            self._bus.start()
+            self.health.add("events", self._check_events, critical=False)
+        if self._engine is not None and self._engine.has_sagas:
+            self._begin("sagas", self._engine.serve())
+            self.health.add("sagas", self._check_sagas, critical=False)
+        self._started = True
+        emit(ServiceChanged(service=self.name, state="ready"))
+
+    async def stop(self) -> None:
+        """Finish what is in hand: sagas and handlers first, then the outbox they filled, then everything closes."""
+        self.drain()
+        async with AsyncExitStack() as closing:  # closes in reverse, whatever fails on the way
+            if self._database is not None:
+                closing.push_async_callback(self._database.close)
+            if self._bus is not None:
+                closing.push_async_callback(self._bus.broker.close)
+            for client in self._clients:
+                closing.push_async_callback(client.aclose)
+            if self._engine is not None and "sagas" in self._tasks:
+                await self._engine.stop(self._tasks["sagas"], within=STOP_WITHIN)
+            if self._bus is not None:
+                await self._bus.stop(within=STOP_WITHIN)
+            if self._relay is not None and "relay" in self._tasks:
+                await self._relay.stop(self._tasks["relay"], within=STOP_WITHIN)
+        emit(ServiceChanged(service=self.name, state="stopped"))
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks[name] = asyncio.create_task(self._guard(name, work), name=name)
+
+    async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:  # a loop that must never end has ended: say so, and ask to be restarted
+            _log.exception("the %s of %s has died", name, self.name)
+            self._broken = f"the {name} has died"
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def received() -> Any:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.start()
+            return message
+
+        async def sent(message: Any) -> None:
+            if message["type"].startswith("lifespan.shutdown"):
+                await self.stop()
+            await send(message)
+
+        await self._inner(scope, received, sent)
+
+    async def _check_database(self) -> None:
+        await self.database.fetch_one("SELECT 1")
+
+    async def _check_events(self) -> str:
+        failures = [f"{name}: {c.failure}" for name, c in self.bus.consumers.items() if c.failure]
+        if self._relay is not None and self._relay.failure:
+            failures.append(f"relay: {self._relay.failure}")
+        if failures:
+            raise StoreError("; ".join(failures))
+        return f"{await self.outbox.waiting(self.database)} in the outbox"
+
+    async def _check_sagas(self) -> None:
+        stuck = await self.sagas.stuck()
+        if stuck or self.sagas.failure:
+            raise StoreError(f"{stuck} stuck" if stuck else self.sagas.failure)
+
+    def _make_database(self, url: str | None) -> Database | None:
+        url = self.settings.database or url
+        return None if not url else Database(resolve(url, self.settings.data), owner=self.name, clock=self.clock)
+
+    def _make_bus(self, url: str | None) -> EventBus | None:
+        url = self.settings.events or url if url else None
+        if not url:
+            return None
+        broker = connect(url, source=self.name, data=self.settings.data, clock=self.clock)
+        return EventBus(broker, source=self.name, clock=self.clock)
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """The application of a service without one: it lives, and knows no paths."""
+    if scope["type"] == "lifespan":
+        async for kind in _messages(receive):
+            await send({"type": f"{kind}.complete"})
+        return
+    raise Problem(404, "not_found", "This service has no paths of its own.")
+
+
+async def _messages(receive: Receive) -> AsyncIterator[str]:
+    for _ in range(2):  # startup, shutdown
+        yield (await receive())["type"]

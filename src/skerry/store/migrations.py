@@ -1,0 +1,105 @@
+"""Schema changes from SQL files, each applied once, in order, in a transaction of its own.
+
+A folder holds `NNNN_name.sql`; skerry's own folders say `NNNN_pre_name.sql` or `NNNN_post_name.sql`: before or after the new
+code is deployed. A file that was applied must not change; a database that is ahead of the code (the last release beside the
+new schema) is fine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from skerry.errors import MigrationError
+from skerry.signals import MigrationApplied, emit
+from skerry.store.sqlite import Database
+
+_NAME = re.compile(r"([0-9]{4})_([a-z0-9_]+)\.sql")
+_TABLE = """
+CREATE TABLE IF NOT EXISTS skerry_migrations (
+  component TEXT NOT NULL, version TEXT NOT NULL, checksum TEXT NOT NULL, applied_at REAL NOT NULL,
+  PRIMARY KEY (component, version)
+) STRICT
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file: its four-digit version, its statements and the checksum of its text."""
+
+    version: str
+    file: str
+    statements: tuple[str, ...]
+    checksum: str
+
+
+async def migrate(database: Database, component: str, folder: Path | Traversable) -> list[str]:
+    """Bring the tables of `component` up to date; the versions that were applied now.
+
+    Raises `MigrationError` naming the file when a statement fails (that file is rolled back), when an applied file was
+    changed, or when two files share a version.
+    """
+    wanted = read(folder)
+    applied: list[str] = []
+    async with database.transaction() as tx:
+        await tx.execute(_TABLE)
+    for migration in wanted:
+        async with database.transaction() as tx:
+            row = await tx.fetch_one(
+                "SELECT checksum FROM skerry_migrations WHERE component = ? AND version = ?",
+                (component, migration.version),
+            )
+            if row is not None:
+                if row["checksum"] != migration.checksum:
+                    raise MigrationError(f"{migration.file} was changed after it was applied; add a new file instead")
+                continue
+            try:
+                for statement in migration.statements:
+                    await tx.execute(statement)
+            except sqlite3.Error as error:
+                raise MigrationError(f"{migration.file}: {error}") from error
+            await tx.execute(
+                "INSERT INTO skerry_migrations VALUES (?, ?, ?, ?)",
+                (component, migration.version, migration.checksum, database.clock.now()),
+            )
+        applied.append(migration.version)
+        emit(MigrationApplied(component=component, version=migration.version))
+    return applied
+
+
+def read(folder: Path | Traversable) -> list[Migration]:
+    """The migrations in `folder`, in order of their versions."""
+    found: dict[str, Migration] = {}
+    for file in sorted(folder.iterdir(), key=lambda f: f.name):
+        match = _NAME.fullmatch(file.name)
+        if match is None:
+            if file.name.endswith(".sql"):
+                raise MigrationError(f"{file.name}: migrations are called NNNN_name.sql")
+            continue
+        version = match[1]
+        if version in found:
+            raise MigrationError(f"{file.name} and {found[version].file} have the same version")
+        text = file.read_text("utf-8")
+        checksum = hashlib.sha256(text.encode()).hexdigest()
+        found[version] = Migration(version, file.name, tuple(_statements(text, file.name)), checksum)
+    if not found:
+        raise MigrationError(f"no migrations in {folder}")
+    return list(found.values())
+
+
+def _statements(text: str, source: str) -> list[str]:
+    statements: list[str] = []
+    pending = ""
+    for line in text.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            statements.append(pending.strip())
+            pending = ""
+    rest = "".join(line for line in pending.splitlines() if not line.lstrip().startswith("--")).strip()
+    if rest:
+        raise MigrationError(f"{source}: the last statement does not end with a semicolon")
+    return statements

@@ -1,0 +1,13 @@
+-- name: find
+SELECT scope, key, state, fingerprint, result FROM skerry_receipts WHERE scope = ? AND key = ?;
+
+-- name: insert
+INSERT INTO skerry_receipts (scope, key, state, fingerprint, result, expires_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (scope, key) DO NOTHING;
+
+-- name: update
+UPDATE skerry_receipts SET state = ?, result = ? WHERE scope = ? AND key = ?;
+
+-- name: prune
+DELETE FROM skerry_receipts WHERE (scope, key) IN
+  (SELECT scope, key FROM skerry_receipts WHERE expires_at < ? ORDER BY expires_at LIMIT ?);

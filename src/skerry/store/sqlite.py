@@ -1,0 +1,261 @@
+"""The embedded engine: one SQLite file that one service owns.
+
+WAL with `synchronous=FULL`: when a commit returns, the data is on disk. SQLite has one writer, so transactions queue for
+one connection, first come first served, in a bounded line; reads go beside it on a connection of their own. All SQL runs on
+two threads, one each, so the event loop never waits for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from skerry.clock import SYSTEM, Clock
+from skerry.errors import NoTransaction, StoreBusy, StoreCorrupt, StoreError, WrongOwner
+from skerry.store.tx import Parameters
+
+T = TypeVar("T")
+
+BUSY_MS = 5000
+"""How long SQLite itself waits for another process's lock, such as an operator's shell."""
+
+
+class Transaction:
+    """An open unit of work. It is also a `Tx`. Use it only inside the block that opened it."""
+
+    def __init__(self, run: Callable[[Callable[[], Any]], Any], connection: sqlite3.Connection) -> None:
+        self._run = run
+        self._connection = connection
+        self._callbacks: list[Callable[[], None]] = []
+        self.is_open = True
+
+    async def execute(self, sql: str, parameters: Parameters = ()) -> int:
+        """Run one statement; the number of rows it changed."""
+        return int(await self._do(lambda: self._connection.execute(sql, parameters).rowcount))
+
+    async def execute_many(self, sql: str, rows: Iterable[Parameters]) -> None:
+        """Run one statement for each row of parameters."""
+        await self._do(lambda: self._connection.executemany(sql, rows))
+
+    async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
+        """Run one query; all its rows, each readable by position and by name."""
+        rows: list[Any] = await self._do(lambda: self._connection.execute(sql, parameters).fetchall())
+        return rows
+
+    async def fetch_one(self, sql: str, parameters: Parameters = ()) -> Any:
+        """Run one query; its first row, or None."""
+        return await self._do(lambda: self._connection.execute(sql, parameters).fetchone())
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` in the event loop once the commit is durable; never after a roll-back."""
+        self._callbacks.append(callback)
+
+    async def _do(self, function: Callable[[], Any]) -> Any:
+        if not self.is_open:
+            raise NoTransaction("the transaction has ended; use it only inside the block that opened it")
+        return await self._run(function)
+
+    def committed(self) -> None:
+        """Run what waits for the commit; called once by the database."""
+        for callback in self._callbacks:
+            callback()
+
+
+class Database:
+    """The one database of the service `owner`.
+
+    `max_waiting` bounds the line for the writer and `wait` (seconds) the time in it; beyond either `StoreBusy` is raised and
+    nothing was written.
+
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE stock SET available = available - ? WHERE sku = ?", (2, sku))
+    """
+
+    def __init__(
+        self, path: Path, *, owner: str, max_waiting: int = 1000, wait: float = 10.0, clock: Clock = SYSTEM
+    ) -> None:
+        self.path = path
+        self.owner = owner
+        self.clock = clock
+        self._max_waiting = max_waiting
+        self._wait = wait
+        self._waiting = 0
+        self._lock = asyncio.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix=f"{owner}-write")
+        self._read_thread = ThreadPoolExecutor(1, thread_name_prefix=f"{owner}-read")
+
+    async def open(self) -> None:
+        """Open or create the file and check it.
+
+        Raises `StoreCorrupt` when the file is damaged, `WrongOwner` when another service's name is on it.
+        """
+        self._writer = await self._on(self._write_thread, self._connect)
+        self._reader = await self._on(self._read_thread, self._connect_reader)
+
+    async def close(self) -> None:
+        """Wait for what runs, then close. Safe to call twice."""
+        async with self._lock:
+            for thread, connection in ((self._read_thread, self._reader), (self._write_thread, self._writer)):
+                if connection is not None:
+                    await self._on(thread, connection.close)
+            self._reader = self._writer = None
+        self._read_thread.shutdown(wait=False)
+        self._write_thread.shutdown(wait=False)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Open a unit of work: commits at the end of the block, rolls back when the block raises or is cancelled.
+
+        When cancellation arrives while the commit is under way, the commit is finished first; the transaction has then
+        taken effect although the block ends with `CancelledError`.
+        """
+        await self._enter()
+        try:
+            connection = self._connection()
+            tx = Transaction(lambda function: self._on(self._write_thread, function), connection)
+            try:
+                await self._finish(lambda: connection.execute("BEGIN IMMEDIATE"))
+                yield tx
+                tx.is_open = False
+                await self._finish(lambda: connection.execute("COMMIT"))
+            except BaseException:
+                tx.is_open = False
+                await self._finish(lambda: _roll_back(connection))
+                raise
+        finally:
+            self._lock.release()
+        tx.committed()
+
+    async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
+        """Query outside any transaction: sees what is committed, never waits for the writer."""
+        reader = self._connection(reading=True)
+        return await self._on(self._read_thread, lambda: reader.execute(sql, parameters).fetchall())
+
+    async def fetch_one(self, sql: str, parameters: Parameters = ()) -> Any:
+        """Like `fetch_all`; the first row, or None."""
+        reader = self._connection(reading=True)
+        return await self._on(self._read_thread, lambda: reader.execute(sql, parameters).fetchone())
+
+    def _connection(self, *, reading: bool = False) -> sqlite3.Connection:
+        connection = self._reader if reading else self._writer
+        if connection is None:
+            raise StoreError(f"the database of {self.owner} is not open")
+        return connection
+
+    @asynccontextmanager
+    async def lead(self, role: str, *, poll: float = 0.25) -> AsyncIterator[None]:
+        """Hold `role` exclusively among all processes on this database; wait for it, trying every `poll` seconds.
+
+        The operating system's file lock carries it, so it ends with the process, however that ends, and a stopped process
+        keeps it: there are never two leaders.
+        """
+        descriptor = os.open(f"{self.path}.{role}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    await self.clock.sleep(poll)
+            yield
+        finally:
+            os.close(descriptor)
+
+    async def _enter(self) -> None:
+        if self._lock.locked() and self._waiting >= self._max_waiting:
+            raise StoreBusy(f"{self._waiting} transactions already wait for the database of {self.owner}")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._wait):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise StoreBusy(f"waited {self._wait:g} s for the writer of the database of {self.owner}") from None
+        finally:
+            self._waiting -= 1
+
+    async def _on(self, thread: ThreadPoolExecutor, function: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(thread, function)
+        except sqlite3.DatabaseError as error:
+            translated = self._translate(error)
+            if translated is error:
+                raise
+            raise translated from error
+
+    async def _finish(self, function: Callable[[], Any]) -> None:
+        """Run to the end even when cancelled meanwhile; the cancellation then goes on afterwards."""
+        job = asyncio.ensure_future(self._on(self._write_thread, function))
+        try:
+            await asyncio.shield(job)
+        except asyncio.CancelledError:
+            while not job.done():  # bounded by one statement
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({job})
+            if job.exception() is not None and not job.cancelled():
+                job.result()
+            raise
+
+    def _connect(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            self._check(connection)
+            self._claim(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        first = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if first != "ok":
+            raise StoreCorrupt(f"{self.path}: {first}. Restore it from a backup; nothing was changed")
+
+    def _claim(self, connection: sqlite3.Connection) -> None:
+        """Put the owner's name on the file, so that a second service cannot share it by mistake."""
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("CREATE TABLE IF NOT EXISTS skerry_owner (name TEXT NOT NULL) STRICT")
+        row = connection.execute("SELECT name FROM skerry_owner").fetchone()
+        if row is None:
+            connection.execute("INSERT INTO skerry_owner VALUES (?)", (self.owner,))
+        connection.execute("COMMIT")
+        if row is not None and row[0] != self.owner:
+            raise WrongOwner(
+                f"{self.path} belongs to the service {row[0]!r}; give {self.owner!r} a database of its own"
+            )
+
+    def _translate(self, error: sqlite3.DatabaseError) -> Exception:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            return StoreCorrupt(f"{self.path}: {error}. Restore it from a backup")
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return StoreBusy(f"{self.path} is locked by another process: {error}")
+        if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
+            return StoreError(f"{self.path}: {error}")
+        return error  # the caller's own SQL: constraint, syntax, type
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:  # a failed COMMIT may have rolled back by itself
+        connection.execute("ROLLBACK")

@@ -1,0 +1,133 @@
+"""The command line, apart from what needs a running system."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from skerry import __version__
+from skerry.cli import main as main_module
+from skerry.cli.main import VERBS, main
+from skerry.cli.ps import summary, table
+
+
+@pytest.fixture(autouse=True)
+def nothing_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def skerry(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """`skerry --help` imports click and our own few modules, nothing that takes time."""
+    code = "import sys; from skerry.cli.main import main; main(['--help'], standalone_mode=False); print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    text, _, modules = shown.rstrip().rpartition("\n")
+    assert all(f"  {verb} " in text for verb in VERBS)
+    heavy = {
+        "asyncio",
+        "pydantic",
+        "rich",
+        "httpx2",
+        "yaml",
+        "uvicorn",
+        "fastapi",
+        "sqlite3",
+        "tomllib",
+        "skerry.deploy",
+    }
+    assert not heavy & set(modules.split())
+
+
+def test_module_is_the_command() -> None:
+    """`python -m skerry` is the command `skerry`."""
+    shown = subprocess.run([sys.executable, "-m", "skerry", "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout == f"skerry {__version__}\n"
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "demo"])
+def test_every_verb_has_help(verb: str) -> None:
+    """Each verb that is listed can be loaded, and explains itself."""
+    shown = skerry(verb, "--help")
+    assert shown.exit_code == 0
+    assert "-o [text|json]" in shown.output
+
+
+@pytest.mark.parametrize("arguments", [["ps"], ["hold", "x"], ["release", "x"], ["stop"]])
+def test_nothing_runs(arguments: list[str]) -> None:
+    """Asking about a system when none runs is one line on standard error and exit code 1."""
+    shown = skerry(*arguments)
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert shown.stderr == "error: no system is running: start one with `skerry run`\n"
+
+
+def test_run_without_a_system_file() -> None:
+    """Without a system file the error tells how to name one, and where to begin."""
+    shown = skerry("run")
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert "--file" in shown.stderr
+    assert "skerry demo" in shown.stderr
+    assert shown.stderr.count("\n") == 1
+
+
+def test_run_with_a_broken_system_file(tmp_path: Path) -> None:
+    """A mistake in the system file is reported with its line."""
+    (tmp_path / "skerry.toml").write_text("[system]\nname = \n")
+    shown = skerry("run")
+    assert shown.exit_code == 1
+    assert shown.stderr.startswith(f"error: {tmp_path.resolve()}/skerry.toml:2: Invalid value")
+
+
+@pytest.mark.parametrize("arguments", [["rnu"], ["run", "--port", "x"], ["hold"], ["ps", "-o", "xml"]])
+def test_wrong_usage(arguments: list[str]) -> None:
+    """Wrong usage is exit code 2."""
+    assert skerry(*arguments).exit_code == 2
+
+
+def process(name: str, state: str = "ready") -> dict[str, object]:
+    return {
+        "name": name,
+        "pid": None if state == "held" else 7,
+        "state": state,
+        "ready": state == "ready",
+        "url": "u",
+        "restarts": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("states", "sentence"),
+    [
+        (["ready", "ready"], "shop: all 2 processes are ready"),
+        (["ready", "held"], "shop: 1 of 2 processes is not ready: p1 (held)"),
+        (
+            ["crashed", "running"],
+            "shop: 2 of 2 processes are not ready: p0 (crashed), p1 (running, but its check fails)",
+        ),
+    ],
+)
+def test_ps_begins_with_a_sentence(states: list[str], sentence: str) -> None:
+    """The first line says whether all is well, and if not, what is down."""
+    assert summary("shop", [process(f"p{i}", state) for i, state in enumerate(states)]) == sentence
+
+
+def test_ps_table_is_aligned() -> None:
+    """Columns are as wide as their widest entry; a process that is down has a dash for its id."""
+    assert table([process("order"), process("a", "held")]) == (
+        "NAME   STATE  PID  RESTARTS  URL\norder  ready  7    0         u\na      held   -    0         u"
+    )
+
+
+def test_verbs_are_modules_of_their_name() -> None:
+    """Each verb has a file of its own."""
+    folder = Path(main_module.__file__).parent
+    assert {f"{verb}.py" for verb in VERBS if verb != "demo"} <= {file.name for file in folder.iterdir()}
