@@ -17,6 +17,8 @@ MAX_IDLE_CONNECTIONS = 64
 IDLE_EXPIRY = 4.0
 """Seconds. Less than the five after which servers commonly close an idle connection, so that we do so first."""
 
+_DECODED = frozenset(["gzip", "deflate", "identity", ""])
+"""Codings that are taken off here; with any other the body stays as it came, and the header with it."""
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
@@ -53,7 +55,8 @@ class HttpBorder:
     async def _read(self, response: httpx2.Response) -> bytes:
         body = bytearray()
         # A decoded piece is at most 1 MiB, so a bomb is seen before it fills the memory.
-        pieces = response.aiter_bytes() if _is_decoded(response.headers) else response.aiter_raw()
+        encoding = response.headers.get("content-encoding", "")
+        pieces = response.aiter_bytes() if encoding in _DECODED else response.aiter_raw()
         async with contextlib.aclosing(pieces):
             async for piece in pieces:
                 body += piece
@@ -75,13 +78,9 @@ def _pool(*, secure: bool) -> httpx2.AsyncHTTPTransport:
     return httpx2.AsyncHTTPTransport(trust_env=False, limits=limits, verify=verify)
 
 
-def _is_decoded(headers: httpx2.Headers) -> bool:
-    return headers.get("content-encoding", "") in {"gzip", "deflate"}
-
-
 def _of_the_body(headers: httpx2.Headers) -> httpx2.Headers:
     """The headers without those that describe the encoded body, once it is decoded."""
-    if not _is_decoded(headers):
+    if headers.get("content-encoding") not in _DECODED:
         return headers
     kept = headers.copy()
     del kept["content-encoding"]

@@ -27,7 +27,7 @@ MAX_TEXT = 4000
 _SEVERITY: dict[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _SECRETS = (
     (re.compile(r"""://[^\s/?#"'<>]*@"""), "://***@"),
-    (re.compile(r"""(authorization["']?\s*[:=,]\s*b?["']?)[^"',;\r\n]+""", re.IGNORECASE), r"\1***"),
+    (re.compile(r"""(authorization["']?\s*[:=,]\s*(?:b?["'])?)[^"',;\r\n]+""", re.IGNORECASE), r"\1***"),
     (re.compile(r"\b(bearer)\s+[^\s\"',;]+", re.IGNORECASE), r"\1 ***"),
 )
 

@@ -94,9 +94,11 @@ MISTAKES = {
         "routed already on line 2",
     ),
     "same shape": (
-        "routes:\n"
-        "  - {path: '/a/{x}', aggregate: {parts: {p: {service: s, path: /}}}}\n"
-        "  - {path: '/a/{y}', aggregate: {parts: {p: {service: s, path: /}}}}\n",
+        (
+            "routes:\n"
+            "  - {path: '/a/{x}', aggregate: {parts: {p: {service: s, path: /}}}}\n"
+            "  - {path: '/a/{y}', aggregate: {parts: {p: {service: s, path: /}}}}\n"
+        ),
         3,
         "routed already on line 2",
     ),

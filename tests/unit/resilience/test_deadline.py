@@ -49,7 +49,7 @@ def test_inner_deadline_never_extends():
     """An inner deadline that is later than the one around it changes nothing."""
 
     async def main(clock: VirtualClock) -> float:
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(DeadlineExceeded):  # noqa: PT012 - the block is what is tested
             async with deadline(1.0, clock=clock), deadline(60.0, clock=clock):
                 assert current().remaining(clock) == 1.0
                 await clock.sleep(100.0)
@@ -85,7 +85,7 @@ def test_own_time_out_error_passes():
             async with deadline(1.0, clock=clock):
                 raise TimeoutError("mine")
         assert type(caught.value) is TimeoutError
-        with pytest.raises(TimeoutError, match="mine"):
+        with pytest.raises(TimeoutError, match="mine"):  # noqa: PT012 - the block is what is tested
             async with deadline(1.0, clock=clock):
                 try:
                     await clock.sleep(9.0)
@@ -136,7 +136,7 @@ def test_outer_of_two_equal_deadlines_answers():
     """When two deadlines strike together the outer block reports it, once, and the task is not left cancelled."""
 
     async def main(clock: VirtualClock) -> None:
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(DeadlineExceeded):  # noqa: PT012 - the block is what is tested
             async with deadline(1.0, clock=clock):
                 try:
                     async with deadline(1.0, clock=clock):

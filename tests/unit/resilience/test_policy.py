@@ -196,7 +196,7 @@ def test_decorates_async_functions():
     assert breaker.state == "open"
 
 
-@pytest.mark.parametrize("part", [Policy("p"), Retry(1), CircuitBreaker(), Bulkhead(1)])
+@pytest.mark.parametrize("part", [Policy("p"), Retry(1), CircuitBreaker(), Bulkhead(2)])
 def test_each_part_works_alone(part):
     """Policy, retry, breaker and bulkhead have the same three faces, for functions, methods and callables."""
 
@@ -248,10 +248,14 @@ def test_explains_itself():
         "payment, from the outside in:",
         "  1. total time-out: 2 s",
         "  2. bulkhead: 20 at once, 50 more wait up to 0.5 s",
-        "  3. retry: 3 attempts on OSError, TimeoutError; delay up to 0.05 s, doubling to 2 s;"
-        " budget 10% of requests + 1/s",
-        "  4. breaker: opens for 5 s when 50% failed (Exception) or 80% took 0.4 s of at least 20 calls in 10 s;"
-        " 3 probes close it",
+        (
+            "  3. retry: 3 attempts on OSError, TimeoutError; delay up to 0.05 s, doubling to 2 s;"
+            " budget 10% of requests + 1/s"
+        ),
+        (
+            "  4. breaker: opens for 5 s when 50% failed (Exception) or 80% took 0.4 s of at least 20 calls in 10 s;"
+            " 3 probes close it"
+        ),
         "  5. attempt time-out: 0.5 s",
     ]
 

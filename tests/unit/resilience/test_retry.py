@@ -92,8 +92,19 @@ def test_predicate_chooses():
 
 @pytest.mark.parametrize(
     ("asked", "waited"),
-    [(3, 3), (0.001, 0.025), (500, 30), (-1, 0.025), (float("nan"), 0.025), (float("inf"), 0.025), (1e12, 0.025)]
-    + [("3", 0.025), (True, 0.025), (None, 0.025), (10**400, 0.025)],
+    [
+        (3, 3),
+        (0.001, 0.025),
+        (500, 30),
+        (-1, 0.025),
+        (float("nan"), 0.025),
+        (float("inf"), 0.025),
+        (1000000000000.0, 0.025),
+        ("3", 0.025),
+        (True, 0.025),
+        (None, 0.025),
+        (10**400, 0.025),
+    ],
 )
 def test_retry_after_raises_the_delay(asked, waited):
     """retry_after in seconds is a lower bound for the delay, capped; nonsense is ignored."""

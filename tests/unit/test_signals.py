@@ -1,0 +1,61 @@
+import dataclasses
+import logging
+
+import pytest
+
+from skerry import signals
+from skerry.signals import BreakerChanged, Hub, ProcessChanged, SagaChanged, Signal
+
+
+def test_every_subscriber_gets_every_signal():
+    """Signals reach all subscribers in the order they subscribed, until they unsubscribe."""
+    hub, seen = Hub(), []
+    leave = hub.subscribe(lambda signal: seen.append(("first", signal)))
+    hub.subscribe(lambda signal: seen.append(("second", signal)))
+    signal = ProcessChanged(name="order", state="ready")
+    hub.emit(signal)
+    leave()
+    leave()
+    hub.emit(signal)
+    assert seen == [("first", signal), ("second", signal), ("second", signal)]
+
+
+def test_a_broken_subscriber_breaks_nobody(caplog):
+    """What a subscriber raises is logged; the emitter and the other subscribers do not notice."""
+    hub, seen = Hub(), []
+    hub.subscribe(lambda _: 1 / 0)
+    hub.subscribe(seen.append)
+    with caplog.at_level(logging.ERROR):
+        hub.emit(ProcessChanged(name="order", state="ready"))
+    assert len(seen) == 1
+    assert "a subscriber failed on ProcessChanged" in caplog.text
+
+
+def test_subscribing_during_emit_takes_effect_next_time():
+    """A subscriber added while a signal is handed out gets the next one."""
+    hub, seen = Hub(), []
+    leave = hub.subscribe(lambda _: hub.subscribe(seen.append))
+    hub.emit(ProcessChanged(name="order", state="ready"))
+    leave()
+    assert seen == []
+    hub.emit(ProcessChanged(name="order", state="stopped"))
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in vars(signals).values() if isinstance(kind, type) and issubclass(kind, Signal)]
+)
+def test_signals_are_frozen_records(kind):
+    """Every signal is frozen, slotted, keyword-only and documented."""
+    assert kind.__dataclass_params__.frozen
+    assert "__slots__" in vars(kind)
+    assert all(field.kw_only for field in dataclasses.fields(kind))
+    assert kind.__doc__
+    assert not kind.__doc__.startswith(kind.__name__)
+
+
+def test_levels_say_how_much_to_care():
+    """Trouble has a higher level than recovery."""
+    assert BreakerChanged(policy="p", before="closed", after="open", reason="").level == "warning"
+    assert BreakerChanged(policy="p", before="open", after="closed", reason="").level == "info"
+    assert SagaChanged(saga="s", key="1", status="stuck").level == "error"
