@@ -33,7 +33,11 @@ def summary(name: str, processes: list[dict[str, Any]]) -> str:
     """One sentence: `shop: all 8 processes are ready`, or what is not and in which state it is."""
     others = [process for process in processes if not process["ready"]]
     if not others:
-        return f"{name}: all {len(processes)} processes are ready"
+        return (
+            f"{name}: its process is ready"
+            if len(processes) == 1
+            else f"{name}: all {len(processes)} processes are ready"
+        )
     listed = ", ".join(f"{process['name']} ({_in_words(process['state'])})" for process in others)
     return (
         f"{name}: {len(others)} of {len(processes)} processes {'is' if len(others) == 1 else 'are'} not ready: {listed}"

@@ -78,7 +78,7 @@ class TextProgress:
         name = self._system.name
         where = f" at {url}" if url else ""
         texts = {
-            "starting": f"skerry: starting {name}, {self._count} processes",
+            "starting": f"skerry: starting {name}, {self._count} process{'es' if self._count != 1 else ''}",
             "ready": f"skerry: {name} is ready{where} (`skerry ps` shows its processes, Ctrl-C stops it)",
             "stopping": f"skerry: stopping {name} (Ctrl-C again kills it at once)",
             "stopped": f"skerry: {name} is stopped",

@@ -71,13 +71,14 @@ class Console:
 
     def __init__(self, stream: TextIO, names: Iterable[str], *, colour: bool | None = None) -> None:
         names = list(names)
-        self._descriptor = stream.fileno()
+        self._descriptor = os.dup(stream.fileno())
         self._width = max((len(name) for name in names), default=0)
         if colour is None:
             colour = stream.isatty() and "NO_COLOR" not in os.environ
         self._colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)} if colour else {}
         self._queue: queue.Queue[str | None] = queue.Queue(QUEUED_LINES)
         self._dropped = 0
+        self._closed = False
         stream.flush()
         self._thread = threading.Thread(target=self._write, name="skerry-output", daemon=True)
         self._thread.start()
@@ -101,6 +102,7 @@ class Console:
 
     def close(self) -> None:
         """Wait a moment for what is queued, then give up on it."""
+        self._closed = True
         try:
             self._queue.put(None, timeout=_CLOSE_TIMEOUT)
         except queue.Full:
@@ -110,13 +112,14 @@ class Console:
     def _write(self) -> None:
         # Straight to the descriptor: a stream's lock, held by a stuck thread, would keep the process from ending.
         broken = False
-        while (text := self._queue.get()) is not None:
-            data = memoryview(f"{text}\n".encode(errors="replace"))
+        while not (self._closed and self._queue.empty()):
+            data = memoryview(f"{text}\n".encode(errors="replace")) if (text := self._queue.get()) is not None else b""
             while data and not broken:
                 try:
                     data = data[os.write(self._descriptor, data) :]
                 except OSError:  # the reader is gone; the system runs on without it
                     broken = True
+        os.close(self._descriptor)
 
 
 class LogFiles:

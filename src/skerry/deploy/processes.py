@@ -45,11 +45,12 @@ def environment_for(
         "SKERRY_HOST": HOST,
         "SKERRY_PORT": str(ports[name]),
         "SKERRY_DATA": str(data),
-        "SKERRY_EVENTS": system.events or "",
         "SKERRY_SUPERVISED": "1",
     }
-    if system.events is None:
-        del environment["SKERRY_EVENTS"]
+    if system.events is not None:
+        environment["SKERRY_EVENTS"] = system.events
+    if spec is not None and spec.database is not None:
+        environment["SKERRY_DATABASE"] = spec.database
     return environment
 
 

@@ -14,7 +14,7 @@ import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from typing import Any
+from typing import Any, cast
 
 from skerry.clock import SYSTEM
 from skerry.errors import ConfigurationError, MissingExtra
@@ -193,7 +193,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD:
             raise ValueError("request head too large")  # the parser turns it into a 400 reply
         super().on_headers_complete()
-        self.scope["skerry.abort"] = self.transport.abort  # for an application that plays a broken one
+        cast("Scope", self.scope)["skerry.abort"] = self.transport.abort  # for an application that plays a broken one
 
     def _head_is_late(self) -> None:
         if not self.transport.is_closing():

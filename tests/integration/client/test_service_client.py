@@ -311,6 +311,13 @@ def test_silence_ends_with_the_attempt() -> None:
     assert len(peer.requests) == 2
 
 
+def test_a_post_that_timed_out_is_not_repeated() -> None:
+    """An attempt that ran out of time may have taken effect, so without a key there is no other."""
+    result, peer = against(blackhole, post(), policy=policy(3, attempt=0.05))
+    assert isinstance(result, AttemptTimeout)
+    assert len(peer.requests) == 1
+
+
 @pytest.mark.parametrize("behaviour", [blackhole, drip])
 def test_the_deadline_holds(behaviour: Behaviour) -> None:
     """The total bounds the whole, also against a peer that drips a byte now and then for ever."""

@@ -136,7 +136,7 @@ def test_start_fails_when_a_process_is_never_ready(tmp_path: Path) -> None:
 
     async def main() -> None:
         system = supervisor(tmp_path, modes={"one": "deaf"}, start_timeout=0.5)
-        with pytest.raises(DeployError, match="one did not become ready within 0.5 s"):
+        with pytest.raises(DeployError, match=r"one did not become ready within 0\.5 s"):
             await system.start()
         assert info(system, "one").state == "stopped"
 
@@ -149,7 +149,7 @@ def test_command_that_does_not_exist(tmp_path: Path) -> None:
     async def main() -> None:
         file = write_system(tmp_path, gateway=False, one="normal")
         system = Supervisor(load(file), data=tmp_path / "var", command=lambda spec: ("/nonexistent",))
-        with pytest.raises(DeployError, match="one ended 3 times .*No such file"):
+        with pytest.raises(DeployError, match=r"one ended 3 times .*No such file"):
             await system.start()
 
     asyncio.run(main())

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 MODE = sys.argv[1]
 NAME = os.environ["SKERRY_SERVICE"]
@@ -24,10 +25,10 @@ def respond(connection: socket.socket) -> None:
         path = connection.recv(4096).split(b" ")[1]
         if path == b"/crash":
             os._exit(7)
-        sick = MODE == "deaf" or os.path.exists(os.path.join(os.environ["SKERRY_DATA"], f"{NAME}.sick"))
+        sick = MODE == "deaf" or (Path(os.environ["SKERRY_DATA"]) / f"{NAME}.sick").exists()
         ready = path != b"/health/ready" or not sick
         body = (
-            f"{os.getpid()} {os.environ.get('SKERRY_URL_OTHER', '')} {os.getcwd()} {os.environ['PYTHONPATH']}".encode()
+            f"{os.getpid()} {os.environ.get('SKERRY_URL_OTHER', '')} {Path.cwd()} {os.environ['PYTHONPATH']}".encode()
         )
         head = f"HTTP/1.1 {200 if ready else 503} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         connection.sendall(head.encode() + body)

@@ -108,6 +108,7 @@ def process(name: str, state: str = "ready") -> dict[str, object]:
     ("states", "sentence"),
     [
         (["ready", "ready"], "shop: all 2 processes are ready"),
+        (["ready"], "shop: its process is ready"),
         (["ready", "held"], "shop: 1 of 2 processes is not ready: p1 (held)"),
         (
             ["crashed", "running"],

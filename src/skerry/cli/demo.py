@@ -1,0 +1,172 @@
+"""`skerry demo`: run the example shop, break it on purpose, and audit it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from skerry.cli import options
+from skerry.clock import SYSTEM
+from skerry.deploy import LogFiles, Supervisor
+from skerry.errors import ConfigurationError, MissingExtra
+from skerry.topology import load
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED = 130
+
+
+@click.command()
+@click.option("--orders", type=click.IntRange(1, 100_000), default=300, show_default=True, help="How many orders.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Decides the mix of orders.")
+@click.option("--rate", type=click.FloatRange(0.1, 1000), default=15.0, show_default=True, help="Orders a second.")
+@click.option("--data", type=click.Path(path_type=Path), help="Where the shop keeps its data. [default: a new folder]")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The gateway's port. [default: a free one]")
+@click.option("--keep", is_flag=True, help="Leave the shop running afterwards, until Ctrl-C.")
+@options.output
+def demo(orders: int, seed: int, rate: float, data: Path | None, port: int, *, keep: bool, output: str) -> None:
+    """Start the shop, place orders, kill payment and order meanwhile, then audit: does everything add up?
+
+    Ends with 0 only when every figure is exact.
+    """
+    shop = _shop()
+    folder = (data or Path(tempfile.mkdtemp(prefix="skerry-demo-"))).resolve()
+    if (folder / "order.db").exists():
+        raise ConfigurationError(f"{folder} holds the data of an earlier shop; name a new folder with --data")
+    with ExitStack() as stack:
+        logs = stack.enter_context(closing(LogFiles(folder / "logs")))
+        show = stack.enter_context(_Screen(quiet=output == "json"))
+        supervisor = Supervisor(load(shop / "skerry.toml"), data=folder, port=port, output=logs)
+        options_ = {"orders": orders, "seed": seed, "rate": rate, "tell": show.tell}
+        code = asyncio.run(_serve(supervisor, shop, options_, keep=keep, output=output, show=show))
+    sys.exit(code)
+
+
+def _shop() -> Path:
+    """The shop in the wheel, or in the repository around this package."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "_examples" / "shop", package.parents[1] / "examples" / "shop"):
+        if (folder / "skerry.toml").is_file():
+            return folder
+    raise ConfigurationError("the example shop is not part of this installation")
+
+
+async def _serve(
+    supervisor: Supervisor, shop: Path, job: dict[str, Any], *, keep: bool, output: str, show: _Screen
+) -> int:
+    loop = asyncio.get_running_loop()
+    main = asyncio.current_task()
+    assert main is not None
+    working = True
+
+    def interrupt() -> None:
+        supervisor.request_stop()
+        if working:
+            main.cancel()
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, interrupt)
+    sys.path.insert(0, str(shop))
+    try:
+        run: Callable[..., Any] = importlib.import_module("demo").run
+    except ModuleNotFoundError as error:
+        raise MissingExtra("The shop", "demo") from error
+    begin = SYSTEM.monotonic()
+    try:
+        show.tell("starting seven services and their gateway", 0, 0)
+        async with supervisor:
+            report = await run(supervisor, supervisor.system, url=supervisor.url, data=supervisor.data, **job)
+            working = False
+            show.done()
+            if output == "json":
+                click.echo(json.dumps(report.as_json()))
+            else:
+                show.report(report, SYSTEM.monotonic() - begin, supervisor.data)
+            if keep:
+                click.echo(f"The shop runs at {supervisor.url} until Ctrl-C.", err=output == "json")
+                await supervisor.wait()
+    except asyncio.CancelledError:
+        show.done()
+        click.echo("stopped before the end: nothing was audited", err=True)
+        return INTERRUPTED
+    return 0 if report.ok else 1
+
+
+class _Screen:
+    """A progress bar while it works, a table at the end; neither in the way of `-o json`."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._console = Console(stderr=quiet)
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self._progress = Progress(*columns, console=self._console, transient=True)
+        self._task = self._progress.add_task("starting", total=None)
+
+    def __enter__(self) -> _Screen:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        """Show what is going on."""
+        self._progress.update(self._task, description=what, completed=done, total=total or None)
+
+    def done(self) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+    def report(self, report: Any, seconds: float, data: Path) -> None:
+        """Show a person what was done to the shop and what became of it."""
+        from rich.table import Table
+
+        audit = report.audit
+        statuses = ", ".join(f"{count} {status}" for status, count in audit.statuses.items())
+        self._console.print(f"\n[bold]{audit.placed} orders placed:[/] {statuses}")
+        for fault in report.faults:
+            self._console.print(f"  at {fault.at:5.1f} s  {fault.what}; {fault.open_sagas} sagas were open")
+        table = Table(title="Does it add up?", title_justify="left")
+        table.add_column("what the books say")
+        table.add_column("expected", justify="right")
+        table.add_column("actual", justify="right")
+        table.add_column("")
+        cents = "money captured minus refunded = value of confirmed orders (cents)"
+        for text, line in (
+            (cents, audit.money),
+            ("goods that left the stock = contents of the parcels (pieces)", audit.stock),
+            ("parcels = confirmed orders", audit.parcels),
+            ("e-mails = confirmed orders", audit.emails),
+            ("revenue in the statistics = revenue of the orders (cents)", audit.analytics),
+        ):
+            table.add_row(text, f"{line.expected:,}", f"{line.actual:,}", _mark(ok=line.ok))
+        table.add_row("events lost", "0", f"{audit.events_lost}", _mark(ok=not audit.events_lost))
+        table.add_row("events handled twice", "0", f"{audit.events_twice}", _mark(ok=not audit.events_twice))
+        planned = "confirmed = all orders neither declined nor out of stock"
+        table.add_row(planned, "", "", _mark(ok=audit.as_planned))
+        self._console.print(table)
+        verdict = (
+            "[green]Everything adds up: the faults cost no order.[/]" if report.ok else "[red]It does not add up.[/]"
+        )
+        self._console.print(f"{verdict} {seconds:.0f} s; data and logs are in {data}\n", soft_wrap=True)
+
+
+def _mark(*, ok: bool) -> str:
+    return "[green]exact[/]" if ok else "[red]WRONG[/]"
