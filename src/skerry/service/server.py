@@ -161,6 +161,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with a limit on the size of a request's head and on the time it may take to arrive.
 
     uvicorn has neither: one header that never ends would fill the memory, one that never arrives would hold a connection.
+    It also refuses heads that the parser accepts and that are not HTTP/1.1 as RFC 9112 has it.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -190,10 +191,22 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_complete = True
         self._stop_head_timer()
-        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD:
-            raise ValueError("request head too large")  # the parser turns it into a 400 reply
+        self._check_head()
         super().on_headers_complete()
         cast("Scope", self.scope)["skerry.abort"] = self.transport.abort  # for an application that plays a broken one
+
+    def _check_head(self) -> None:
+        """Refuse what the parser lets pass and another parser could read differently. A ValueError becomes a 400 reply."""
+        version = self.parser.get_http_version()
+        names = [name for name, _ in self.headers]
+        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD:
+            raise ValueError("head too large")
+        if version not in {"1.0", "1.1"}:
+            raise ValueError("unknown version")
+        if names.count(b"host") > 1 or (version == "1.1" and b"host" not in names):
+            raise ValueError("not exactly one host")
+        if version == "1.0" and b"transfer-encoding" in names:
+            raise ValueError("chunks in HTTP/1.0")
 
     def _head_is_late(self) -> None:
         if not self.transport.is_closing():

@@ -202,6 +202,47 @@ def test_a_large_head_is_refused(head: bytes) -> None:
     on_stage(SPEC, {"order": None, "stock": answers(reply())}, play)
 
 
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /api/stock HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        b"GET /api/stock HTTP/1.1\r\n\r\n",
+        b"GET /api/stock HTTP/2.0\r\nhost: a\r\n\r\n",
+        b"POST /api/stock HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /api/stock HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nG",
+        b"POST /api/stock HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 5\r\n\r\nabcde",
+        b"POST /api/stock HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
+        b"POST /api/stock HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",
+        b"GET /api/stock HTTP/1.1\nhost: a\n\n",
+        b"GET /api/stock HTTP/1.1\r\nhost: a\r\nx: a\r\n b\r\n\r\n",
+        b"GET /api/stock HTTP/1.1\r\nhost: a\r\nx : a\r\n\r\n",
+        b"GET /api/stock HTTP/1.1\r\nhost: a\r\nx: a\x00b\r\n\r\n",
+    ],
+    ids=[
+        "two hosts",
+        "no host",
+        "version",
+        "chunks in 1.0",
+        "length and chunks",
+        "two lengths",
+        "unknown coding",
+        "chunk size",
+        "bare newlines",
+        "folded header",
+        "space before the colon",
+        "nul",
+    ],
+)
+def test_a_request_that_two_parsers_read_differently_goes_nowhere(request_bytes: bytes) -> None:
+    """What could smuggle a second request past the gateway is a 400 and the end of the connection."""
+
+    async def play(stage: Stage) -> None:
+        assert (await stage.raw(request_bytes)).startswith(b"HTTP/1.1 400 ")
+        assert stage.peers["stock"].requests == []
+
+    on_stage(SPEC, {"order": None, "stock": answers(reply())}, play)
+
+
 # --- services that misbehave
 
 
