@@ -84,12 +84,12 @@ async def run(
             await breaking
         finally:
             breaking.cancel()
-        await _settle(books, tell, orders)
+        await settle(books, tell, orders)
         found = await asyncio.to_thread(audit, books, plans, customers.placed, prices)
     return Report(found, faults.done, SYSTEM.monotonic() - begin)
 
 
-async def _settle(books: Books, tell: Progress, orders: int) -> None:
+async def settle(books: Books, tell: Progress, orders: int) -> None:
     """Wait until no saga is open and no event is on its way; not for ever."""
     give_up = SYSTEM.monotonic() + SETTLE
     while SYSTEM.monotonic() < give_up:

@@ -7,6 +7,7 @@ what travels between services.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from skerry import context
@@ -15,6 +16,8 @@ from skerry.context import CallContext
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
+SHORTEST_WAIT = 1.0
+"""Seconds. Calls cut short count against the service behind a route: a stranger must not be able to open its circuit."""
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade"
     b" expect".split()
@@ -68,11 +71,17 @@ def outgoing(headers: Iterable[tuple[str, str]], *, keep_length: bool = False) -
 
 
 def arriving_context(headers: RawHeaders, *, clock: Clock = SYSTEM) -> CallContext:
-    """What of a client's context is believed: how long it waits, within limits, and its trace. With a trace in any case."""
+    """What of a client's context is believed: its trace, and how long it waits, from `SHORTEST_WAIT` seconds to a maximum.
+
+    There is a trace in any case.
+    """
     believed = {context.TIMEOUT_HEADER, "traceparent", "tracestate"}
     told = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
     believable = {name: value for name, value in told.items() if name in believed}
-    return context.extract(believable, clock=clock).child(clock)
+    arriving = context.extract(believable, clock=clock)
+    if arriving.deadline is not None:
+        arriving = replace(arriving, deadline=max(arriving.deadline, clock.monotonic() + SHORTEST_WAIT))
+    return arriving.child(clock)
 
 
 def public_location(location: str, *, upstream: str, rewrite: str, path: str) -> str:

@@ -40,7 +40,8 @@ HEAD_TIMEOUT = 10.0
 MAX_CONNECTIONS = 4096
 """Beyond this many open connections, requests are answered 503 at once."""
 LINGER = 0.3
-"""Seconds between "not ready" and closing the listening socket, so that callers holding a connection learn of it."""
+"""Seconds between "not ready" and closing the listening socket, so that callers holding a connection learn of it; and again
+from there to closing connections on which no request has come."""
 
 
 def serve(app: ASGIApp, settings: Settings, *, on_drain: Callable[[], None] | None = None) -> None:
@@ -140,6 +141,29 @@ class _Server(uvicorn.Server):
         # uvicorn would raise the signal again after a clean stop, and the exit status would tell of a kill.
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Closing a listening socket resets the connections in its queue, so they are taken out of it first.
+        spares = [listener.dup() for listener in sockets or ()]
+        for server in self.servers:
+            server.close()
+        for connection in [connection for spare in spares for connection in _queued(spare)]:
+            with contextlib.suppress(OSError):
+                await asyncio.get_running_loop().connect_accepted_socket(self._new_protocol, connection)
+        await super().shutdown(sockets)
+
+    def _new_protocol(self) -> asyncio.Protocol:
+        return _BoundedProtocol(self.config, self.server_state, self.lifespan.state)
+
+
+def _queued(listener: socket.socket) -> list[socket.socket]:
+    """The connections waiting in the queue of a listening socket, which is closed."""
+    connections: list[socket.socket] = []
+    with listener, contextlib.suppress(BlockingIOError):
+        listener.setblocking(False)
+        while len(connections) < MAX_CONNECTIONS:
+            connections.append(listener.accept()[0])
+    return connections
+
 
 class _Farewell:
     """Tells the peer of every reply to close its connection, once `leaving` is set."""
@@ -194,6 +218,13 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._check_head()
         super().on_headers_complete()
         cast("Scope", self.scope)["skerry.abort"] = self.transport.abort  # for an application that plays a broken one
+
+    def shutdown(self) -> None:
+        # A peer that has just connected, or takes up an idle connection, may have a request on its way.
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(LINGER, super().shutdown)
+        else:
+            super().shutdown()
 
     def _check_head(self) -> None:
         """Refuse what the parser lets pass and another parser could read differently. A ValueError becomes a 400 reply."""

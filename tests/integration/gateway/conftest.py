@@ -3,5 +3,5 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# The misbehaving peers are the client's; a gateway meets the same ones.
-sys.path.insert(0, str(Path(__file__).parents[1] / "client"))
+# for `stage`, and for the client's misbehaving `peers`: a gateway meets the same ones
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "client")]

@@ -85,7 +85,8 @@ def test_the_trace_is_kept_when_it_is_valid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "believed"), [(b"1.5", 1.5), (b"1000000", 300.0), (b"-1", None), (b"nan", None), (b"", None)]
+    ("told", "believed"),
+    [(b"1.5", 1.5), (b"0.001", 1.0), (b"1000000", 300.0), (b"-1", None), (b"nan", None), (b"", None)],
 )
 def test_a_clients_time_out_is_clamped(told: bytes, believed: float | None) -> None:
     """How long a client waits is believed within limits; nothing else of the internal headers is."""

@@ -1,0 +1,310 @@
+"""The shop's contract through its gateway, as a client that knows nothing of its inside sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+SHOP = Path(__file__).parents[3] / "examples" / "shop"
+PATIENCE = 30.0
+SKERRY = [sys.executable, "-m", "skerry"]
+
+
+class Shop:
+    """A running shop: its address, its folder, its command line."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        command = [*SKERRY, "run", "--port", "0", "--data", str(data), "-o", "json"]
+        self.process = subprocess.Popen(command, cwd=SHOP, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            event = json.loads(line)
+            if event["event"] == "system" and event["state"] == "ready":
+                break
+        self.http = httpx2.Client(base_url=event["url"], timeout=15.0, trust_env=False)
+
+    def command(self, *words: str) -> Any:
+        done = subprocess.run(
+            [*SKERRY, *words, "--data", str(self.data), "-o", "json"], capture_output=True, text=True, check=True
+        )
+        return json.loads(done.stdout)
+
+    def order(self, token: str = "tok_ok", lines: Any = None, key: str | None = None, **more: Any) -> httpx2.Response:
+        body = {"customer_id": "ann", "lines": lines or [{"sku": "LAMP-1", "quantity": 2}], "payment_token": token}
+        return self.http.post("/api/orders", json=body | more, headers={"Idempotency-Key": key} if key else {})
+
+    def until(self, look: Callable[[], Any]) -> Any:
+        give_up = time.monotonic() + PATIENCE
+        while not (found := look()):
+            assert time.monotonic() < give_up, "this never became true"
+            time.sleep(0.05)
+        return found
+
+    def ended(self, order_id: str) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            response = self.http.get(f"/api/orders/{order_id}")
+            if response.status_code != 200:
+                return None
+            found: dict[str, Any] = response.json()
+            return None if found["order"]["status"] == "pending" else found
+
+        found: dict[str, Any] = self.until(look)
+        return found
+
+    def close(self) -> int:
+        self.http.close()
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    running = Shop(tmp_path_factory.mktemp("shop"))
+    pids = [info["pid"] for info in running.command("ps")]
+    yield running
+    assert running.close() == 0
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def problem(response: httpx2.Response, status: int, code: str = "") -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert body["status"] == status
+    assert {"type", "title", "detail"} <= body.keys()
+    assert "Traceback" not in response.text
+    if code:
+        assert body["code"] == code
+    return body
+
+
+def test_the_catalogue_shows_products_with_prices_in_minor_units(shop: Shop) -> None:
+    """Products come as {sku, name, price: {amount, currency}}, alone and in the list."""
+    products = shop.http.get("/api/products").json()
+    assert len(products) >= 5
+    for product in products:
+        assert product.keys() == {"sku", "name", "price"}
+        assert type(product["price"]["amount"]) is int
+        assert shop.http.get(f"/api/products/{product['sku']}").json() == product
+    problem(shop.http.get("/api/products/NOPE"), 404)
+
+
+def test_an_order_is_accepted_and_ends_confirmed_with_all_its_parts(shop: Shop) -> None:
+    """202 with Location; then payment, reservation and shipment appear and nothing is missing."""
+    response = shop.order()
+    assert response.status_code == 202
+    order_id = response.json()["order_id"]
+    assert response.json() == {"order_id": order_id, "status": "pending"}
+    assert response.headers["location"] == f"/api/orders/{order_id}"
+    found = shop.ended(order_id)
+    assert found["order"]["status"] == "confirmed"
+    assert found["missing"] == []
+    assert found["payment"]["status"] == "captured"
+    assert found["payment"]["amount"] == found["order"]["total"]["amount"]
+    assert found["shipment"]["lines"] == [{"sku": "LAMP-1", "quantity": 2}]
+    assert found["reservation"]["lines"] == [{"sku": "LAMP-1", "quantity": 2}]
+
+
+def test_the_same_key_and_body_give_the_same_order(shop: Shop) -> None:
+    """A repeated request is answered with the first order; with another body it is 422."""
+    first, again = shop.order(key="same"), shop.order(key="same")
+    assert first.json() == again.json()
+    assert again.status_code == 202
+    problem(shop.order(key="same", lines=[{"sku": "BELL-2", "quantity": 1}]), 422, "key_reused")
+
+
+def test_a_declined_order_is_cancelled_and_its_stock_put_back(shop: Shop) -> None:
+    """Declined: cancelled, nothing captured, nothing kept."""
+    before = shop.http.get("/api/inventory/COAT-5").json()
+    found = shop.ended(shop.order("tok_declined", [{"sku": "COAT-5", "quantity": 3}]).json()["order_id"])
+    assert found["order"]["status"] == "cancelled"
+    assert found["payment"]["status"] == "declined"
+    assert shop.http.get("/api/inventory/COAT-5").json() == before
+
+
+def test_out_of_stock_cancels_and_keeps_nothing_of_the_other_lines(shop: Shop) -> None:
+    """One line that cannot be had undoes the whole order."""
+    before = shop.http.get("/api/inventory/BELL-2").json()
+    lines = [{"sku": "BELL-2", "quantity": 1}, {"sku": "LIMITED-1", "quantity": 1}]
+    found = shop.ended(shop.order(lines=lines).json()["order_id"])
+    assert found["order"]["status"] == "cancelled"
+    assert found["payment"] is None
+    assert found["missing"] == []
+    assert shop.http.get("/api/inventory/BELL-2").json() == before
+
+
+def test_restocked_goods_can_be_sold(shop: Shop) -> None:
+    """Stock is real: after a restock the same order is confirmed, and then the stock is gone again."""
+    restocked = shop.http.post("/api/inventory/restock", json={"sku": "LIMITED-1", "quantity": 2})
+    assert restocked.json() == {"sku": "LIMITED-1", "available": 2, "reserved": 0}
+    found = shop.ended(shop.order(lines=[{"sku": "LIMITED-1", "quantity": 2}]).json()["order_id"])
+    assert found["order"]["status"] == "confirmed"
+    left = {"sku": "LIMITED-1", "available": 0, "reserved": 0}
+    shop.until(lambda: shop.http.get("/api/inventory/LIMITED-1").json() == left)
+
+
+@pytest.mark.parametrize("token", ["tok_lost_reply", "tok_slow"])
+def test_a_troubled_payment_confirms_and_charges_once(shop: Shop, token: str) -> None:
+    """A lost reply and a slow one cost neither the order nor a second charge."""
+    found = shop.ended(shop.order(token).json()["order_id"])
+    assert found["order"]["status"] == "confirmed"
+    assert found["payment"]["status"] == "captured"
+
+
+def test_revenue_counts_confirmed_orders_by_day_and_product(shop: Shop) -> None:
+    """Analytics catches up with each confirmed order, by UTC day."""
+
+    def mugs() -> dict[str, Any]:
+        rows = shop.http.get("/api/analytics/revenue").json()
+        today = datetime.now(UTC).date().isoformat()
+        found = [row for row in rows if row["sku"] == "MUG-3" and row["day"] == today]
+        return found[0] if found else {"amount": 0, "orders": 0}
+
+    before = mugs()
+    shop.ended(shop.order(lines=[{"sku": "MUG-3", "quantity": 4}]).json()["order_id"])
+    shop.until(lambda: mugs()["amount"] == before["amount"] + 4 * 990 and mugs()["orders"] == before["orders"] + 1)
+    assert mugs().keys() == {"day", "sku", "amount", "currency", "orders"}
+
+
+def test_each_confirmed_order_gets_one_email(shop: Shop) -> None:
+    """E-mails are files in the notification service's own folder."""
+    order_id = shop.order().json()["order_id"]
+    assert shop.ended(order_id)["order"]["status"] == "confirmed"
+    shop.until(lambda: (shop.data / "notification" / "email" / f"{order_id}.txt").is_file())
+    assert len(list((shop.data / "notification" / "email").glob(f"*{order_id}*"))) == 1
+
+
+BAD_ORDERS = [
+    ({"customer_id": "ann", "payment_token": "tok_ok"}, "lines"),
+    ({"customer_id": "ann", "lines": [], "payment_token": "tok_ok"}, "lines"),
+    ({"customer_id": "", "lines": [{"sku": "LAMP-1", "quantity": 1}], "payment_token": "tok_ok"}, "customer_id"),
+    ({"customer_id": 7, "lines": [{"sku": "LAMP-1", "quantity": 1}], "payment_token": "tok_ok"}, "customer_id"),
+    ({"customer_id": "ann", "lines": [{"sku": "LAMP-1", "quantity": 1}]}, "payment_token"),
+    *[
+        ({"customer_id": "ann", "lines": [{"sku": "LAMP-1", "quantity": bad}], "payment_token": "tok_ok"}, "quantity")
+        for bad in (0, -1, 10**9, 10**30, 1.5, "2", True, None, [1])
+    ],
+    *[
+        ({"customer_id": "ann", "lines": [{"sku": bad, "quantity": 1}], "payment_token": "tok_ok"}, "sku")
+        for bad in ("NO-SUCH", "", "../x", "lamp", 5, None)
+    ],
+    ([], "body"),
+    ("text", "body"),
+    (None, "body"),
+]
+
+
+@pytest.mark.parametrize(("body", "field"), BAD_ORDERS)
+def test_bad_input_is_a_problem_that_names_the_field(shop: Shop, body: Any, field: str) -> None:
+    """Invalid orders are 422 with the field's name, and leave no order behind."""
+    found = problem(shop.http.post("/api/orders", json=body), 422)
+    assert field in found["detail"]
+
+
+@pytest.mark.parametrize("raw", [b"{", b"", b"\xff\xfe", b'{"a":' * 5000, b"[" * 100_000, b"nul", b'{"a": NaN}'])
+def test_malformed_json_is_a_problem(shop: Shop, raw: bytes) -> None:
+    """Whatever the bytes: a 4xx problem, no stack trace."""
+    response = shop.http.post("/api/orders", content=raw, headers={"content-type": "application/json"})
+    assert response.status_code in {400, 413, 422}, response.text
+    problem(response, response.status_code)
+
+
+def test_a_huge_body_is_refused(shop: Shop) -> None:
+    """50 MB are answered 413 without being taken in, and the shop goes on."""
+    try:
+        response = shop.http.post("/api/orders", content=b"x" * 50_000_000, headers={"content-type": "application/json"})
+    except httpx2.WriteError:
+        pass  # it hung up while we were still sending
+    else:
+        problem(response, 413)
+    assert shop.http.get("/api/products").status_code == 200
+
+
+@pytest.mark.parametrize("body", [{"sku": "LAMP-1", "quantity": 0}, {"sku": "LAMP-1"}, {"quantity": 1}, []])
+def test_a_bad_restock_is_a_problem(shop: Shop, body: Any) -> None:
+    """Restocking is checked like ordering."""
+    problem(shop.http.post("/api/inventory/restock", json=body), 422)
+
+
+def test_unknown_things_are_not_found(shop: Shop) -> None:
+    """Unknown orders, products and paths are 404 problems; a wrong method is 405."""
+    for path in ("/api/orders/nope", "/api/inventory/NOPE", "/api/nope", "/", "/api/orders/%2e%2e/x"):
+        response = shop.http.get(path)
+        assert response.status_code in {400, 404}, path
+        problem(response, response.status_code)
+    problem(shop.http.post("/api/inventory/restock", json={"sku": "NOPE", "quantity": 1}), 404)
+    problem(shop.http.request("DELETE", "/api/orders"), 405)
+
+
+def test_the_processes_are_shown_as_promised(shop: Shop) -> None:
+    """`skerry ps -o json` lists name, pid, state, ready, url and restarts of each process."""
+    shown = shop.command("ps")
+    assert [info["name"] for info in shown] == [
+        "order", "payment", "inventory", "shipping", "notification", "product", "analytics", "gateway",
+    ]  # fmt: skip
+    for info in shown:
+        assert info.keys() == {"name", "pid", "state", "ready", "url", "restarts"}
+        assert info["ready"] is True
+        for kind in ("live", "ready"):
+            health = httpx2.get(f"{info['url']}/health/{kind}", trust_env=False)
+            assert health.status_code == 200
+            assert health.headers["content-type"].startswith("application/health+json")
+            assert health.json()["status"] == "pass"
+
+
+def test_an_unreachable_optional_part_is_named(shop: Shop) -> None:
+    """While payment is down the order is still shown, with payment null and listed in missing."""
+    order_id = shop.order().json()["order_id"]
+    shop.ended(order_id)
+    shop.command("hold", "payment")
+    found = shop.http.get(f"/api/orders/{order_id}").json()
+    assert found["payment"] is None
+    assert [part["part"] for part in found["missing"]] == ["payment"]
+    assert found["missing"][0]["reason"]
+    assert found["order"]["status"] == "confirmed"
+    waiting = shop.order().json()["order_id"]
+    shop.command("release", "payment")
+    assert shop.ended(waiting)["order"]["status"] == "confirmed"
+
+
+def test_a_gone_required_part_is_a_problem_and_orders_survive_the_kill(shop: Shop) -> None:
+    """While order is down its orders are 502 to 504; afterwards each is there and comes to its end."""
+    ids = [shop.order().json()["order_id"] for _ in range(5)]
+    shop.command("hold", "order")
+    response = shop.http.get(f"/api/orders/{ids[0]}")
+    assert response.status_code in {502, 504}
+    problem(response, response.status_code)
+    problem(shop.order(key="later"), shop.order(key="later").status_code)
+    shop.command("release", "order")
+    assert {shop.ended(order_id)["order"]["status"] for order_id in ids} == {"confirmed"}
+    placed = shop.until(lambda: (r := shop.order(key="later")).status_code == 202 and r)
+    assert shop.ended(placed.json()["order_id"])["order"]["status"] == "confirmed"
+
+
+def test_a_crashed_process_comes_back(shop: Shop) -> None:
+    """A service that is killed is started again on the same address, and counted."""
+    before = next(info for info in shop.command("ps") if info["name"] == "product")
+    os.kill(before["pid"], signal.SIGKILL)
+
+    def back() -> dict[str, Any] | None:
+        info = next(info for info in shop.command("ps") if info["name"] == "product")
+        return info if info["ready"] and info["pid"] != before["pid"] else None
+
+    after = shop.until(back)
+    assert after["url"] == before["url"]
+    assert after["restarts"] == before["restarts"] + 1
