@@ -105,8 +105,18 @@ class _Screen:
     """A progress bar while it works, a table at the end; neither in the way of `-o json`."""
 
     def __init__(self, *, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        try:
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                SpinnerColumn,
+                TextColumn,
+                TimeElapsedColumn,
+            )
+        except ModuleNotFoundError as error:
+            raise MissingExtra("The demo", "demo") from error
 
         self._console = Console(stderr=quiet)
         columns = (

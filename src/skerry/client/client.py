@@ -148,7 +148,10 @@ class ServiceClient:
             given.pop(name, None)
         given.setdefault("user-agent", f"skerry/{__version__}")
         given.setdefault("accept-encoding", "gzip, deflate")
-        return httpx2.Request(method, self.url + path, params=params, headers=given, json=json, content=content)
+        try:
+            return httpx2.Request(method, self.url + path, params=params, headers=given, json=json, content=content)
+        except httpx2.InvalidURL as error:
+            raise ValueError(f"{self.service}: {path[:80]!r} is not a valid path") from error
 
     async def _call(self, request: httpx2.Request, *, repeatable: bool) -> Reply:
         retried_above = context.current().retries_above

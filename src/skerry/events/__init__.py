@@ -6,6 +6,13 @@ Order holds per producer and key.
 
 from __future__ import annotations
 
+from skerry.errors import MissingExtra
+
+try:
+    import pydantic  # noqa: F401 - looked for here, once, so that its absence has one message
+except ImportError as error:
+    raise MissingExtra("Events", "events") from error
+
 from skerry.events.brokers import Broker, connect
 from skerry.events.bus import HANDLER_RETRY, EventBus
 from skerry.events.consumer import Consumer

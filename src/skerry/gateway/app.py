@@ -13,7 +13,7 @@ from skerry.gateway import problem
 from skerry.gateway.aggregate import AggregateTarget
 from skerry.gateway.exchange import ClientGone, Request, read_body, send_answer, unless_gone
 from skerry.gateway.headers import arriving_context, incoming
-from skerry.gateway.paths import canonical
+from skerry.gateway.paths import canonical, encoded_query
 from skerry.gateway.problem import Answer, Problem
 from skerry.gateway.proxy import ProxyTarget
 from skerry.gateway.routing import Table
@@ -23,6 +23,8 @@ from skerry.health.report import MEDIA_TYPE as HEALTH_TYPE
 from skerry.resilience import Bulkhead, CircuitBreaker, Policy, Retry, RetryBudget
 from skerry.service.server import Receive, Scope, Send
 
+MAX_TARGET = 8192
+"""Bytes of a request's path and query together."""
 _log = logging.getLogger("skerry.gateway")
 
 
@@ -89,6 +91,8 @@ class Gateway:
             await send_answer(answer, scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET:
+            raise Problem(414, "target_too_long", f"The path and query are longer than {MAX_TARGET} bytes.")
         path = canonical(scope["raw_path"])
         try:
             match = self._table.find(scope["method"], path)
@@ -100,8 +104,7 @@ class Gateway:
         body = await read_body(scope, receive, limit=limits.body, within=limits.body_timeout)
         client = (scope.get("client") or ("",))[0]
         headers = incoming(scope["headers"], scheme=scope["scheme"], client=client)
-        query = scope["query_string"].decode("latin-1")
-        request = Request(scope["method"], path, query, tuple(headers), body)
+        request = Request(scope["method"], path, encoded_query(scope["query_string"]), tuple(headers), body)
         try:
             return await unless_gone(receive, self._targets[match.route].answer(request, match))
         except SkerryError as error:
@@ -128,7 +131,8 @@ class Gateway:
         return Answer(200 if report.ok else 503, headers, report.body())
 
     def _target(self, route: Route) -> ProxyTarget | AggregateTarget:
-        name = f"{self._spec.name}{route.path}"
+        methods = "" if route.methods is None else ",".join(sorted(route.methods)) + " "
+        name = f"{self._spec.name}: {methods}{route.path}"
         if isinstance(route.target, Aggregate):
             clients = {
                 part.name: self._client(f"{name}#{part.name}", part.service, part.policy) for part in route.target.parts

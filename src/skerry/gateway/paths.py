@@ -46,5 +46,10 @@ def encoded(path: str) -> str:
     return quote(path, safe=_SAFE)
 
 
+def encoded_query(raw: bytes) -> str:
+    """The query as it came; what may not stand in a URL, bytes that are not ASCII above all, is percent-encoded."""
+    return quote(raw, safe=_SAFE + "?%[]{}|^`")
+
+
 def _refused(why: str) -> Problem:
     return Problem(400, "bad_path", f"The path is not accepted: {why}.")

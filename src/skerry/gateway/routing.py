@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from skerry.gateway.problem import Problem
-from skerry.gateway.spec import Aggregate, Route
+from skerry.gateway.spec import METHODS, Aggregate, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,9 @@ class Table:
             match = compiled.match(path)
             if match is None:
                 continue
-            methods = compiled.methods
-            if methods is None or method in methods:
+            if method in compiled.methods:
                 return match
-            allowed |= methods
+            allowed |= compiled.methods
         if not allowed:
             raise Problem(404, "no_route", "There is nothing under this path.")
         allow = ", ".join(sorted(allowed)).encode()
@@ -57,9 +56,9 @@ class _Compiled:
         self._whole = isinstance(route.target, Aggregate)
         self._segments = route.path.split("/")
         self._prefix = route.path.rstrip("/")
-        self.methods = (
-            route.methods if route.methods is None or "GET" not in route.methods else route.methods | {"HEAD"}
-        )
+        self.methods = frozenset(METHODS) if route.methods is None else route.methods
+        if "GET" in self.methods:
+            self.methods |= {"HEAD"}
 
     def match(self, path: str) -> Match | None:
         return self._match_whole(path) if self._whole else self._match_prefix(path)

@@ -87,7 +87,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path, the methods it takes (None: all of them), and who answers.
+    """A path, the methods it takes (None: all of `METHODS`), and who answers.
 
     A proxied path matches itself and everything below it; the path of an aggregate matches as a whole, a `{variable}` in it
     one segment.

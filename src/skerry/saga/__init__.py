@@ -6,7 +6,13 @@ begins, so a saga survives its process at any point and ends completed, compensa
 
 from __future__ import annotations
 
-from skerry.errors import Rejected
+from skerry.errors import MissingExtra, Rejected
+
+try:
+    import pydantic  # noqa: F401 - looked for here, once, so that its absence has one message
+except ImportError as error:
+    raise MissingExtra("Sagas", "events") from error
+
 from skerry.saga.barrier import Barrier
 from skerry.saga.definition import Saga, Step, StepContext
 from skerry.saga.engine import Engine

@@ -176,6 +176,15 @@ def test_a_large_body_is_refused_before_it_is_there(head: bytes) -> None:
     on_stage(SPEC, {"order": answers(reply()), "stock": None}, play)
 
 
+def test_a_long_target_is_refused() -> None:
+    """A path and query over 8 KiB are a 414 problem."""
+
+    async def play(stage: Stage) -> None:
+        assert problem(await stage.client.get("/api/stock", params={"q": "x" * 9000})) == (414, "target_too_long")
+
+    on_stage(SPEC, {"order": None, "stock": None}, play)
+
+
 def test_a_body_that_never_comes_is_given_up() -> None:
     """A client that does not send its body in time gets a 408 problem."""
 

@@ -185,7 +185,7 @@ def test_each_confirmed_order_gets_one_email(shop: Shop) -> None:
     """E-mails are files in the notification service's own folder."""
     order_id = shop.order().json()["order_id"]
     assert shop.ended(order_id)["order"]["status"] == "confirmed"
-    shop.until(lambda: (shop.data / "notification" / "email" / f"{order_id}.txt").is_file())
+    shop.until((shop.data / "notification" / "email" / f"{order_id}.txt").is_file)
     assert len(list((shop.data / "notification" / "email").glob(f"*{order_id}*"))) == 1
 
 
@@ -227,7 +227,9 @@ def test_malformed_json_is_a_problem(shop: Shop, raw: bytes) -> None:
 def test_a_huge_body_is_refused(shop: Shop) -> None:
     """50 MB are answered 413 without being taken in, and the shop goes on."""
     try:
-        response = shop.http.post("/api/orders", content=b"x" * 50_000_000, headers={"content-type": "application/json"})
+        response = shop.http.post(
+            "/api/orders", content=b"x" * 50_000_000, headers={"content-type": "application/json"}
+        )
     except httpx2.WriteError:
         pass  # it hung up while we were still sending
     else:

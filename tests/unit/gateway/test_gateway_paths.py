@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from skerry.gateway.paths import canonical, encoded
+from skerry.gateway.paths import canonical, encoded, encoded_query
 from skerry.gateway.problem import Problem
 
 
@@ -64,6 +64,12 @@ def test_an_ambiguous_path_is_refused(raw: bytes) -> None:
     with pytest.raises(Problem) as caught:
         canonical(raw)
     assert caught.value.status == 400
+
+
+def test_a_query_stays_as_it_came() -> None:
+    """Escapes, order and separators of a query are kept; only what may not stand in a URL is encoded."""
+    assert encoded_query(b"a=%2F&a=b+c&q={x}|y;z") == "a=%2F&a=b+c&q={x}|y;z"
+    assert encoded_query(b"q=caf\xe9 \x01") == "q=caf%E9%20%01"
 
 
 @pytest.mark.parametrize("path", ["/", "/a b/c", "/café", "/what?now", "/a#b", "/a;v=1", "/50%", "/@:x"])

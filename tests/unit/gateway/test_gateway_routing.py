@@ -78,6 +78,14 @@ def test_no_route_is_a_404() -> None:
         assert caught.value.status == 404
 
 
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "get", ""])
+def test_strange_methods_are_taken_nowhere(method: str) -> None:
+    """A route without methods takes the usual ones, not whatever a client makes up."""
+    with pytest.raises(Problem) as caught:
+        Table(SPEC.routes).find(method, "/")
+    assert caught.value.status == 405
+
+
 def test_a_wrong_method_is_a_405_that_says_which_are_right() -> None:
     """A path that is routed for other methods only answers 405 with all of them in Allow."""
     spec = GatewaySpec.parse(

@@ -1,0 +1,70 @@
+"""Checked by mypy, never run: what a user's editor must understand about the public names."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import assert_type
+
+from skerry import (
+    Bulkhead,
+    CircuitBreaker,
+    DomainEvent,
+    Policy,
+    Reply,
+    Retry,
+    RetryBudget,
+    Saga,
+    SagaStatus,
+    Service,
+    ServiceClient,
+    StepContext,
+    Token,
+    Transaction,
+)
+
+policy = Policy("stock", total=1.0, retry=Retry(3, budget=RetryBudget()), limit=Bulkhead(5), breaker=CircuitBreaker())
+service = Service("order")
+saga = Saga("fulfil", version=1, input=dict)
+
+
+class Placed(DomainEvent, type="placed", version=1, key="id"):
+    id: str
+
+
+@policy
+async def ask(number: int, *, text: str = "") -> str:
+    return text * number
+
+
+@policy
+def ask_sync(number: int) -> bytes:
+    return bytes(number)
+
+
+@service.on(Placed)
+async def handle(event: Placed, tx: Transaction) -> None:
+    assert_type(event.id, str)
+
+
+@saga.step(timeout=1.0)
+async def reserve(ctx: StepContext, order: dict[str, str]) -> int:
+    return len(ctx.key)
+
+
+@reserve.compensate
+async def release(ctx: StepContext, order: dict[str, str], result: int | None) -> None: ...
+
+
+async def use(client: ServiceClient, connection: sqlite3.Connection) -> None:
+    assert_type(await ask(3, text="x"), str)
+    assert_type(ask_sync(3), bytes)
+    assert_type(await policy.call(ask, 3, text="x"), str)
+    assert_type(policy.call_sync(ask_sync, 3), bytes)
+    await ask("three")  # type: ignore[arg-type]
+    assert_type(await client.post("/x", json={}, idempotency_key="k"), Reply)
+    async with service.transaction() as tx:
+        assert_type(tx, Transaction)
+        assert_type(await service.outbox.record(tx, Placed(id="1")), Token)
+        assert_type(await service.sagas.start(tx, saga, {}, key="1"), str)
+    assert_type(service.outbox.record_sync(connection, Placed(id="1")), Token)
+    assert_type(await service.sagas.run(saga, {}, key="1"), SagaStatus)
