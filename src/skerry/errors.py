@@ -20,6 +20,7 @@ SkerryError
 │   ├── WrongOwner                the database belongs to another service
 │   ├── MigrationError
 │   ├── NoTransaction             asked to take part in a transaction that is not open
+│   ├── NestedTransaction         a second transaction in one task would wait for the first
 │   └── ReceiptConflict           the same key was used with another input
 ├── EventError
 │   ├── InvalidEvent              does not fit its class, or the envelope is malformed
@@ -155,6 +156,10 @@ class MigrationError(StoreError):
 
 class NoTransaction(StoreError):
     """The object given as the caller's transaction has no open transaction."""
+
+
+class NestedTransaction(StoreError):
+    """A task that is in a transaction asked for a second one on the same database, which would wait for the first."""
 
 
 class ReceiptConflict(StoreError):

@@ -16,13 +16,13 @@ from urllib.parse import quote
 from skerry import context
 from skerry.client import ServiceClient
 from skerry.clock import Clock
-from skerry.errors import SkerryError
-from skerry.gateway import problem
+from skerry.errors import DeadlineExceeded, SkerryError
 from skerry.gateway.exchange import Request
 from skerry.gateway.headers import for_part
-from skerry.gateway.problem import Answer, Problem
 from skerry.gateway.routing import Match
 from skerry.gateway.spec import Aggregate, Part, fill
+from skerry.service import problem
+from skerry.service.problem import Answer, Problem
 
 _PASSED_ON = frozenset([401, 403, 404, 410])
 """Statuses of a required part that mean the same for the whole."""
@@ -83,8 +83,14 @@ class AggregateTarget:
             return reply.raise_for_status().json()
         except SkerryError as error:
             if part.required:
-                raise problem.of(error) from error
+                raise _gone(part, error) from error
             return _Missing(problem.reason(error))
+
+
+def _gone(part: Part, error: SkerryError) -> Problem:
+    """Without this part there is no answer: 504 when it is late, 502 for all other reasons."""
+    detail = f"The part {part.name!r} of the answer could not be had."
+    return Problem(504 if isinstance(error, DeadlineExceeded) else 502, problem.reason(error), detail)
 
 
 def _assemble(found: Mapping[str, Any]) -> Answer:

@@ -9,18 +9,18 @@ from skerry import context, signals
 from skerry.client import ServiceClient, is_failure
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import SkerryError
-from skerry.gateway import problem
 from skerry.gateway.aggregate import AggregateTarget
 from skerry.gateway.exchange import ClientGone, Request, read_body, send_answer, unless_gone
 from skerry.gateway.headers import arriving_context, incoming
 from skerry.gateway.paths import canonical, encoded_query
-from skerry.gateway.problem import Answer, Problem
 from skerry.gateway.proxy import ProxyTarget
 from skerry.gateway.routing import Table
 from skerry.gateway.spec import Aggregate, GatewaySpec, PolicySpec, Route
 from skerry.health import HealthReport
 from skerry.health.report import MEDIA_TYPE as HEALTH_TYPE
 from skerry.resilience import Bulkhead, CircuitBreaker, Policy, Retry, RetryBudget
+from skerry.service import problem
+from skerry.service.problem import Answer, Problem
 from skerry.service.server import Receive, Scope, Send
 
 MAX_TARGET = 8192
@@ -108,7 +108,10 @@ class Gateway:
         try:
             return await unless_gone(receive, self._targets[match.route].answer(request, match))
         except SkerryError as error:
-            raise problem.of(error) from error
+            known = problem.of(error, what="The service behind this path")
+            if known is None:
+                raise
+            raise known from error
         except (Problem, ClientGone):
             raise
         except Exception as error:  # a mistake of ours: the client learns that it happened, the signal says what

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TypeVar
 
-from skerry.gateway.problem import Answer, Problem
+from skerry.service.problem import Answer, Problem
 from skerry.service.server import Receive, Scope, Send
 
 T = TypeVar("T")

@@ -6,9 +6,9 @@ from skerry.client import ServiceClient
 from skerry.gateway.exchange import Request
 from skerry.gateway.headers import outgoing, public_location
 from skerry.gateway.paths import encoded
-from skerry.gateway.problem import Answer, Problem
 from skerry.gateway.routing import Match
 from skerry.gateway.spec import Proxy, Route
+from skerry.service.problem import Answer, Problem
 
 
 class ProxyTarget:

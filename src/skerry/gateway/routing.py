@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from skerry.gateway.problem import Problem
 from skerry.gateway.spec import METHODS, Aggregate, Route
+from skerry.service.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, Literal, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticSerializationError
 
 from skerry.errors import DefinitionError
 from skerry.resilience import Retry
@@ -22,14 +26,15 @@ StepFunction = Callable[..., Awaitable[Any]]
 
 STEP_RETRY = Retry(5, base=0.1, cap=2.0)
 FORWARD_RETRY = Retry(30, base=0.2, cap=30.0)
-"""For what has to happen in the end (retriable steps, compensations): about ten minutes, then STUCK."""
+"""For what has to happen in the end (retriable steps, compensations): about six minutes, then STUCK."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
     """What a step or compensation is told. `key` stays the same however often the action is tried: pass it on.
 
-    `results` holds what the steps before returned, by step name. `attempt` counts from 1 since the process started.
+    `results` holds what the steps before returned, by step name; like the saga's input it is there to be read, not changed.
+    `attempt` counts from 1 since the process started.
     """
 
     saga: str
@@ -51,7 +56,7 @@ class Step:
         self.timeout = timeout
         self.compensation: StepFunction | None = None
         self.compensation_retry = FORWARD_RETRY
-        self._result: TypeAdapter[Any] = TypeAdapter(get_type_hints(action).get("return", Any))
+        self._result = _adapter(_returned(action), f"what {name!r} returns")
 
     def compensate(self, function: StepFunction) -> StepFunction:
         """Register `async def undo(ctx, input, result)`; `result` is None when the outcome of the step is unknown.
@@ -68,9 +73,13 @@ class Step:
         self.compensation = function
         return function
 
+    def signature(self) -> str:
+        """What a running saga must find as it was."""
+        return f"{self.kind} {self.name}" + (" with compensation" if self.compensation else "")
+
     def dump(self, result: Any) -> str:
-        """A result as the journal keeps it."""
-        return self._result.dump_json(result).decode()
+        """A result as the journal keeps it. Raises a `ValueError` when it could not be read from there again."""
+        return _dump(self._result, result)
 
     def load(self, text: str | None) -> Any:
         """A result as the step returned it; None when there is none."""
@@ -94,14 +103,18 @@ class Saga:
         @fulfil.retriable()
         async def ship(ctx, order): ...
 
-    A running saga keeps the version it was started with. Time-outs are in seconds and bound one attempt.
+    A running saga keeps the version it was started with. Time-outs are in seconds and bound one attempt. Of a `Retry` the
+    number of attempts and the delays count: every error but `Rejected` is tried again, whatever its `on` says.
+
+    What a step returns and the saga's `input` are kept as JSON, by their annotations; a result that does not fit its own
+    counts as a failed attempt. Raises `DefinitionError` for what cannot work.
     """
 
     def __init__(self, name: str, *, version: int = 1, input: Any = Any) -> None:  # noqa: A002 - the contract's name
         self.name = name
         self.version = version
         self.steps: list[Step] = []
-        self._input: TypeAdapter[Any] = TypeAdapter(input)
+        self._input = _adapter(input, f"the input of {name!r}")
 
     def step(self, *, retry: Retry = STEP_RETRY, timeout: float = 5.0) -> Callable[[StepFunction], Step]:
         """Add a compensatable step."""
@@ -119,17 +132,19 @@ class Saga:
         return self._adder("retriable", retry, timeout)
 
     def signature(self) -> str:
-        """Names and kinds of the steps: what a running saga was started with must still be so."""
-        return json.dumps([f"{step.kind} {step.name}" for step in self.steps])
+        """What the steps are called, their kinds, and which can be undone: a running saga must find it as it was."""
+        return json.dumps([step.signature() for step in self.steps])
 
     def dump(self, value: Any) -> str:
         """An input as the journal keeps it. Raises `DefinitionError` when it does not fit the declared type."""
         try:
-            return self._input.dump_json(self._input.validate_python(value), by_alias=True).decode()
+            return _dump(self._input, self._input.validate_python(value))
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise DefinitionError(f"the input of {self.name!r} does not fit: {where}: {first['msg']}") from None
+        except PydanticSerializationError as error:
+            raise DefinitionError(f"the input of {self.name!r} cannot be written as JSON: {error}") from None
 
     def load(self, text: str) -> Any:
         """An input as the steps get it."""
@@ -140,6 +155,8 @@ class Saga:
             name = getattr(function, "__name__", "")
             _demand_async(function, name)
             self._check_place(kind, name)
+            if not 0 < timeout < math.inf:
+                raise DefinitionError(f"the time-out of {name!r} is {timeout}; give seconds above 0")
             step = Step(name, kind, function, retry=retry, timeout=timeout)
             self.steps.append(step)
             return step
@@ -157,3 +174,27 @@ class Saga:
 def _demand_async(function: Any, name: str) -> None:
     if not inspect.iscoroutinefunction(function):
         raise DefinitionError(f"{name!r} has to be an async def")
+
+
+def _returned(action: StepFunction) -> Any:
+    """The annotation of what `action` returns; the others may be names that only a type checker knows."""
+    function: Any = inspect.unwrap(action)
+    only = SimpleNamespace(__annotations__={"return": function.__annotations__.get("return", Any)})
+    try:
+        return get_type_hints(only, globalns=function.__globals__, include_extras=True)["return"]
+    except NameError as error:
+        raise DefinitionError(f"what {function.__name__!r} returns is not known at run time: {error}") from None
+
+
+def _adapter(annotation: Any, what: str) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(annotation)
+    except PydanticUserError as error:
+        raise DefinitionError(f"{what} cannot be kept as JSON: {error.message.splitlines()[0]}") from None
+
+
+def _dump(adapter: TypeAdapter[Any], value: Any) -> str:
+    """`value` as JSON from which the same type can be read again; the reading is tried."""
+    text = adapter.dump_json(value, by_alias=True, round_trip=True, warnings=False).decode()
+    adapter.validate_json(text)
+    return text

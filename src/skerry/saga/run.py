@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, NoReturn
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 from skerry import context
 from skerry.clock import SYSTEM, Clock
@@ -15,6 +19,19 @@ from skerry.saga.barrier import DO, UNDO, action_key
 from skerry.saga.definition import Saga, Step, StepContext, StepFunction
 from skerry.saga.journal import Journal, Record, SagaStatus, Status
 from skerry.signals import SagaChanged, SagaStepFailed, emit
+
+_log = logging.getLogger("skerry.saga")
+
+
+async def until(event: asyncio.Event, seconds: float) -> None:
+    """Wait for `event`, at most so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+class _Stopped(Exception):
+    """The engine stops; the saga stays open."""
 
 
 class _GaveUp(Exception):
@@ -27,13 +44,24 @@ class _GaveUp(Exception):
 
 
 class Run:
-    """Drives one saga from where the journal says it stands."""
+    """Drives one saga from where the journal says it stands.
+
+    `fresh`: surely no step was ever tried. Raises pydantic's `ValidationError` when the journal does not fit the definition.
+    """
 
     def __init__(
-        self, saga: Saga, status: SagaStatus, journal: Journal, *, stopping: Callable[[], bool], clock: Clock = SYSTEM
+        self,
+        saga: Saga,
+        status: SagaStatus,
+        journal: Journal,
+        *,
+        fresh: bool,
+        stopping: asyncio.Event,
+        clock: Clock = SYSTEM,
     ) -> None:
         self._saga = saga
         self._journal = journal
+        self._fresh = fresh
         self._stopping = stopping
         self._clock = clock
         self._id = status.id
@@ -42,25 +70,25 @@ class Run:
         self._reason = status.reason
         self._input = saga.load(status.input)
         self._steps = dict(status.steps)
-        self._results = {step.name: step.load(status.results.get(step.name)) for step in saga.steps}
-        self._trace = CallContext().child(clock).traceparent
+        self._results = {step.name: step.load(status.results[step.name]) for step in saga.steps if step.name in status.results}
+        self._ambient = CallContext(traceparent=status.traceparent).child(clock)
 
     async def to_the_end(self) -> None:
         """Go forward, and back if need be. Returns early, with the saga open, when the engine stops.
 
         Raises only what the journal raises; the saga is then open still.
         """
-        if self._status == "running":
-            await self._forward()
-        if self._status == "compensating":
-            await self._back()
+        with context.use(self._ambient), contextlib.suppress(_Stopped):
+            if self._status == "running":
+                await self._forward()
+            if self._status == "compensating":
+                await self._back()
 
     async def _forward(self) -> None:
         # what was under way when an earlier process died may have taken effect: its outcome is unknown
-        unknown = True
-        for index, step in enumerate(self._saga.steps):
-            if self._steps.get(step.name) == "done":
-                continue
+        unknown = not self._fresh
+        left = [step for step in self._saga.steps if self._steps.get(step.name) != "done"]
+        for step in left:
             try:
                 result = await self._attempts(step, step.action, DO, step.retry, unknown=unknown)
             except Rejected as error:
@@ -69,10 +97,7 @@ class Run:
             except _GaveUp as error:
                 await self._give_up(step, error)
                 return
-            if result is _STOPPED:
-                return
-            last = index == len(self._saga.steps) - 1
-            await self._write(step, "done", result, "completed" if last else None)
+            await self._write(step, "done", result, "completed" if step is left[-1] else None)
             self._results[step.name] = step.load(result)
             unknown = False
 
@@ -89,18 +114,14 @@ class Run:
 
     async def _back(self) -> None:
         owed = self._owed(self._steps)
-        for left, step in enumerate(owed):
+        for step in owed:
             assert step.compensation is not None
-            undo = step.compensation
             try:
-                result = await self._attempts(step, undo, UNDO, step.compensation_retry, unknown=True)
-            except (_GaveUp, Rejected) as error:
+                await self._attempts(step, step.compensation, UNDO, step.compensation_retry, unknown=True)
+            except _GaveUp as error:
                 await self._change("stuck", f"undoing {step.name}: {error}", step.name)
                 return
-            if result is _STOPPED:
-                return
-            last = left == len(owed) - 1
-            await self._write(step, "undone", None, "compensated" if last else None, self._reason)
+            await self._write(step, "undone", None, "compensated" if step is owed[-1] else None, self._reason)
 
     def _owed(self, steps: dict[str, Any]) -> list[Step]:
         """What has to be undone, last step first: all that took effect or may have."""
@@ -111,10 +132,10 @@ class Run:
         ]
 
     async def _attempts(self, step: Step, function: StepFunction, action: str, retry: Retry, *, unknown: bool) -> Any:
-        """Try until it succeeds; `_STOPPED` when the engine stops first."""
+        """Try until it succeeds. Raises `Rejected`, `_GaveUp`, or `_Stopped` when the engine stops first."""
         for attempt in range(1, retry.attempts + 1):
-            if self._stopping():
-                return _STOPPED
+            if self._stopping.is_set():
+                raise _Stopped
             try:
                 return await self._once(step, function, action, attempt)
             except Exception as error:
@@ -125,10 +146,11 @@ class Run:
                     raise
                 unknown = unknown or not isinstance(error, (Refused, Unreachable, Rejected))
                 self._report(step, action, attempt, error)
-                if attempt == retry.attempts:
-                    _give_up(error, unknown=unknown)
-                await self._clock.sleep(retry.delay(attempt, error))
-        raise AssertionError("a retry has at least one attempt")
+                failure = error
+            if attempt < retry.attempts:
+                await until(self._stopping, retry.delay(attempt, failure, clock=self._clock))
+        _log.warning("%s %s of %s %s: gave up", action, step.name, self._saga.name, self._key, exc_info=failure)
+        raise _GaveUp(f"{type(failure).__name__}: {failure}"[:300], unknown=unknown) from failure
 
     async def _once(self, step: Step, function: StepFunction, action: str, attempt: int) -> str | None:
         """One attempt; the result as the journal keeps it."""
@@ -138,13 +160,13 @@ class Run:
             step=step.name,
             key=action_key(self._id, step.name, action),
             attempt=attempt,
-            results=self._results,
+            results=MappingProxyType(self._results),
         )
-        arguments = (ctx, self._input) if action == DO else (ctx, self._input, self._results[step.name])
+        arguments = (ctx, self._input) if action == DO else (ctx, self._input, self._results.get(step.name))
         deadline = self._clock.monotonic() + step.timeout
         # the engine retries, so the clients inside do not: one layer only
-        with context.use(CallContext(deadline=deadline, traceparent=self._trace, retries_above=True)):
-            async with asyncio.timeout(step.timeout):
+        with context.use(replace(self._ambient, deadline=deadline, retries_above=True)):
+            async with _own_cancellation_only(), asyncio.timeout(step.timeout):
                 result = await function(*arguments)
         return step.dump(result) if action == DO else None
 
@@ -175,9 +197,13 @@ class Run:
         emit(SagaChanged(saga=self._saga.name, key=self._key, status=status, step=step, reason=reason))
 
 
-_STOPPED = object()
-
-
-def _give_up(error: Exception, *, unknown: bool) -> NoReturn:
-    text = f"{type(error).__name__}: {error}"[:300]
-    raise _GaveUp(text, unknown=unknown) from error
+@contextlib.asynccontextmanager
+async def _own_cancellation_only() -> AsyncIterator[None]:
+    """A cancellation that nobody asked of this task is a failure of what runs in it, such as a task of its own that ended."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise ChildProcessError from error

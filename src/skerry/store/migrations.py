@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from skerry.errors import MigrationError
+from skerry.errors import MigrationError, NoTransaction
 from skerry.signals import MigrationApplied, emit
 from skerry.store.sqlite import Database
 
 _NAME = re.compile(r"([0-9]{4})_([a-z0-9_]+)\.sql")
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _TABLE = """
 CREATE TABLE IF NOT EXISTS skerry_migrations (
   component TEXT NOT NULL, version TEXT NOT NULL, checksum TEXT NOT NULL, applied_at REAL NOT NULL,
@@ -60,7 +61,7 @@ async def migrate(database: Database, component: str, folder: Path | Traversable
             try:
                 for statement in migration.statements:
                     await tx.execute(statement)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, sqlite3.Warning, NoTransaction) as error:
                 raise MigrationError(f"{migration.file}: {error}") from error
             await tx.execute(
                 "INSERT INTO skerry_migrations VALUES (?, ?, ?, ?)",
@@ -73,6 +74,8 @@ async def migrate(database: Database, component: str, folder: Path | Traversable
 
 def read(folder: Path | Traversable) -> list[Migration]:
     """The migrations in `folder`, in order of their versions."""
+    if not folder.is_dir():
+        raise MigrationError(f"there is no folder {folder}")
     found: dict[str, Migration] = {}
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         match = _NAME.fullmatch(file.name)
@@ -92,14 +95,15 @@ def read(folder: Path | Traversable) -> list[Migration]:
 
 
 def _statements(text: str, source: str) -> list[str]:
+    """Cut at the semicolons that end a statement: not those in strings, comments and trigger bodies."""
     statements: list[str] = []
     pending = ""
-    for line in text.splitlines(keepends=True):
-        pending += line
+    *pieces, rest = text.split(";")
+    for piece in pieces:
+        pending += piece + ";"
         if sqlite3.complete_statement(pending):
             statements.append(pending.strip())
             pending = ""
-    rest = "".join(line for line in pending.splitlines() if not line.lstrip().startswith("--")).strip()
-    if rest:
+    if _COMMENT.sub("", pending + rest).strip():
         raise MigrationError(f"{source}: the last statement does not end with a semicolon")
     return statements

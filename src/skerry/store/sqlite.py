@@ -9,22 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import NoTransaction, StoreBusy, StoreCorrupt, StoreError, WrongOwner
+from skerry.errors import NestedTransaction, NoTransaction, StoreBusy, StoreCorrupt, StoreError, WrongOwner
 from skerry.store.tx import Parameters
 
 T = TypeVar("T")
+_log = logging.getLogger("skerry.store")
 
 BUSY_MS = 5000
 """How long SQLite itself waits for another process's lock, such as an operator's shell."""
+
+_TROUBLE = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+}
 
 
 class Transaction:
@@ -60,12 +71,25 @@ class Transaction:
     async def _do(self, function: Callable[[], Any]) -> Any:
         if not self.is_open:
             raise NoTransaction("the transaction has ended; use it only inside the block that opened it")
-        return await self._run(function)
+        try:
+            return await self._run(lambda: self._inside(function))
+        except asyncio.CancelledError:
+            self._connection.interrupt()  # a long statement must not hold up the roll-back
+            raise
+
+    def _inside(self, function: Callable[[], Any]) -> Any:
+        # After a full disk SQLite rolls back by itself: what follows would commit on its own, one statement at a time.
+        if not self._connection.in_transaction:
+            raise NoTransaction("the transaction was ended inside its block, by an error or by a COMMIT of your own")
+        return function()
 
     def committed(self) -> None:
         """Run what waits for the commit; called once by the database."""
         for callback in self._callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:  # the commit stands: its caller must not take it for a failure
+                _log.exception("a callback after a commit failed")
 
 
 class Database:
@@ -88,6 +112,7 @@ class Database:
         self._wait = wait
         self._waiting = 0
         self._lock = asyncio.Lock()
+        self._holder: asyncio.Task[Any] | None = None
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix=f"{owner}-write")
@@ -96,29 +121,41 @@ class Database:
     async def open(self) -> None:
         """Open or create the file and check it.
 
-        Raises `StoreCorrupt` when the file is damaged, `WrongOwner` when another service's name is on it.
+        Raises `StoreCorrupt` when the file is damaged, `WrongOwner` when another service's name is on it. Whatever it
+        raises, nothing stays open.
         """
-        self._writer = await self._on(self._write_thread, self._connect)
-        self._reader = await self._on(self._read_thread, self._connect_reader)
+        try:
+            await self._finish(self._connect)
+        except BaseException:
+            await self._disconnect()
+            raise
 
     async def close(self) -> None:
         """Wait for what runs, then close. Safe to call twice."""
         async with self._lock:
-            for thread, connection in ((self._read_thread, self._reader), (self._write_thread, self._writer)):
-                if connection is not None:
-                    await self._on(thread, connection.close)
-            self._reader = self._writer = None
+            await self._disconnect()
         self._read_thread.shutdown(wait=False)
         self._write_thread.shutdown(wait=False)
+
+    async def _disconnect(self) -> None:
+        """The reader first: the last connection to close moves the WAL into the file."""
+        reader, self._reader, writer, self._writer = self._reader, None, self._writer, None
+        for thread, connection in ((self._read_thread, reader), (self._write_thread, writer)):
+            if connection is not None:
+                await self._finish(connection.close, thread)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Open a unit of work: commits at the end of the block, rolls back when the block raises or is cancelled.
 
-        When cancellation arrives while the commit is under way, the commit is finished first; the transaction has then
-        taken effect although the block ends with `CancelledError`.
+        When cancellation arrives while the commit is under way, the commit is finished first; the transaction may then have
+        taken effect although the block ends with `CancelledError`. Raises `NestedTransaction` inside another one.
         """
+        task = asyncio.current_task()
+        if self._lock.locked() and self._holder is task:
+            raise NestedTransaction("this task is in a transaction already: use that one, for a second would wait for it")
         await self._enter()
+        self._holder = task
         try:
             connection = self._connection()
             tx = Transaction(lambda function: self._on(self._write_thread, function), connection)
@@ -126,14 +163,14 @@ class Database:
                 await self._finish(lambda: connection.execute("BEGIN IMMEDIATE"))
                 yield tx
                 tx.is_open = False
-                await self._finish(lambda: connection.execute("COMMIT"))
+                await self._finish(lambda: connection.execute("COMMIT"), then=tx.committed)
             except BaseException:
                 tx.is_open = False
                 await self._finish(lambda: _roll_back(connection))
                 raise
         finally:
+            self._holder = None
             self._lock.release()
-        tx.committed()
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """Query outside any transaction: sees what is committed, never waits for the writer."""
@@ -158,14 +195,14 @@ class Database:
         The operating system's file lock carries it, so it ends with the process, however that ends, and a stopped process
         keeps it: there are never two leaders.
         """
-        descriptor = os.open(f"{self.path}.{role}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        path = f"{self.path}.{quote(role, safe='')}.lock"
         try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    await self.clock.sleep(poll)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
+        try:
+            while not _locked(descriptor):
+                await self.clock.sleep(poll)
             yield
         finally:
             os.close(descriptor)
@@ -191,40 +228,52 @@ class Database:
                 raise
             raise translated from error
 
-    async def _finish(self, function: Callable[[], Any]) -> None:
-        """Run to the end even when cancelled meanwhile; the cancellation then goes on afterwards."""
-        job = asyncio.ensure_future(self._on(self._write_thread, function))
-        try:
-            await asyncio.shield(job)
-        except asyncio.CancelledError:
-            while not job.done():  # bounded by one statement
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait({job})
-            if job.exception() is not None and not job.cancelled():
-                job.result()
-            raise
+    async def _finish(
+        self,
+        function: Callable[[], Any],
+        thread: ThreadPoolExecutor | None = None,
+        *,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Run to the end even when cancelled meanwhile, and `then` if it went well; the cancellation goes on afterwards."""
+        job = asyncio.get_running_loop().run_in_executor(thread or self._write_thread, function)
+        cancelled: asyncio.CancelledError | None = None
+        while True:  # bounded by one statement
+            try:
+                await asyncio.wait({job})
+                break
+            except asyncio.CancelledError as error:
+                cancelled = error
+        failure = job.exception()
+        if failure is None and then is not None:
+            then()
+        if cancelled is not None:
+            raise cancelled
+        if isinstance(failure, sqlite3.DatabaseError):
+            raise self._translate(failure) from failure
+        if failure is not None:
+            raise failure
 
-    def _connect(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+    def _connect(self) -> None:
         try:
-            connection.row_factory = sqlite3.Row
-            connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA foreign_keys=ON")
-            self._check(connection)
-            self._claim(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self.path.parent}: {error.strerror}") from error
+        self._writer = writer = self._connection_to_file()
+        mode = writer.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal":
+            raise StoreError(f"{self.path}: this file system has no write-ahead log (the journal mode is {mode})")
+        writer.execute("PRAGMA synchronous=FULL")
+        writer.execute("PRAGMA foreign_keys=ON")
+        self._check(writer)
+        self._claim(writer)
+        self._reader = reader = self._connection_to_file()
+        reader.execute("PRAGMA query_only=ON")
 
-    def _connect_reader(self) -> sqlite3.Connection:
+    def _connection_to_file(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
-        connection.execute("PRAGMA query_only=ON")
         return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
@@ -249,9 +298,9 @@ class Database:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             return StoreCorrupt(f"{self.path}: {error}. Restore it from a backup")
-        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}:
             return StoreBusy(f"{self.path} is locked by another process: {error}")
-        if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
+        if code in _TROUBLE:
             return StoreError(f"{self.path}: {error}")
         return error  # the caller's own SQL: constraint, syntax, type
 
@@ -259,3 +308,13 @@ class Database:
 def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:  # a failed COMMIT may have rolled back by itself
         connection.execute("ROLLBACK")
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise StoreError(f"this file system has no locks: {error.strerror}") from error
+    return True

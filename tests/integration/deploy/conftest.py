@@ -1,20 +1,8 @@
-"""Every test has a runtime folder of its own, so that it sees no other running system."""
+"""Lets the tests in this folder import the modules beside them."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
-import pytest
-
-
-@pytest.fixture(autouse=True)  # after tmp_path, which must not move into it
-def runtime_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    folder = tempfile.mkdtemp(prefix="skerry-test-")
-    monkeypatch.setenv("TMPDIR", folder)
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    yield Path(folder)
-    shutil.rmtree(folder)
+sys.path.insert(0, str(Path(__file__).parent))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from skerry.gateway.paths import canonical, encoded, encoded_query
-from skerry.gateway.problem import Problem
+from skerry.service.problem import Problem
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from skerry.gateway.problem import Problem
 from skerry.gateway.routing import Table
 from skerry.gateway.spec import GatewaySpec
+from skerry.service.problem import Problem
 
 SPEC = GatewaySpec.parse("""
 routes:
