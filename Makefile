@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SETUP := .venv/.setup
 
-.PHONY: setup demo test lint types layers lock clean
+.PHONY: setup demo test lint types layers coverage floors pythons lock clean
 setup: $(SETUP)
 
 $(SETUP): requirements/dev.txt pyproject.toml
@@ -26,14 +26,45 @@ lint: setup
 
 types: setup
 	@$(BIN)/mypy
-	@$(BIN)/mypy --config-file pyproject.toml tests/typing
+	@$(BIN)/mypy tests/typing
+	@PYTHONPATH=src $(BIN)/pyright --verifytypes skerry --ignoreexternal --pythonpath $(BIN)/python
 
 layers: setup
-	@$(BIN)/lint-imports
+	@PYTHONPATH=examples/shop $(BIN)/lint-imports
 
+# Branch coverage of what everything else stands on, by the unit tests alone.
+COVERED := clock errors context signals topology resilience store events saga
+coverage: setup
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m coverage run -m pytest -q tests/unit
+	@$(BIN)/python -m coverage combine -q
+	@$(BIN)/python -m coverage report --skip-covered --fail-under=90 \
+	  --include="$(foreach part,$(COVERED),src/skerry/$(part).py,src/skerry/$(part)/*,)"
+
+# The unit tests on the oldest dependencies that pyproject.toml allows.
+floors: setup
+	@$(PYTHON) -m venv --clear .venv/floors
+	@.venv/floors/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/lowest.txt
+	@.venv/floors/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@.venv/floors/bin/python -m pytest -q tests/unit
+
+# The unit tests on every other supported Python that this machine has.
+pythons: setup
+	@for version in 3.12 3.13; do \
+	  python=$$(ls -d $$HOME/.pyenv/versions/$$version.*/bin/python 2>/dev/null | tail -1); \
+	  python=$${python:-$$(command -v python$$version || true)}; \
+	  if [ -z "$$python" ] || ! $$python -c '' 2>/dev/null; then echo "NOT RUN: Python $$version is not on this machine"; continue; fi; \
+	  $$python -m venv --clear .venv/python$$version && \
+	  .venv/python$$version/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt && \
+	  .venv/python$$version/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
+	  .venv/python$$version/bin/python -m pytest -q tests/unit || exit 1; \
+	done
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-annotate -p 3.11
 lock:
 	@$(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --extra all --group dev -p 3.11 pyproject.toml -o requirements/dev.txt
+	$(LOCK) --extra all --group dev pyproject.toml -o requirements/dev.txt
+	$(LOCK) --extra all --group test --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 
 clean:
 	rm -rf .venv dist build site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

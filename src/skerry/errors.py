@@ -94,7 +94,12 @@ class Draining(Refused):
 
 
 class DeadlineExceeded(SkerryError, TimeoutError):
-    """The time for the whole call is over. What was under way may still have taken effect."""
+    """The time for the whole call is over. What was under way may still have taken effect.
+
+    `imposed`: the caller's deadline ended it, before the limit of the policy itself; that says nothing about the callee.
+    """
+
+    imposed = False
 
 
 class AttemptTimeout(DeadlineExceeded):

@@ -331,5 +331,5 @@ class Hub:
 HUB = Hub()
 """The process's hub. Like the root logger it is shared on purpose: who listens is the application's decision."""
 
-emit = HUB.emit
-subscribe = HUB.subscribe
+emit: Callable[[Signal], None] = HUB.emit
+subscribe: Callable[[Subscriber], Callable[[], None]] = HUB.subscribe

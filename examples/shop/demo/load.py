@@ -41,7 +41,7 @@ class Customers:
             available = (await self._insist("GET", f"/api/inventory/{sku}")).json()["available"]
             if available < quantity:
                 body = {"sku": sku, "quantity": quantity - available}
-                await self._insist("POST", "/api/inventory/restock", body, key=f"restock-{sku}-{quantity}")
+                await self._insist("POST", "/api/inventory/restock", body, key=str(SYSTEM.uuid()))
 
     async def place_all(self, plans: Sequence[Plan], *, rate: float, placed: Callable[[int], None]) -> None:
         """Place every order, `rate` a second, whether or not the ones before are through."""

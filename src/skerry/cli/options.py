@@ -13,7 +13,7 @@ from skerry.topology import find
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-output = click.option(
+output: Callable[[F], F] = click.option(
     "-o", "output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="The output format."
 )
 

@@ -11,8 +11,8 @@ from skerry.errors import MissingExtra
 
 try:
     import httpx2  # noqa: F401 - looked for here, once, so that its absence has one message
-except ImportError as error:
-    raise MissingExtra("ServiceClient", "service") from error
+except ImportError as _error:
+    raise MissingExtra("ServiceClient", "service") from _error
 
 from skerry.client.client import DEFAULT_MAX_REPLY, ServiceClient, default_policy, is_failure
 from skerry.client.reply import Reply

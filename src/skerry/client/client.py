@@ -64,8 +64,8 @@ class ServiceClient:
         clock: Clock = SYSTEM,
     ) -> None:
         self.service = service
-        self.url = _address(service, url)
-        self.policy = policy or default_policy(service, clock=clock)
+        self.url: str = _address(service, url)
+        self.policy: Policy = policy or default_policy(service, clock=clock)
         self._clock = clock
         self._border = HttpBorder(
             service, max_reply=max_reply, secure=self.url.startswith("https:"), transport=transport

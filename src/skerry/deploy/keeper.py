@@ -67,10 +67,10 @@ class Keeper:
         clock: Clock,
     ) -> None:
         self.launch = launch
-        self.was_ready = False
-        self.early_ends = 0
+        self.was_ready: bool = False
+        self.early_ends: int = 0
         """How often it ended before it was ever ready."""
-        self.reason = ""
+        self.reason: str = ""
         """Why it ended last."""
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._on_line = on_line

@@ -36,7 +36,7 @@ def environment_for(
     spec = system.services.get(name)
     paths = [str(system.folder), *filter(None, [environ.get("PYTHONPATH")])]
     environment = {
-        **environ,
+        **{key: value for key, value in environ.items() if key not in {"SKERRY_EVENTS", "SKERRY_DATABASE"}},
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
         **{variable_for(other): f"http://{HOST}:{port}" for other, port in ports.items() if other != GATEWAY},
@@ -78,7 +78,7 @@ class Process:
         self._stdin = stdin
         self._output = output
         self._ended = False
-        self.pid = child.pid
+        self.pid: int = child.pid
 
     @classmethod
     async def start(cls, launch: Launch, on_line: Callable[[str], None]) -> Process:

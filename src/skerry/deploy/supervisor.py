@@ -61,7 +61,7 @@ class Supervisor:
         start_timeout: float = START_TIMEOUT,
     ) -> None:
         self.system = system
-        self.data = data.resolve()
+        self.data: Path = data.resolve()
         self._port = port or 0
         self._environ = dict(os.environ if environ is None else environ)
         self._output = output

@@ -10,8 +10,8 @@ from skerry.errors import MissingExtra
 
 try:
     import pydantic  # noqa: F401 - looked for here, once, so that its absence has one message
-except ImportError as error:
-    raise MissingExtra("Events", "events") from error
+except ImportError as _error:
+    raise MissingExtra("Events", "events") from _error
 
 from skerry.events.brokers import Broker, connect
 from skerry.events.bus import HANDLER_RETRY, EventBus

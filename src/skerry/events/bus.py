@@ -50,13 +50,23 @@ class EventBus:
     ) -> Callable[[H], H]:
         """Register `async def handler(event, tx)` for an event class.
 
-        All handlers of one group share a position, and `retry` and `on_poison` are those of its first handler. Per key the
-        order is kept, also across the event classes of a group. `timeout` is in seconds.
+        All handlers of one group share a position and a database, and `retry` and `on_poison` are those of its first
+        handler. Whatever a handler raises is tried again: of `retry` the attempts and delays count, not `on` and `budget`.
+        Per key the order is kept, also across the event classes of a group. `timeout` is in seconds.
+
+        Raises `ConfigurationError` for a second handler of the same class in a group, another database than that of the
+        group, and after `start`.
         """
         name = group or self._source
 
         def register(handler: H) -> H:
+            if self._tasks:
+                raise ConfigurationError(
+                    f"the handler of {event.event_type} comes too late: events are handled already"
+                )
             consumer = self.consumers.get(name)
+            if consumer is not None and consumer.database is not inbox.database:
+                raise ConfigurationError(f"the group {name!r} keeps its position in another database")
             if consumer is None:
                 consumer = Consumer(name, self.broker, inbox, retry=retry, on_poison=on_poison, clock=self._clock)
                 self.consumers[name] = consumer

@@ -1,8 +1,9 @@
 """The consumer: one group's loop from the broker to its handlers.
 
-It handles one event after the other, each in a transaction of its own. A failure parks the event, so that other keys go on.
-An event that kills the process is counted before it is handled again: the group writes down that it runs, and when it finds
-that mark at start, the first event of each source is a suspect. That costs nothing while nothing crashes.
+It handles one event after the other, each in a transaction of its own, in one process at a time. A failure parks the event,
+so that other keys go on. An event that kills the process is counted before it is handled again: the group writes down that
+it runs, and when it finds that mark at start, the first event of each source and the first parked one are suspects. That
+costs nothing while nothing crashes.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import asyncio
 import contextlib
 
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import InvalidEvent, StoreError
-from skerry.events.brokers import Broker, Delivery, Position, Subscription
+from skerry.errors import InvalidEvent, NestedTransaction, NoTransaction, ReceiptConflict, StoreError
+from skerry.events._loops import end, wait_for
+from skerry.events.brokers import Broker, Delivery, Message, Position, Subscription
 from skerry.events.envelope import Envelope
 from skerry.events.inbox import Inbox, Registration
 from skerry.events.outbox import SQL
-from skerry.events.parking import DeadLetter, Parking
+from skerry.events.parking import DeadLetter, Parked, Parking
 from skerry.resilience import Retry
 from skerry.signals import ConsumerFailed, EventHandled, EventParked, HandlerFailed, emit
 from skerry.store import Transaction
@@ -25,6 +27,8 @@ FETCH = 100
 POLL = 0.25
 MAX_DEATHS = 5
 PAUSE = 0.5
+_ITS_OWN_FAULT = (NoTransaction, NestedTransaction, ReceiptConflict)
+"""Store errors that a handler brings about itself. For any other the loop pauses and comes back to the event."""
 
 
 class Consumer:
@@ -41,170 +45,175 @@ class Consumer:
         clock: Clock = SYSTEM,
     ) -> None:
         self.group = group
+        self.database = inbox.database
         self.registrations: dict[str, Registration] = {}
         self.failure = ""
         self._broker = broker
         self._inbox = inbox
-        self._database = inbox.database
-        self._retry = retry
+        self._retry = Retry(
+            retry.attempts, base=retry.base, cap=retry.cap, retry_after_cap=retry.retry_after_cap, clock=clock
+        )
         self._parking = Parking(group, hold_key=on_poison.hold_key, clock=clock)
-        self._clock = clock
         self._stopping = asyncio.Event()
+        self._leads = False
+        self._after_crash: bool | None = None
         self._trusted: set[str] = set()
-        self._after_crash = False
+        self._suspects: set[str] = set()
 
     async def run(self) -> None:
         """Handle events until `stop`. Trouble with broker or database is reported and tried again, for ever."""
         while not self._stopping.is_set():
-            subscription: Subscription | None = None
             try:
-                subscription = await self._begin()
-                await self._loop(subscription)
-            except Exception as error:  # a loop that serves others must not die of one failure
-                self.failure = f"{type(error).__name__}: {error}"[:200]
-                emit(ConsumerFailed(group=self.group, error=self.failure))
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(PAUSE):
-                        await self._stopping.wait()
-            finally:
-                if subscription is not None:
-                    await subscription.close()
-        with contextlib.suppress(StoreError):
-            async with self._database.transaction() as tx:
-                await tx.execute(SQL["run_end"], (self.group,))
+                async with self.database.lead(f"events-{self.group}"):
+                    self._leads = True
+                    await self._lead()
+            except StoreError as error:  # not even the lock file could be opened
+                await self._pause(error)
 
     async def stop(self, task: asyncio.Task[None], *, within: float) -> None:
         """Finish the event in hand and end `task`; after `within` seconds it is cancelled and rolled back."""
         self._stopping.set()
-        await asyncio.wait({task}, timeout=within)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end(task, within=within if self._leads else 0.0)
 
-    async def _begin(self) -> Subscription:
-        async with self._database.transaction() as tx:
-            if not self._trusted:
-                self._after_crash = await tx.execute(SQL["run_begin"], (self.group,)) == 0
+    async def _lead(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                try:
+                    await self._follow()
+                except Exception as error:  # a loop that serves others must not die of one failure
+                    await self._pause(error)
+        except asyncio.CancelledError:
+            await self._ended()
+            raise
+        await self._ended()
+
+    async def _pause(self, error: Exception) -> None:
+        self.failure = f"{type(error).__name__}: {error}"[:200]
+        emit(ConsumerFailed(group=self.group, error=self.failure))
+        await wait_for(self._stopping, PAUSE)
+
+    async def _ended(self) -> None:
+        """Say that this was no crash. Not so when a handler ends the process, by `SystemExit` or in another way."""
+        with contextlib.suppress(StoreError):
+            async with self.database.transaction() as tx:
+                await tx.execute(SQL["run_end"], (self.group,))
+                await tx.execute(SQL["acquit_all"], (self.group,))
+
+    async def _follow(self) -> None:
+        async with self.database.transaction() as tx:
+            begun = await tx.execute(SQL["run_begin"], (self.group,)) == 1
             rows = await tx.fetch_all(SQL["positions"], (self.group,))
+        if self._after_crash is None:
+            self._after_crash = not begun
         positions = {row[0]: Position(row[1], row[2]) for row in rows}
-        return await self._broker.subscribe(self.group, self.registrations.keys(), positions)
+        subscription = await self._broker.subscribe(self.group, self.registrations.keys(), positions)
+        try:
+            await self._loop(subscription)
+        finally:
+            await subscription.close()
 
     async def _loop(self, subscription: Subscription) -> None:
         while not self._stopping.is_set():
-            while not self._stopping.is_set() and await self._try_parked():
-                pass
-            due = await self._parking.next_due(self._database)
+            parked = await self._parking.due(self.database)
+            if parked is not None:
+                await self._take(parked)
+                continue
+            due = await self._parking.next_due(self.database)
             deliveries = await subscription.fetch(FETCH, wait=POLL if due is None else min(POLL, due))
             for delivery in deliveries:
                 if self._stopping.is_set():
                     return
-                await self._deliver(delivery)
+                await self._take(delivery)
                 await subscription.ack([delivery])
             self.failure = ""
 
-    async def _deliver(self, delivery: Delivery) -> None:
-        message = delivery.message
-        suspect = self._after_crash and delivery.source not in self._trusted
-        if suspect and await self._is_deadly(delivery):
-            return
+    async def _take(self, item: Delivery | Parked) -> None:
+        """Handle one event, or hold or park it; only trouble with the database leaves it where it is."""
         try:
-            async with self._database.transaction() as tx:
-                if await self._parking.holds(tx, message.key):
-                    await self._parking.add(tx, message, "held", reason="an earlier event of this key is parked")
-                    await self._move(tx, delivery)
-                    held = True
-                else:
-                    held = False
-                    fresh = await self._handle(tx, message.type, message.body)
-                    await self._move(tx, delivery)
-                if suspect:
-                    await tx.execute(SQL["acquit"], (self.group, message.id))
-        except StoreError:
-            raise  # not the event's fault: the loop pauses and comes back to it
+            if self._after_crash and item.source not in self._trusted:
+                await self._count_death(item)
+            if isinstance(item, Parked):
+                await self._handle_parked(item)
+            else:
+                await self._handle_delivered(item)
         except Exception as error:
-            await self._failed(delivery, error)
-            return
-        finally:
-            self._trusted.add(delivery.source)
+            if isinstance(error, StoreError) and not isinstance(error, _ITS_OWN_FAULT):
+                raise
+            await self._failed(item, error)
+        self._suspects.discard(item.message.id)
+
+    async def _handle_delivered(self, delivery: Delivery) -> None:
+        message, fresh = delivery.message, False
+        async with self.database.transaction() as tx:
+            held = await self._parking.holds(tx, message)
+            if held:
+                await self._parking.add(tx, message, "held", reason="an earlier event of this key is parked")
+            else:
+                fresh = await self._handle(tx, message)
+            await self._settle(tx, delivery)
         if held:
             emit(EventParked(group=self.group, type=message.type, id=message.id, held=True, reason="held"))
         else:
             emit(EventHandled(group=self.group, type=message.type, id=message.id, duplicate=not fresh))
 
-    async def _handle(self, tx: Transaction, event_type: str, body: str) -> bool:
-        envelope = Envelope.from_json(body)
-        return await self._inbox.handle(tx, self.group, envelope, self.registrations[event_type])
-
-    async def _move(self, tx: Transaction, delivery: Delivery) -> None:
-        position = delivery.position
-        await tx.execute(SQL["move"], (self.group, delivery.source, position.offset, position.epoch))
-
-    async def _failed(self, delivery: Delivery, error: Exception) -> None:
-        message = delivery.message
-        state, delay = self._verdict(1, error)
-        async with self._database.transaction() as tx:
-            await self._parking.add(tx, message, state, attempts=1, delay=delay, reason=_reason(error))
-            await self._move(tx, delivery)
-        self._report(message.type, message.id, 1, error, state, delay)
-
-    async def _try_parked(self) -> bool:
-        """Give the next parked event whose time has come another try; False when none is due."""
-        if await self._parking.next_due(self._database) != 0.0:
-            return False
-        async with self._database.transaction() as tx:  # the try is counted before it is made: it may kill the process
-            parked = await self._parking.take(tx)
-        if parked is None:
-            return False
+    async def _handle_parked(self, parked: Parked) -> None:
         message = parked.message
-        try:
-            if parked.attempts > self._retry.attempts:
-                raise InvalidEvent("the process died during the last attempt")
-            async with self._database.transaction() as tx:
-                fresh = await self._handle(tx, message.type, message.body)
-                await self._parking.release(tx, parked)
-        except StoreError:
-            raise
-        except Exception as error:
-            state, delay = self._verdict(parked.attempts, error)
-            async with self._database.transaction() as tx:
-                await self._parking.keep(tx, parked, state, delay=delay, reason=_reason(error))
-            self._report(message.type, message.id, parked.attempts, error, state, delay)
-            return True
+        async with self.database.transaction() as tx:
+            fresh = await self._handle(tx, message)
+            await self._parking.release(tx, parked)
+            await self._settle(tx, parked)
         emit(EventHandled(group=self.group, type=message.type, id=message.id, duplicate=not fresh))
-        return True
 
-    def _verdict(self, attempt: int, error: Exception) -> tuple[str, float]:
-        if attempt >= self._retry.attempts or isinstance(error, InvalidEvent):
-            return "dead", 0.0
-        return "retry", self._retry.delay(attempt, error)
+    async def _handle(self, tx: Transaction, message: Message) -> bool:
+        envelope = Envelope.from_json(message.body)
+        if (envelope.id, envelope.type, envelope.key) != (message.id, message.type, message.key):
+            raise InvalidEvent("the envelope is not the one the message was routed by")
+        registration = self.registrations.get(message.type)
+        if registration is None:
+            raise InvalidEvent(f"the group {self.group!r} has no handler for {message.type} any more")
+        return await self._inbox.handle(tx, self.group, envelope, registration)
 
-    def _report(self, event_type: str, event_id: str, attempt: int, error: Exception, state: str, delay: float) -> None:
+    async def _failed(self, item: Delivery | Parked, error: Exception) -> None:
+        """Park what was delivered, or put back what was parked."""
+        message, reason = item.message, _reason(error)
+        attempt = item.attempts + 1 if isinstance(item, Parked) else 1
+        dead = attempt >= self._retry.attempts or isinstance(error, InvalidEvent)
+        state, delay = ("dead", 0.0) if dead else ("retry", self._retry.delay(attempt, error))
+        async with self.database.transaction() as tx:
+            if isinstance(item, Parked):
+                await self._parking.keep(tx, item, state, attempts=attempt, delay=delay, reason=reason)
+            else:
+                await self._parking.add(tx, message, state, attempts=attempt, delay=delay, reason=reason)
+            await self._settle(tx, item)
         emit(
             HandlerFailed(
                 group=self.group,
-                type=event_type,
-                id=event_id,
+                type=message.type,
+                id=message.id,
                 attempt=attempt,
-                error=_reason(error),
-                delay=None if state == "dead" else delay,
+                error=reason,
+                delay=None if dead else delay,
             )
         )
-        if state == "dead":
-            emit(EventParked(group=self.group, type=event_type, id=event_id, held=False, reason=_reason(error)))
+        if dead:
+            emit(EventParked(group=self.group, type=message.type, id=message.id, held=False, reason=reason))
 
-    async def _is_deadly(self, delivery: Delivery) -> bool:
-        """Count a death for the suspect before it is handled; park it when it has killed too often."""
-        message = delivery.message
-        async with self._database.transaction() as tx:
-            deaths = (await tx.fetch_all(SQL["suspect"], (self.group, message.id)))[0][0]
-            if deaths <= MAX_DEATHS:
-                return False
-            reason = f"the process died {MAX_DEATHS} times with this event in hand"
-            await self._parking.add(tx, message, "dead", attempts=deaths, reason=reason)
-            await self._move(tx, delivery)
-            await tx.execute(SQL["acquit"], (self.group, message.id))
-        emit(EventParked(group=self.group, type=message.type, id=message.id, held=False, reason=reason))
-        return True
+    async def _settle(self, tx: Transaction, item: Delivery | Parked) -> None:
+        """What belongs to every outcome: the source's position moves on, and the event is no suspect any more."""
+        if isinstance(item, Delivery):
+            position = item.position
+            await tx.execute(SQL["move"], (self.group, item.source, position.offset, position.epoch))
+        if item.message.id in self._suspects:
+            await tx.execute(SQL["acquit"], (self.group, item.message.id))
+
+    async def _count_death(self, item: Delivery | Parked) -> None:
+        """Count a death for the suspect before it is handled again; raises `InvalidEvent` when it has killed too often."""
+        async with self.database.transaction() as tx:
+            deaths = (await tx.fetch_one(SQL["suspect"], (self.group, item.message.id)))[0]
+        self._suspects.add(item.message.id)
+        self._trusted.add(item.source)
+        if deaths >= MAX_DEATHS:
+            raise InvalidEvent(f"the process died {deaths} times with this event in hand")
 
 
 def _reason(error: Exception) -> str:

@@ -32,7 +32,9 @@ class Envelope:
     causation: str = ""
 
     def to_json(self) -> str:
-        """The structured form. Raises `InvalidEvent` when it is larger than 1 MiB or not plain JSON."""
+        """The structured form, which `from_json` reads. Raises `InvalidEvent` when it is larger than 1 MiB, not plain JSON,
+        or has an attribute that is empty or longer than 255 characters.
+        """
         body: dict[str, Any] = {
             "specversion": "1.0",
             "id": self.id,
@@ -45,6 +47,8 @@ class Envelope:
             "datacontenttype": "application/json",
             "data": self.data,
         }
+        for name in _ATTRIBUTES:
+            _text(body, name)
         if self.traceparent:
             body["traceparent"] = self.traceparent
         if self.causation:

@@ -25,7 +25,7 @@ class DomainEvent(BaseModel):
     are handled in the order they were recorded.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore")
 
     event_type: ClassVar[str] = ""
     event_version: ClassVar[int] = 1
@@ -48,6 +48,9 @@ class DomainEvent(BaseModel):
             raise TypeError(f"{cls.__name__}: versions count from 1")
         if cls.event_key not in cls.model_fields:
             raise TypeError(f"{cls.__name__}: key={cls.event_key!r} is not one of its fields")
+        taken = sorted({"key", "envelope"} & set(cls.model_fields))
+        if taken:
+            raise TypeError(f"{cls.__name__}: the name {taken[0]!r} is taken; call the field something else")
 
     @classmethod
     def upcast(cls, *, from_version: int) -> Callable[[Upcaster], Upcaster]:
@@ -72,13 +75,16 @@ class DomainEvent(BaseModel):
             upcaster = cls._upcasters.get(version)
             if upcaster is None:
                 raise InvalidEvent(f"{cls.event_type}: no upcaster from version {version}")
-            data = upcaster(dict(data))
+            try:
+                data = upcaster(dict(data))
+            except Exception as error:  # whatever it stumbles over: it would do so again
+                raise InvalidEvent(f"{cls.event_type}: upcasting version {version}: {type(error).__name__}") from error
         try:
             event = cls.model_validate(data)
         except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InvalidEvent(f"{cls.event_type} version {envelope.version}: {where}: {first['msg']}") from None
+            first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+            where = first["loc"][0] if first["loc"] else "data"  # what comes deeper may be a name out of the data
+            raise InvalidEvent(f"{cls.event_type} version {envelope.version}: {where}: {first['type']}") from None
         event._envelope = envelope
         return event
 

@@ -16,6 +16,7 @@ from typing import Any
 from skerry import context
 from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext
+from skerry.errors import EventError
 from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
 from skerry.events.outbox import cause
@@ -43,16 +44,24 @@ class Inbox:
     async def handle(self, tx: Transaction, group: str, envelope: Envelope, registration: Registration) -> bool:
         """Run the handler inside `tx`, once per group and event; False when it ran before.
 
-        Raises what the handler raises, `TimeoutError` when it takes too long, `InvalidEvent` when the data does not fit.
+        Raises what the handler raises, `TimeoutError` when it takes too long, `InvalidEvent` when the data does not fit,
+        `EventError` when the handler was cancelled by something of its own rather than by who runs it.
         """
         if not await self._receipts.insert(tx, f"inbox:{group}", envelope.id, "handled"):
             return False
         event = registration.event.from_envelope(envelope)
         token = cause.set(envelope.id)
         try:
-            with context.use(CallContext(traceparent=envelope.traceparent)):
+            with context.use(
+                CallContext(traceparent=context.extract({"traceparent": envelope.traceparent}).traceparent)
+            ):
                 async with asyncio.timeout(registration.timeout):
                     await registration.handler(event, tx)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise EventError("the handler was cancelled from within") from None
         finally:
             cause.reset(token)
         return True

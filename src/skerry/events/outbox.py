@@ -8,7 +8,6 @@ Source: "Transactional outbox" and "Polling publisher", microservices.io.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -59,23 +58,19 @@ class Outbox:
         too large or not plain JSON.
         """
         adapted: Tx = adapt(tx)
-        token = Token(self.source, "")
-        for event in events:
-            envelope = self.seal(event)
-            await adapted.execute(SQL["outbox_insert"], (envelope.id, envelope.type, envelope.key, envelope.to_json()))
-            token = Token(self.source, envelope.id)
+        messages = [message(self.seal(event)) for event in events]  # all of them, before the first is written
+        for each in messages:
+            await adapted.execute(SQL["outbox_insert"], (each.id, each.type, each.key, each.body))
         adapted.on_commit(self._wake)
-        return token
+        return Token(self.source, messages[-1].id if messages else "")
 
     def record_sync(self, tx: object, *events: DomainEvent) -> Token:
         """The same for a `sqlite3.Connection` with an open transaction; the relay sees it at its next poll."""
         adapted = adapt_sync(tx)
-        token = Token(self.source, "")
-        for event in events:
-            envelope = self.seal(event)
-            adapted.execute(SQL["outbox_insert"], (envelope.id, envelope.type, envelope.key, envelope.to_json()))
-            token = Token(self.source, envelope.id)
-        return token
+        messages = [message(self.seal(event)) for event in events]
+        for each in messages:
+            adapted.execute(SQL["outbox_insert"], (each.id, each.type, each.key, each.body))
+        return Token(self.source, messages[-1].id if messages else "")
 
     async def waiting(self, database: Database) -> int:
         """How many committed events the relay has not handed over yet."""
@@ -103,23 +98,3 @@ def message(envelope: Envelope) -> Message:
 
 def _nobody() -> None:
     """Nobody waits yet."""
-
-
-class Bell:
-    """Wakes one waiting loop; rings before the wait are not lost."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def ring(self) -> None:
-        """Wake the loop now, or make its next wait return at once."""
-        self._event.set()
-
-    async def wait(self, seconds: float) -> None:
-        """Return at the next ring, at the latest after `seconds`."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._event.wait()
-        except TimeoutError:
-            pass
-        self._event.clear()

@@ -7,6 +7,7 @@ it, in order. After its last attempt it is a dead letter; with `hold_key` those 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from skerry.clock import SYSTEM, Clock
 from skerry.events.brokers import Message
@@ -23,11 +24,12 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A parked event in hand; `attempts` counts its tries so far, this one too."""
+    """A parked event in hand; `attempts` counts the tries that failed. It comes from no log: its `source` is empty."""
 
     id: int
     message: Message
     attempts: int
+    source: ClassVar[str] = ""
 
 
 class Parking:
@@ -38,9 +40,12 @@ class Parking:
         self._hold_key = hold_key
         self._clock = clock
 
-    async def holds(self, tx: Tx, key: str) -> bool:
-        """Whether a new event of `key` must wait behind a parked one."""
-        return bool(await tx.fetch_all(SQL["is_held"], (self.group, key, int(self._hold_key))))
+    async def holds(self, tx: Tx, message: Message) -> bool:
+        """Whether a delivered event must wait: behind a parked one of its key, or because it is parked itself."""
+        rows = await tx.fetch_all(
+            SQL["is_held"], (self.group, message.key, int(self._hold_key), self.group, message.id)
+        )
+        return bool(rows)
 
     async def add(
         self, tx: Tx, message: Message, state: str, *, attempts: int = 0, delay: float = 0.0, reason: str
@@ -55,13 +60,10 @@ class Parking:
             ),
         )  # fmt: skip
 
-    async def take(self, tx: Tx) -> Parked | None:
-        """The next event whose time for another try has come, with that try counted."""
-        rows = await tx.fetch_all(SQL["due"], (self.group, self._clock.now()))
-        if not rows:
-            return None
-        await tx.execute(SQL["count_try"], (rows[0][0],))
-        return Parked(rows[0][0], Message(*rows[0][1:5]), rows[0][5] + 1)
+    async def due(self, database: Database) -> Parked | None:
+        """The event whose time for another try has come first."""
+        row = await database.fetch_one(SQL["due"], (self.group, self._clock.now()))
+        return None if row is None else Parked(row[0], Message(*row[1:5]), row[5])
 
     async def next_due(self, database: Database) -> float | None:
         """Seconds until the next try; None when nothing waits for one."""
@@ -73,14 +75,14 @@ class Parking:
         await tx.execute(SQL["unpark"], (parked.id,))
         await self._promote(tx, parked.message.key)
 
-    async def keep(self, tx: Tx, parked: Parked, state: str, *, delay: float, reason: str) -> None:
+    async def keep(self, tx: Tx, parked: Parked, state: str, *, attempts: int, delay: float, reason: str) -> None:
         """Put an event back: for another try in `delay` seconds, or as a dead letter."""
-        await tx.execute(SQL["repark"], (state, parked.attempts, self._clock.now() + delay, reason[:500], parked.id))
+        await tx.execute(SQL["repark"], (state, attempts, self._clock.now() + delay, reason[:500], parked.id))
         if state == "dead" and not self._hold_key:
             await self._promote(tx, parked.message.key)
 
     async def _promote(self, tx: Tx, key: str) -> None:
-        rows = await tx.fetch_all(SQL["next_held"], (self.group, key))
+        rows = await tx.fetch_all(SQL["next_held"], (self.group, key, self.group, key))
         if rows:
             await tx.execute(SQL["repark"], ("retry", 0, self._clock.now(), "released", rows[0][0]))
 

@@ -7,11 +7,11 @@ has it. Killed in between, it publishes the batch again: at least once. There is
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from skerry.clock import SYSTEM, Clock
+from skerry.events._loops import Bell, end, wait_for
 from skerry.events.brokers import Broker, Message
-from skerry.events.outbox import SQL, Bell, Outbox
+from skerry.events.outbox import SQL, Outbox
 from skerry.signals import EventsRelayed, RelayChanged, RelayFailed, emit
 from skerry.store import Database
 
@@ -30,7 +30,9 @@ class Relay:
         self._broker = broker
         self._clock = clock
         self._bell = Bell()
-        self._stopping = False
+        self._stopping = asyncio.Event()
+        self._leads = False
+        self._delay = FIRST_DELAY
         self.failure = ""
         outbox.on_record(self._bell.ring)
 
@@ -38,26 +40,42 @@ class Relay:
         """Wait for the lead, then relay. Ends after `stop`, once the outbox is empty or the broker fails."""
         service = self._outbox.source
         emit(RelayChanged(service=service, state="waiting"))
-        async with self._database.lead("relay"):
-            emit(RelayChanged(service=service, state="leading"))
-            delay = FIRST_DELAY
-            while True:
-                try:
-                    sent = await self.pass_on()
-                except Exception as error:  # whatever the broker raises: nothing is lost, so say it and go on
-                    self.failure = type(error).__name__
-                    emit(RelayFailed(service=service, error=f"{self.failure}: {error}"[:200], delay=delay))
-                    if self._stopping:
-                        break
-                    await self._bell.wait(delay * (0.5 + self._clock.random() / 2))
-                    delay = min(LAST_DELAY, delay * 2)
-                    continue
-                self.failure, delay = "", FIRST_DELAY
-                if sent < BATCH:
-                    if self._stopping:
-                        break
-                    await self._bell.wait(POLL)
+        while not self._stopping.is_set():
+            try:
+                async with self._database.lead("relay"):
+                    self._leads = True
+                    emit(RelayChanged(service=service, state="leading"))
+                    await self._drain()
+            except Exception as error:  # not even the lock file could be opened
+                await self._failed(error)
         emit(RelayChanged(service=service, state="stopped"))
+
+    async def _drain(self) -> None:
+        while True:
+            try:
+                sent = await self.pass_on()
+            except Exception as error:  # whatever the broker raises: nothing is lost, so say it and go on
+                if self._stopping.is_set():
+                    self._report(error)
+                    return
+                await self._failed(error)
+                continue
+            self.failure, self._delay = "", FIRST_DELAY
+            if sent < BATCH:
+                if self._stopping.is_set():
+                    return
+                await self._bell.wait(POLL)
+
+    async def _failed(self, error: Exception) -> None:
+        """Say it and wait a while; new events do not cut the wait short, or each would be one more blow on a sick broker."""
+        self._report(error)
+        await wait_for(self._stopping, self._delay * (0.5 + self._clock.random() / 2))
+        self._delay = min(LAST_DELAY, self._delay * 2)
+
+    def _report(self, error: Exception) -> None:
+        self.failure = type(error).__name__
+        text = f"{self.failure}: {error}"[:200]
+        emit(RelayFailed(service=self._outbox.source, error=text, delay=self._delay))
 
     async def pass_on(self) -> int:
         """Relay one batch; how many events it had."""
@@ -72,9 +90,6 @@ class Relay:
 
     async def stop(self, task: asyncio.Task[None], *, within: float) -> None:
         """Hand over what is left and end `task`; after `within` seconds it is cancelled, which loses nothing."""
-        self._stopping = True
+        self._stopping.set()
         self._bell.ring()
-        await asyncio.wait({task}, timeout=within)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end(task, within=within if self._leads else 0.0)

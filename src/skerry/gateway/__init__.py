@@ -9,8 +9,8 @@ from skerry.errors import MissingExtra
 
 try:
     import yaml  # noqa: F401 - looked for here, once, so that its absence has one message
-except ImportError as error:
-    raise MissingExtra("The gateway", "service") from error
+except ImportError as _error:
+    raise MissingExtra("The gateway", "service") from _error
 
 from skerry.gateway.app import Gateway
 from skerry.gateway.spec import GatewaySpec

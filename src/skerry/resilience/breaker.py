@@ -6,7 +6,6 @@ expire are Polly's. Results carry the generation of the state that admitted them
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,16 +14,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from skerry.clock import Clock
-from skerry.context import current
-from skerry.errors import CircuitOpen, Refused
+from skerry.errors import CircuitOpen, DeadlineExceeded, Refused
 from skerry.resilience._part import Matcher, P, Part, T, matches, names, plain, require
 from skerry.resilience._window import CountWindow, TimeWindow, Window
 from skerry.signals import BreakerChanged, CallRefused, emit
 
 State = Literal["closed", "open", "half_open", "isolated"]
-
-_TIMER_ROUNDING = 0.001
-"""Seconds. Event loops round timers, so a cancellation this little before the deadline was the deadline's."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +74,7 @@ class CircuitBreaker(Part):
         self.slow_rate = slow_rate
         self.window = window
         self.window_calls = window_calls
-        self.min_calls = min_calls if window_calls is None else min(min_calls, window_calls)
+        self.min_calls: int = min_calls if window_calls is None else min(min_calls, window_calls)
         self.open_for = open_for
         self.probes = probes
         self.on = on
@@ -185,11 +180,10 @@ class CircuitBreaker(Part):
 
     def _verdict(self, error: BaseException) -> bool | None:
         """Whether `error` is a failure of the dependency; None when it says nothing about it."""
-        if isinstance(error, asyncio.CancelledError):
-            left = current().remaining(self.clock)
-            return True if left is not None and left <= _TIMER_ROUNDING else None
-        if isinstance(error, Refused) or not isinstance(error, Exception):
+        if isinstance(error, Refused) or not isinstance(error, Exception):  # a cancellation is not an Exception
             return None
+        if isinstance(error, DeadlineExceeded) and error.imposed:
+            return None  # a caller in a hurry, or one who forges a deadline, must not open the circuit for others
         return self._is_failure(error)
 
     def _settle(self, permit: _Permit, *, failed: bool | None) -> None:

@@ -144,10 +144,10 @@ class Retry(Part):
         """Whether `error` is of the kind that is retried."""
         return not isinstance(error, Refused) and self._matches(error)
 
-    def delay(self, failures: int, error: BaseException | None = None) -> float:
-        """Seconds to wait after so many failures, the last of which was `error`."""
+    def delay(self, failures: int, error: BaseException | None = None, *, clock: Clock | None = None) -> float:
+        """Seconds to wait after so many failures, the last of which was `error`; drawn by `clock`, else by its own."""
         ceiling = min(self.cap, self.base * 2.0 ** min(failures - 1, 60))
-        return max(self.clock.random() * ceiling, min(_retry_after(error), self.retry_after_cap))
+        return max((clock or self.clock).random() * ceiling, min(_retry_after(error), self.retry_after_cap))
 
     def describe(self) -> str:
         """The rules in words."""

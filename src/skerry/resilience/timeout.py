@@ -24,7 +24,7 @@ class TimeLimit:
     Raises `DeadlineExceeded` when it is over at once.
     """
 
-    __slots__ = ("_binding", "_policy", "_scope", "context", "left")
+    __slots__ = ("_binding", "_imposed", "_policy", "_scope", "context", "left")
 
     def __init__(
         self,
@@ -39,10 +39,11 @@ class TimeLimit:
         around = current()
         self._policy = policy
         self._scope = scope
-        self.context = around if seconds is None else around.until(now + seconds)
-        self.left = None if self.context.deadline is None else self.context.deadline - now
+        self.context: CallContext = around if seconds is None else around.until(now + seconds)
+        self.left: float | None = None if self.context.deadline is None else self.context.deadline - now
         # when the limit around this one ends first, that one is what the call ran into
         self._binding = outer if outer is not None and self.context is around else self
+        self._imposed: bool = self.context is around if self._binding is self else self._binding._imposed
         if self.left is not None and self.left <= 0:
             raise self._over()
 
@@ -90,8 +91,11 @@ class TimeLimit:
         seconds = limit.left or 0.0
         emit(CallTimedOut(policy=limit._policy, scope=limit._scope, seconds=seconds))
         if limit._scope == "attempt":
-            return AttemptTimeout(f"{limit._policy}: an attempt took longer than {seconds:.3g} s")
-        return DeadlineExceeded(f"{limit._policy}: the call took longer than the {max(0.0, seconds):.3g} s it had")
+            error: DeadlineExceeded = AttemptTimeout(f"{limit._policy}: an attempt took longer than {seconds:.3g} s")
+        else:
+            error = DeadlineExceeded(f"{limit._policy}: the call took longer than the {max(0.0, seconds):.3g} s it had")
+        error.imposed = self._imposed
+        return error
 
 
 class deadline:  # noqa: N801 - reads as a statement: `with deadline(1.5):`

@@ -10,8 +10,8 @@ from skerry.errors import MissingExtra, Rejected
 
 try:
     import pydantic  # noqa: F401 - looked for here, once, so that its absence has one message
-except ImportError as error:
-    raise MissingExtra("Sagas", "events") from error
+except ImportError as _error:
+    raise MissingExtra("Sagas", "events") from _error
 
 from skerry.saga.barrier import Barrier
 from skerry.saga.definition import Saga, Step, StepContext

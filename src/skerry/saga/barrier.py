@@ -14,10 +14,11 @@ from typing import Any
 from uuid import UUID
 
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import LateAction
+from skerry.errors import LateAction, Rejected
 from skerry.store import RETENTION, Receipts, Tx
 
 DO, UNDO = "do", "undo"
+MAX_KEY = 255
 
 
 def action_key(saga_id: str, step: str, action: str) -> str:
@@ -43,10 +44,10 @@ class Barrier:
         """Run `action` unless it ran before; its answer (plain JSON) either way.
 
         Raises `LateAction` when it was compensated already or the key is older than 30 days, `ReceiptConflict` when the key
-        came before with another `given`, the action's input.
+        came before with another `given`, the action's input, `Rejected` for a key that is empty or over 255 characters.
         """
         pair = _pair(key)
-        self._demand_fresh(pair)
+        self._demand_usable(pair)
         seen = await self._receipts.find(tx, self._scope, pair)
         if seen is not None:
             if seen.state == "undone":
@@ -54,11 +55,9 @@ class Barrier:
             seen = await self._receipts.find(tx, self._scope, pair, fingerprint=_fingerprint(given))
             assert seen is not None
             return json.loads(seen.result or "null")
-        answer = await action()
-        await self._receipts.insert(
-            tx, self._scope, pair, "done", fingerprint=_fingerprint(given), result=json.dumps(answer)
-        )
-        return answer
+        result = json.dumps(await action())
+        await self._receipts.insert(tx, self._scope, pair, "done", fingerprint=_fingerprint(given), result=result)
+        return json.loads(result)
 
     async def undo(self, tx: Tx, key: str, compensation: Callable[[Any], Awaitable[None]]) -> bool:
         """Run `compensation(answer)` if the action had its effect and was not undone before; whether it ran.
@@ -66,7 +65,7 @@ class Barrier:
         Otherwise leave a tombstone, so that the action can never have its effect any more.
         """
         pair = _pair(key)
-        self._demand_fresh(pair)
+        self._demand_usable(pair)
         seen = await self._receipts.find(tx, self._scope, pair)
         if seen is None:
             await self._receipts.insert(tx, self._scope, pair, "undone")
@@ -77,8 +76,10 @@ class Barrier:
         await self._receipts.update(tx, self._scope, pair, "undone", result=seen.result)
         return True
 
-    def _demand_fresh(self, pair: str) -> None:
-        """Refuse keys whose receipt may be gone already; a saga's id tells when it began."""
+    def _demand_usable(self, pair: str) -> None:
+        """Refuse keys that are none, and those whose receipt may be gone already; a saga's id tells when it began."""
+        if not pair.strip() or len(pair) > MAX_KEY:
+            raise Rejected(f"an action needs a key of 1 to {MAX_KEY} characters, such as the `ctx.key` of a step")
         try:
             identifier = UUID(pair.partition(":")[0])
         except ValueError:

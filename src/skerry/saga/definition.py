@@ -123,7 +123,8 @@ class Saga:
     def pivot(self, *, retry: Retry = STEP_RETRY, timeout: float = 5.0) -> Callable[[StepFunction], Step]:
         """Add the step whose success decides that the saga completes.
 
-        Its compensation, if it has one, is used only while its outcome is unknown; without one the saga is then STUCK.
+        Its compensation, if it has one, is used only while its outcome is unknown; without one the saga is then STUCK, and
+        a `Rejected` is believed even after attempts whose outcome is unknown.
         """
         return self._adder("pivot", retry, timeout)
 

@@ -8,14 +8,20 @@ one that may have taken effect, and compensated too.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import difflib
+import json
+import logging
+from collections import deque
+from contextvars import Context
 from typing import Any
+from weakref import WeakValueDictionary
 
+from skerry import context
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import DefinitionError, UnknownSaga
 from skerry.saga.definition import Saga
 from skerry.saga.journal import Journal, Record, SagaStatus
-from skerry.saga.run import Run
+from skerry.saga.run import Run, until
 from skerry.signals import SagaChanged, SagasRecovered, emit
 from skerry.store import Database, adapt
 
@@ -23,6 +29,8 @@ MAX_RUNNING = 200
 """Sagas driven at the same time; more wait in the journal, so a restart with many open ones is paced."""
 LOOK = 0.5
 """Seconds between looks into the journal for sagas that were started through other connections."""
+
+_log = logging.getLogger("skerry.saga")
 
 
 class Engine:
@@ -35,40 +43,59 @@ class Engine:
         self._journal = Journal(database, clock=clock)
         self._sagas: dict[tuple[str, int], Saga] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._ended: dict[str, asyncio.Event] = {}
+        self._backlog: deque[str] = deque()
+        self._cursor = ""
+        self._full = False
+        self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._look = asyncio.Event()
-        self._stopping = False
-        self.failure = ""
-
-    def add(self, *sagas: Saga) -> None:
-        """Take on definitions. Several versions of one saga may stand beside each other while the old ones finish."""
-        for saga in sagas:
-            self._sagas[saga.name, saga.version] = saga
+        self._stopping = asyncio.Event()
+        self._leading = False
+        self._recovered = False
+        self._trouble = ""
 
     @property
-    def has_sagas(self) -> bool:
-        """Whether there is anything to drive."""
-        return bool(self._sagas)
+    def failure(self) -> str:
+        """What keeps sagas from going on, such as a full disk: the class of the error; empty when all is well."""
+        return self._trouble or self._journal.failure
+
+    def add(self, *sagas: Saga) -> None:
+        """Take on definitions. Several versions of one saga may stand beside each other while the old ones finish.
+
+        Raises `DefinitionError` for a second definition of one version.
+        """
+        for saga in sagas:
+            if self._sagas.setdefault((saga.name, saga.version), saga) is not saga:
+                raise DefinitionError(f"there are two definitions of {saga.name!r} version {saga.version}")
+
+    async def needed(self) -> bool:
+        """Whether there is anything to drive: definitions, or sagas that an earlier release left behind."""
+        return bool(self._sagas) or await self._journal.open() > 0
 
     async def start(self, tx: object, saga: Saga, value: Any, *, key: str) -> str:
         """Start a saga in the caller's transaction: it runs if, and only if, that commits. Returns the saga's id.
 
         The same key and input give the same saga; the same key with another input raises `ReceiptConflict`. Raises
-        `UnknownSaga` when the saga was not added, `NoTransaction` when `tx` has none open.
+        `UnknownSaga` when the saga was not added, `DefinitionError` when it has no steps or `value` does not fit its input,
+        `NoTransaction` when `tx` has none open.
         """
         if (saga.name, saga.version) not in self._sagas:
             raise UnknownSaga(f"{saga.name!r} version {saga.version} was not added to the service {self._service!r}")
+        if not saga.steps:
+            raise DefinitionError(f"the saga {saga.name!r} has no steps")
         adapted = adapt(tx)
+        new_id = str(self._clock.uuid())
         saga_id = await self._journal.start(
             adapted,
-            saga_id=str(self._clock.uuid()),
+            saga_id=new_id,
             name=saga.name,
             version=saga.version,
             key=key,
             steps=saga.signature(),
             data=saga.dump(value),
+            traceparent=context.current().child(self._clock).traceparent,
         )
-        adapted.on_commit(self._look.set)
+        if saga_id == new_id:
+            adapted.on_commit(lambda: self._started(saga, saga_id, key))
         return saga_id
 
     async def run(self, saga: Saga, value: Any, *, key: str) -> SagaStatus:
@@ -85,11 +112,8 @@ class Engine:
             if status is None:
                 raise UnknownSaga(f"no saga {saga_id}")
             if status.ended:
-                self._ended.pop(saga_id, None)
                 return status
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK):
-                    await ended.wait()
+            await until(ended, LOOK)
 
     async def find(self, saga: Saga | str, key: str) -> SagaStatus | None:
         """The saga that was started with `key`, or None."""
@@ -105,95 +129,124 @@ class Engine:
 
     async def retry(self, saga_id: str) -> bool:
         """An operator's way out of STUCK: go on where the saga stood, with all attempts. False unless it is stuck."""
-        status = await self._journal.load(saga_id)
-        if status is None or status.status != "stuck":
+        status = await self._journal.reopen(saga_id)
+        if status is None:
             return False
-        going_back = not {"rejected", "failed", "unknown"}.isdisjoint(status.steps.values())
-        back = going_back or "undone" in status.steps.values()
-        await self._journal.write(Record(saga_id, status="compensating" if back else "running"))
-        self._look.set()
+        emit(SagaChanged(saga=status.name, key=status.key, status=status.status, reason="retried"))
+        if self._leading:
+            self._backlog.append(saga_id)
+            self._look.set()
         return True
 
     async def serve(self) -> None:
-        """Drive sagas until `stop`. Trouble with the database is reported and tried again."""
+        """Drive sagas until `stop`. Trouble with the database is reported and tried again.
+
+        Cancelled, it cancels what it drives; either way it leads until the last step has ended, so that there are never two.
+        """
         async with self._database.lead("saga"):
-            first = True
-            while not self._stopping:
-                self._look.clear()
-                try:
-                    found = await self._take_up()
-                except Exception as error:  # the loop that serves all sagas must not die of one failed look
-                    self.failure = type(error).__name__
-                else:
-                    self.failure = ""
-                    if first and found:
-                        emit(SagasRecovered(service=self._service, count=found))
-                    first = False
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK):
-                        await self._look.wait()
+            self._leading = True
+            try:
+                while not self._stopping.is_set():
+                    self._look.clear()
+                    await self._take_up()
+                    await until(self._look, LOOK)
+                if self._running:
+                    await asyncio.wait(self._running.values())
+            finally:
+                self._leading = False
+                running = list(self._running.values())
+                for run in running:
+                    run.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
+                await self._journal.settle()
 
     async def stop(self, task: asyncio.Task[None], *, within: float) -> None:
-        """Let steps under way finish, at most `within` seconds, then stop. Nothing is lost: the journal knows."""
-        self._stopping = True
+        """Let steps under way finish, at most `within` seconds, then end `task`, which runs `serve`.
+
+        Nobody waits for a saga between two attempts. Nothing is lost: the journal knows.
+        """
+        self._stopping.set()
         self._look.set()
-        running = list(self._running.values())
-        if running:
-            await asyncio.wait(running, timeout=within)
-        for run in self._running.values():
-            run.cancel()
+        await asyncio.wait({task}, timeout=within)
         task.cancel()
-        await asyncio.gather(task, *self._running.values(), return_exceptions=True)
+        await asyncio.gather(task, return_exceptions=True)
 
-    async def _take_up(self) -> int:
-        """Begin to drive every open saga that is not driven yet, as far as there is room."""
-        after, taken = "", 0
-        while len(self._running) < MAX_RUNNING:
-            page = await self._journal.open_after(after)
-            for saga_id in page:
-                if saga_id not in self._running and len(self._running) < MAX_RUNNING:
-                    self._running[saga_id] = asyncio.create_task(self._drive(saga_id), name=f"saga:{saga_id}")
-                    taken += 1
-            if not page:
-                break
-            after = page[-1]
-        return taken
+    def _started(self, saga: Saga, saga_id: str, key: str) -> None:
+        """A saga of ours was committed: what its first step begins with is no guess."""
+        emit(SagaChanged(saga=saga.name, key=key, status="running"))
+        self._begin(saga_id, fresh=True)
 
-    async def _drive(self, saga_id: str) -> None:
+    async def _take_up(self) -> None:
+        """Begin to drive every open saga that is not driven yet, oldest first, as far as there is room."""
+        try:
+            if not self._recovered:
+                count = await self._journal.open()
+                self._recovered = True
+                if count:
+                    emit(SagasRecovered(service=self._service, count=count))
+            while not self._full and not self._stopping.is_set():
+                if not self._backlog:
+                    page = await self._journal.open_after(self._cursor)
+                    self._cursor = page[-1] if page else ""
+                    self._backlog.extend(page)
+                    if not page:
+                        break
+                self._begin(self._backlog.popleft())
+        except Exception as error:  # the loop that serves all sagas must not die of one failed look
+            self._trouble = type(error).__name__
+        else:
+            self._trouble = ""
+
+    def _begin(self, saga_id: str, *, fresh: bool = False) -> None:
+        if saga_id in self._running or self._full or not self._leading or self._stopping.is_set():
+            return
+        drive = self._drive(saga_id, fresh=fresh)
+        # a context of its own: who started the saga has no say in its deadline
+        self._running[saga_id] = asyncio.create_task(drive, name=f"saga:{saga_id}", context=Context())
+        self._full = len(self._running) >= MAX_RUNNING
+
+    async def _drive(self, saga_id: str, *, fresh: bool) -> None:
         try:
             status = await self._journal.load(saga_id)
             if status is None or status.ended:
                 return
             try:
-                run = self._resume(status)
+                run = self._resume(status, fresh=fresh)
             except DefinitionError as error:
                 await self._journal.write(Record(saga_id, status="stuck", reason=str(error)))
                 emit(SagaChanged(saga=status.name, key=status.key, status="stuck", reason=str(error)))
             else:
                 await run.to_the_end()
-        except Exception as error:  # such as a full disk: the saga stays open and is taken up again at the next look
-            self.failure = type(error).__name__
-            await self._clock.sleep(LOOK)
+        except Exception as error:  # such as a full disk: the saga stays open and is taken up again
+            _log.warning("the saga %s stands still: %s", saga_id, type(error).__name__, exc_info=error)
+            await until(self._stopping, LOOK)
+            self._backlog.append(saga_id)
         finally:
-            self._running.pop(saga_id, None)
-            self._look.set()
+            del self._running[saga_id]
+            if self._full or self._backlog:
+                self._full = False
+                self._look.set()
             ended = self._ended.pop(saga_id, None)
             if ended is not None:
                 ended.set()
 
-    def _resume(self, status: SagaStatus) -> Run:
+    def _resume(self, status: SagaStatus, *, fresh: bool) -> Run:
         """A saga with its definition. Raises `DefinitionError` when they do not fit; never guesses."""
         saga = self._sagas.get((status.name, status.version))
         if saga is None:
             known = sorted(version for name, version in self._sagas if name == status.name)
             raise DefinitionError(f"version {status.version} of {status.name!r} is not known here, only {known}")
         if status.signature != saga.signature():
-            raise DefinitionError(
-                f"the steps changed without a new version: started with {status.signature}, now {saga.signature()}"
-            )
+            raise DefinitionError(f"the steps changed without a new version: {_difference(status.signature, saga)}")
         try:
-            return Run(saga, status, self._journal, stopping=lambda: self._stopping, clock=self._clock)
+            return Run(saga, status, self._journal, fresh=fresh, stopping=self._stopping, clock=self._clock)
         except ValueError as error:  # pydantic's: the journal holds data of another shape
             raise DefinitionError(
                 f"the journal does not fit the types of {status.name!r}: {type(error).__name__}"
             ) from None
+
+
+def _difference(before: str, saga: Saga) -> str:
+    """What went, with a minus, and what came, with a plus."""
+    lines = difflib.ndiff(json.loads(before), json.loads(saga.signature()))
+    return ", ".join(line for line in lines if line[0] in "+-")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextvars import Context
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any, Literal
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ReceiptConflict
-from skerry.store import Database, Queries, Tx, migrate
+from skerry.store import Database, Queries, Transaction, Tx, migrate
 
 Status = Literal["running", "compensating", "completed", "compensated", "stuck"]
 What = Literal["done", "rejected", "failed", "unknown", "undone"]
@@ -47,6 +48,7 @@ class SagaStatus:
     status: Status
     reason: str
     signature: str
+    traceparent: str
     input: str = field(repr=False)
     steps: Mapping[str, What]
     results: Mapping[str, str | None] = field(repr=False)
@@ -63,39 +65,56 @@ class SagaStatus:
 
 
 class Journal:
-    """Reads and writes the journal. `write` may be called by many sagas at once."""
+    """Reads and writes the journal. `write` may be called by many sagas at once.
+
+    `failure` is the class of the error that kept the last commit from happening; empty when there was none.
+    """
 
     def __init__(self, database: Database, *, clock: Clock = SYSTEM) -> None:
         self._database = database
         self._clock = clock
         self._pending: list[tuple[Record, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
+        self.failure = ""
 
     @staticmethod
     async def prepare(database: Database) -> None:
         """Create the tables in `database`."""
         await migrate(database, "skerry.saga", files("skerry.saga").joinpath("sql/sqlite/migrations"))
 
-    async def start(self, tx: Tx, *, saga_id: str, name: str, version: int, key: str, steps: str, data: str) -> str:
+    async def start(
+        self, tx: Tx, *, saga_id: str, name: str, version: int, key: str, steps: str, data: str, traceparent: str
+    ) -> str:
         """Write the start of a saga into the caller's transaction; its id, or that of the one with the same key.
 
         Raises `ReceiptConflict` when the key was used with another input.
         """
         now = self._clock.now()
-        if await tx.execute(SQL["start"], (saga_id, name, version, key, steps, data, now, now)):
+        if await tx.execute(SQL["start"], (saga_id, name, version, key, steps, data, traceparent, now, now)):
             return saga_id
         row = (await tx.fetch_all(SQL["by_key"], (name, key)))[0]
-        if row[5] != data:
+        if json.loads(row["input"]) != json.loads(data):
             raise ReceiptConflict(f"the saga {name!r} was started before with the key {key!r} and another input")
-        return str(row[0])
+        return str(row["id"])
 
     async def load(self, saga_id: str) -> SagaStatus | None:
         """A saga as it stands, or None."""
-        return await self._status(await self._database.fetch_one(SQL["by_id"], (saga_id,)))
+        return await _status(self._database, SQL["by_id"], saga_id)
 
     async def find(self, name: str, key: str) -> SagaStatus | None:
         """The saga started with a key, or None."""
-        return await self._status(await self._database.fetch_one(SQL["by_key"], (name, key)))
+        return await _status(self._database, SQL["by_key"], name, key)
+
+    async def reopen(self, saga_id: str) -> SagaStatus | None:
+        """Let a stuck saga go on in the direction it went; the saga as it stands then, None when it is not stuck."""
+        async with self._database.transaction() as tx:
+            status = await _status(tx, SQL["by_id"], saga_id)
+            if status is None or status.status != "stuck":
+                return None
+            back = not {"rejected", "failed", "unknown", "undone"}.isdisjoint(status.steps.values())
+            reopened = replace(status, status="compensating" if back else "running", reason="")
+            await tx.execute(SQL["reopen"], (reopened.status, self._clock.now(), saga_id))
+        return reopened
 
     async def open_after(self, saga_id: str) -> list[str]:
         """The next page of sagas that have not ended, by id."""
@@ -105,17 +124,29 @@ class Journal:
         """How many sagas there are of each status."""
         return {row[0]: row[1] for row in await self._database.fetch_all(SQL["count"])}
 
+    async def open(self) -> int:
+        """How many sagas have not ended."""
+        return int((await self._database.fetch_one(SQL["count_open"]))[0])
+
     async def stuck(self) -> int:
         """How many sagas wait for a person."""
         return int((await self._database.fetch_one(SQL["count_stuck"]))[0])
 
     async def write(self, record: Record) -> None:
-        """Make a transition durable; returns once it is. Records that wait at the same time share one commit."""
+        """Make a transition durable; returns once it is. Records that wait at the same time share one commit.
+
+        Whoever is cancelled meanwhile, or gets an error, does not know: read the journal before acting on it again.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append((record, done))
         if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush(), name="saga-journal")
+            self._flushing = asyncio.create_task(self._flush(), name="saga-journal", context=Context())
         await asyncio.shield(done)
+
+    async def settle(self) -> None:
+        """Return once nothing is being written."""
+        if self._flushing is not None:
+            await asyncio.wait({self._flushing})
 
     async def _flush(self) -> None:
         while self._pending:
@@ -124,38 +155,41 @@ class Journal:
                 async with self._database.transaction() as tx:
                     for record, _ in batch:
                         await self._apply(tx, record)
-            except BaseException as error:
+            except Exception as error:
+                self.failure = type(error).__name__
                 for _, done in batch:
-                    if not done.done():
-                        done.set_exception(error)
-                        done.exception()  # a saga that was cancelled meanwhile no longer asks
-                if not isinstance(error, Exception):
-                    raise
+                    done.set_exception(error)
+                    done.exception()  # a saga that was cancelled meanwhile no longer asks
             else:
+                self.failure = ""
                 for _, done in batch:
-                    if not done.done():
-                        done.set_result(None)
+                    done.set_result(None)
 
     async def _apply(self, tx: Tx, record: Record) -> None:
         now = self._clock.now()
         if record.step:
             await tx.execute(SQL["append"], (record.saga_id, record.step, record.what, record.result, now))
         if record.status is not None:
-            await tx.execute(SQL["change"], (record.status, record.reason[:500], now, record.saga_id))
+            # an exception's text may hold what is no text to a database
+            reason = record.reason[:500].encode(errors="replace").decode()
+            await tx.execute(SQL["change"], (record.status, reason, now, record.saga_id))
 
-    async def _status(self, row: Any) -> SagaStatus | None:
-        if row is None:
-            return None
-        log = await self._database.fetch_all(SQL["log"], (row[0],))
-        return SagaStatus(
-            id=row[0],
-            name=row[1],
-            version=row[2],
-            key=row[3],
-            signature=row[4],
-            input=row[5],
-            status=row[6],
-            reason=row[7],
-            steps={entry[0]: entry[1] for entry in log},
-            results={entry[0]: entry[2] for entry in log if entry[1] == "done"},
-        )
+
+async def _status(source: Database | Transaction, sql: str, *parameters: str) -> SagaStatus | None:
+    row = await source.fetch_one(sql, parameters)
+    if row is None:
+        return None
+    log = await source.fetch_all(SQL["log"], (row["id"],))
+    return SagaStatus(
+        id=row["id"],
+        name=row["name"],
+        version=row["version"],
+        key=row["key"],
+        signature=row["steps"],
+        traceparent=row["traceparent"],
+        input=row["input"],
+        status=row["status"],
+        reason=row["reason"],
+        steps={entry["step"]: entry["what"] for entry in log},
+        results={entry["step"]: entry["result"] for entry in log if entry["what"] == "done"},
+    )

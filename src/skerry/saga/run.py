@@ -70,7 +70,9 @@ class Run:
         self._reason = status.reason
         self._input = saga.load(status.input)
         self._steps = dict(status.steps)
-        self._results = {step.name: step.load(status.results[step.name]) for step in saga.steps if step.name in status.results}
+        self._results = {
+            step.name: step.load(status.results[step.name]) for step in saga.steps if step.name in status.results
+        }
         self._ambient = CallContext(traceparent=status.traceparent).child(clock)
 
     async def to_the_end(self) -> None:
@@ -199,11 +201,11 @@ class Run:
 
 @contextlib.asynccontextmanager
 async def _own_cancellation_only() -> AsyncIterator[None]:
-    """A cancellation that nobody asked of this task is a failure of what runs in it, such as a task of its own that ended."""
+    """A cancellation that nobody asked of this task, such as that of another task it waits for, is a failure like others."""
     try:
         yield
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        raise ChildProcessError from error
+        raise RuntimeError("it was cancelled from inside") from error

@@ -38,7 +38,7 @@ def _load(reference: str) -> Service:
     sys.path.insert(0, str(Path.cwd()))
     try:
         loaded = importlib.import_module(module)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise ConfigurationError(f"cannot import {module!r}: {error}") from error
     service = getattr(loaded, attribute, None)
     if not isinstance(service, Service):

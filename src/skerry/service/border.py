@@ -9,10 +9,15 @@ from typing import Protocol
 from skerry import context
 from skerry.clock import Clock
 from skerry.health import HealthReport
+from skerry.health.report import MEDIA_TYPE
 from skerry.service.framework import unexpected
-from skerry.service.problem import Answer, Problem
+from skerry.service.problem import Answer, Problem, of
 from skerry.service.server import ASGIApp, Message, Receive, Scope, Send
 from skerry.signals import RequestFailed, emit
+
+MAX_DIGITS = 18
+"""Of a Content-Length that is worth converting."""
+_CLOSE = [(b"connection", b"close")]
 
 _log = logging.getLogger("skerry.service")
 
@@ -49,8 +54,7 @@ class Border:
         """Serve one request."""
         if scope["path"] in {"/health/live", "/health/ready"} and scope["method"] in {"GET", "HEAD"}:
             report = self._owner.liveness() if scope["path"].endswith("live") else await self._owner.readiness()
-            kind = [(b"content-type", b"application/health+json"), (b"cache-control", b"no-store")]
-            await _send(send, Answer(200 if report.ok else 503, kind, report.body()))
+            await _send(send, _health(report))
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         ambient = context.extract(headers, clock=self._clock, default=self._timeout).child(self._clock)
@@ -61,30 +65,32 @@ class Border:
                 self._demand_small(headers)
                 async with limit:
                     await self._app(scope, exchange.receive, exchange.send)
-            except Exception as error:
-                if exchange.answered:
-                    self._report(scope, error)
+                if not exchange.too_large:
                     return
+                problem = _too_large(self._max_body)
+            except Exception as error:
                 timed_out = isinstance(error, TimeoutError) and limit.expired()
                 problem = self._problem(scope, error, timed_out=timed_out)
+            if not exchange.answered:
                 await _send(send, problem.answer(instance=scope["path"], trace_id=ambient.trace_id))
 
     def _demand_small(self, headers: dict[str, str]) -> None:
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self._max_body:
+        if not length.isascii() or not length.isdigit():
+            raise Problem(400, "bad_request", "Content-Length: a number of bytes, please.", headers=_CLOSE)
+        if len(length) > MAX_DIGITS or int(length) > self._max_body:
             raise _too_large(self._max_body)
 
     def _problem(self, scope: Scope, error: Exception, *, timed_out: bool) -> Problem:
-        if isinstance(error, Problem):
-            return error
         if timed_out:
             return Problem(504, "timed_out", "The time for this request is over; what it began may have taken effect.")
+        problem = of(error)
+        if problem is not None:
+            return problem
         self._report(scope, error)
         return unexpected()
 
     def _report(self, scope: Scope, error: Exception) -> None:
-        if isinstance(error, Problem):
-            return
         route = getattr(scope.get("route"), "path", "")
         name = type(error).__name__
         emit(RequestFailed(service=self._owner.name, method=scope["method"], route=route, error=name))
@@ -92,7 +98,10 @@ class Border:
 
 
 class _Exchange:
-    """One request's two directions: counts the body, remembers whether an answer has begun."""
+    """One request's two directions: counts the body, remembers whether an answer has begun.
+
+    Frameworks answer 400 when a body cannot be read. Where it was too large that answer is dropped, and the border's 413 sent.
+    """
 
     def __init__(self, receive: Receive, send: Send, max_body: int) -> None:
         self._receive = receive
@@ -100,23 +109,33 @@ class _Exchange:
         self._max_body = max_body
         self._left = max_body
         self.answered = False
+        self.too_large = False
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
             if self._left < 0:
+                self.too_large = not self.answered
                 raise _too_large(self._max_body)
         return message
 
     async def send(self, message: Message) -> None:
-        self.answered = True
-        await self._send(message)
+        if not self.too_large:
+            self.answered = True
+            await self._send(message)
 
 
 def _too_large(limit: int) -> Problem:
     detail = f"The request body is larger than {limit} bytes."
-    return Problem(413, "too_large", detail, headers=[(b"connection", b"close")])
+    return Problem(413, "too_large", detail, headers=_CLOSE)
+
+
+def _health(report: HealthReport) -> Answer:
+    body = report.body()
+    length = (b"content-length", b"%d" % len(body))
+    kind = (b"content-type", MEDIA_TYPE.encode())
+    return Answer(200 if report.ok else 503, [kind, length, (b"cache-control", b"no-store")], body)
 
 
 async def _send(send: Send, answer: Answer) -> None:

@@ -8,6 +8,10 @@ from skerry import context
 from skerry.errors import SkerryError
 from skerry.service.problem import Problem, of
 
+MAX_FIELDS = 20
+MAX_NAME = 100
+NO_BODY = frozenset([204, 304])
+
 
 def install(app: Any) -> None:
     """Give a Starlette or FastAPI application handlers that answer with problem bodies. Any other one stays as it is."""
@@ -35,19 +39,22 @@ async def _problem(request: Any, error: Exception) -> Any:
 
 async def _http(request: Any, error: Any) -> Any:
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, f"error_{error.status_code}")
-    headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (error.headers or {}).items()
+    ]
     return _response(request, Problem(error.status_code, code, str(error.detail), headers=headers))
 
 
 async def _invalid(request: Any, error: Any) -> Any:
     """Name each field that is wrong and why; never repeat what was sent."""
-    fields = [
-        {"field": ".".join(str(part) for part in entry["loc"][1:]) or entry["loc"][0], "message": entry["msg"]}
-        for entry in error.errors()[:20]
-    ]
-    first = fields[0] if fields else {"field": "body", "message": "is not valid"}
-    detail = f"{first['field']}: {first['message']}"
+    fields = [{"field": _field(entry["loc"]), "message": entry["msg"]} for entry in error.errors()[:MAX_FIELDS]]
+    detail = "; ".join(f"{entry['field']}: {entry['message']}" for entry in fields[:1])
     return _response(request, Problem(422, "invalid_input", detail, more={"errors": fields}))
+
+
+def _field(location: Any) -> str:
+    """Where it is wrong. Names may be the caller's own, so they are cut."""
+    return ".".join(str(part)[:MAX_NAME] for part in location[1:]) or str(location[0])
 
 
 async def _unexpected(request: Any, _error: Exception) -> Any:
@@ -64,6 +71,10 @@ def _response(request: Any, problem: Problem) -> Any:
     from starlette.responses import Response
 
     answer = problem.answer(instance=request.url.path, trace_id=context.current().trace_id)
+    if answer.status in NO_BODY:
+        return Response(
+            None, answer.status, {name.decode(): value.decode("latin-1") for name, value in problem.headers}
+        )
     response = Response(answer.body, answer.status)
     response.raw_headers = list(answer.headers)
     return response

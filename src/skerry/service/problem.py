@@ -28,6 +28,7 @@ from skerry.errors import (
 
 Headers = Sequence[tuple[bytes, bytes]]
 MEDIA_TYPE = b"application/problem+json"
+_PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Problem(Exception):
         """The problem as an answer. `instance` is the request's path."""
         body = {
             "type": f"urn:skerry:problem:{self.code}",
-            "title": HTTPStatus(self.status).phrase,
+            "title": _PHRASES.get(self.status, "Error"),
             "status": self.status,
             "detail": self.detail,
             "instance": instance,

@@ -24,8 +24,8 @@ try:
     import uvicorn
     import uvloop
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-except ImportError as error:
-    raise MissingExtra("Serving HTTP", "service") from error
+except ImportError as _error:
+    raise MissingExtra("Serving HTTP", "service") from _error
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from skerry.resilience import Policy, Retry
 from skerry.saga import Engine, Journal, Saga
 from skerry.service.border import Border
 from skerry.service.framework import install
+from skerry.service.lifespan import alone, live
 from skerry.service.problem import Problem
 from skerry.service.server import ASGIApp, Receive, Scope, Send
 from skerry.settings import Settings
@@ -47,8 +48,8 @@ class Service:
 
         service = Service("order", app=api, database="sqlite:///order.db", events="sqlite:///events/")
 
-    Nothing is opened before `service.app` is served. On SIGTERM it becomes not ready, finishes what is under way, hands
-    over its outbox and stops.
+    The environment is read once, here, unless `settings` replaces it. Nothing is opened before `service.app` is served. On
+    SIGTERM it becomes not ready, finishes what is under way, hands over its outbox and stops. It lives once.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Service:
         self._broken = ""
         self._draining = False
         self._started = False
+        self._closed = False
         install(app)
 
     # --- what a service is made of
@@ -137,7 +139,9 @@ class Service:
         return self.bus.on(event, inbox=inbox, group=group, retry=retry, on_poison=on_poison, timeout=timeout)
 
     def add(self, *sagas: Saga) -> None:
-        """Host sagas; see `sagas.start`."""
+        """Host sagas; see `sagas.start`. Raises `ConfigurationError` once the service has started."""
+        if self._started:
+            raise ConfigurationError(f"the service {self.name!r} has started; add its sagas before that")
         self.sagas.add(*sagas)
 
     def on_start(self, hook: Hook) -> Hook:
@@ -161,11 +165,9 @@ class Service:
         seen = await self._receipts.find(tx, f"endpoint:{scope}", key, fingerprint=fingerprint)
         if seen is not None:
             return json.loads(seen.result or "null")
-        answer = await action()
-        await self._receipts.insert(
-            tx, f"endpoint:{scope}", key, "done", fingerprint=fingerprint, result=json.dumps(answer)
-        )
-        return answer
+        result = json.dumps(await action())
+        await self._receipts.insert(tx, f"endpoint:{scope}", key, "done", fingerprint=fingerprint, result=result)
+        return json.loads(result)
 
     # --- its life
 
@@ -174,7 +176,7 @@ class Service:
         if scope["type"] == "http":
             await self._border(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
+            await live(self, self._inner, scope, receive, send)
         else:
             await self._inner(scope, receive, send)
 
@@ -190,8 +192,8 @@ class Service:
 
     async def readiness(self) -> HealthReport:
         """Whether this process can do its work now."""
-        if self._draining or not self._started:
-            return self._own_report("draining" if self._draining else "starting")
+        if self._draining or not self._started or self._broken:
+            return self._own_report("draining" if self._draining else self._broken or "starting")
         return await self.health.run()
 
     def _own_report(self, trouble: str) -> HealthReport:
@@ -199,7 +201,26 @@ class Service:
         return HealthReport(result.status, {"process": result})
 
     async def start(self) -> None:
-        """Open the database, migrate, run the start hooks, then begin to relay, handle and drive sagas."""
+        """Open the database, migrate, run the start hooks, then begin to relay, handle and drive sagas.
+
+        Closes what it opened when it fails half-way.
+        """
+        try:
+            await self.open()
+            await self.begin()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Finish what is in hand, then close everything. Safe to call twice."""
+        try:
+            await self.finish()
+        finally:
+            await self.close()
+
+    async def open(self) -> None:
+        """The first half of `start`: the database, up to date."""
         emit(ServiceChanged(service=self.name, state="starting"))
         if self._database is not None:
             await self._database.open()
@@ -209,60 +230,56 @@ class Service:
             if self._migrations is not None:
                 await migrate(self._database, self.name, self._migrations)
             self.health.add("database", self._check_database)
+
+    async def begin(self) -> None:
+        """The second half of `start`: hooks, relay, handlers, sagas; then ready."""
         for hook in self._hooks:
             await hook()
         if self._bus is not None and self._database is not None:
             self._relay = Relay(self._database, self.outbox, self._bus.broker, clock=self.clock)
-            self._begin("relay", self._relay.run())
+            self._begin("relay", self._relay.run)
             self._bus.start()
             self.health.add("events", self._check_events, critical=False)
-        if self._engine is not None and self._engine.has_sagas:
-            self._begin("sagas", self._engine.serve())
+        if self._engine is not None and await self._engine.needed():
+            self._begin("sagas", self._engine.serve)
             self.health.add("sagas", self._check_sagas, critical=False)
         self._started = True
         emit(ServiceChanged(service=self.name, state="ready"))
 
-    async def stop(self) -> None:
-        """Finish what is in hand: sagas and handlers first, then the outbox they filled, then everything closes."""
+    async def finish(self) -> None:
+        """The first half of `stop`: sagas and handlers finish what they have in hand, then the outbox they filled empties."""
         self.drain()
-        async with AsyncExitStack() as closing:  # closes in reverse, whatever fails on the way
+        async with AsyncExitStack() as finishing:  # in reverse, whatever fails on the way
+            if self._relay is not None and "relay" in self._tasks:
+                finishing.push_async_callback(self._relay.stop, self._tasks.pop("relay"), within=STOP_WITHIN)
+            if self._bus is not None:
+                finishing.push_async_callback(self._bus.stop, within=STOP_WITHIN)
+            if self._engine is not None and "sagas" in self._tasks:
+                finishing.push_async_callback(self._engine.stop, self._tasks.pop("sagas"), within=STOP_WITHIN)
+
+    async def close(self) -> None:
+        """The second half of `stop`: every connection closes."""
+        if self._closed:
+            return
+        self._closed = True
+        async with AsyncExitStack() as closing:
             if self._database is not None:
                 closing.push_async_callback(self._database.close)
             if self._bus is not None:
                 closing.push_async_callback(self._bus.broker.close)
             for client in self._clients:
                 closing.push_async_callback(client.aclose)
-            if self._engine is not None and "sagas" in self._tasks:
-                await self._engine.stop(self._tasks["sagas"], within=STOP_WITHIN)
-            if self._bus is not None:
-                await self._bus.stop(within=STOP_WITHIN)
-            if self._relay is not None and "relay" in self._tasks:
-                await self._relay.stop(self._tasks["relay"], within=STOP_WITHIN)
         emit(ServiceChanged(service=self.name, state="stopped"))
 
-    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, name: str, work: Hook) -> None:
         self._tasks[name] = asyncio.create_task(self._guard(name, work), name=name)
 
-    async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, name: str, work: Hook) -> None:
         try:
-            await work
+            await work()
         except Exception:  # a loop that must never end has ended: say so, and ask to be restarted
             _log.exception("the %s of %s has died", name, self.name)
             self._broken = f"the {name} has died"
-
-    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def received() -> Any:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await self.start()
-            return message
-
-        async def sent(message: Any) -> None:
-            if message["type"].startswith("lifespan.shutdown"):
-                await self.stop()
-            await send(message)
-
-        await self._inner(scope, received, sent)
 
     async def _check_database(self) -> None:
         await self.database.fetch_one("SELECT 1")
@@ -281,26 +298,21 @@ class Service:
             raise StoreError(f"{stuck} stuck" if stuck else self.sagas.failure)
 
     def _make_database(self, url: str | None) -> Database | None:
-        url = self.settings.database or url
-        return None if not url else Database(resolve(url, self.settings.data), owner=self.name, clock=self.clock)
-
-    def _make_bus(self, url: str | None) -> EventBus | None:
-        url = self.settings.events or url if url else None
         if not url:
             return None
-        broker = connect(url, source=self.name, data=self.settings.data, clock=self.clock)
+        path = resolve(self.settings.database or url, self.settings.data)
+        return Database(path, owner=self.name, clock=self.clock)
+
+    def _make_bus(self, url: str | None) -> EventBus | None:
+        if not url:
+            return None
+        broker = connect(self.settings.events or url, source=self.name, data=self.settings.data, clock=self.clock)
         return EventBus(broker, source=self.name, clock=self.clock)
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
     """The application of a service without one: it lives, and knows no paths."""
     if scope["type"] == "lifespan":
-        async for kind in _messages(receive):
-            await send({"type": f"{kind}.complete"})
+        await alone(scope, receive, send)
         return
     raise Problem(404, "not_found", "This service has no paths of its own.")
-
-
-async def _messages(receive: Receive) -> AsyncIterator[str]:
-    for _ in range(2):  # startup, shutdown
-        yield (await receive())["type"]

@@ -153,7 +153,9 @@ class Database:
         """
         task = asyncio.current_task()
         if self._lock.locked() and self._holder is task:
-            raise NestedTransaction("this task is in a transaction already: use that one, for a second would wait for it")
+            raise NestedTransaction(
+                "this task is in a transaction already: use that one, for a second would wait for it"
+            )
         await self._enter()
         self._holder = task
         try:

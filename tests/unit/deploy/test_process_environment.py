@@ -98,3 +98,11 @@ def test_backoff_stays_bounded_for_ever() -> None:
     """A process that never runs does not make the wait overflow."""
     backoff = Backoff(Fixed(0.0))
     assert {backoff.after(0.0) for _ in range(5000)} == {0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0}
+
+
+def test_the_system_file_names_the_database() -> None:
+    """A service gets the database that the system file names, not one that is inherited."""
+    one = ServiceSpec(name="order", app="order.app:service", database="sqlite:///order.db")
+    whole = System(name="shop", file=Path("/shop/skerry.toml"), services={"order": one})
+    found = environment_for(whole, "order", data=Path("/d"), ports={"order": 1}, environ={"SKERRY_DATABASE": "x"})
+    assert found["SKERRY_DATABASE"] == "sqlite:///order.db"

@@ -3,8 +3,9 @@ import threading
 
 import pytest
 
-from skerry.errors import BulkheadFull, CircuitOpen, ConfigurationError
-from skerry.resilience import CircuitBreaker, deadline
+from skerry.context import CallContext, use
+from skerry.errors import AttemptTimeout, BulkheadFull, CircuitOpen, ConfigurationError, DeadlineExceeded
+from skerry.resilience import CircuitBreaker, Policy, deadline
 from skerry.signals import BreakerChanged, CallRefused
 from skerry.testing import VirtualClock, run_virtual
 
@@ -233,15 +234,32 @@ def test_hung_probe_loses_its_permit():
     run_virtual(main)
 
 
-def test_time_out_by_an_outer_deadline_is_a_failure():
-    """A dependency that hangs until the caller's deadline opens the circuit, though the call sees a cancellation."""
+def test_callers_deadline_says_nothing_about_the_callee() -> None:
+    """A call that its caller's deadline cuts short counts for nothing: nobody can open the circuit by being in a hurry."""
 
     async def main(clock: VirtualClock) -> None:
         breaker = breaker_on(clock)
-        for _ in range(4):
+        policy = Policy("peer", total=10.0, attempt=5.0, breaker=breaker, clock=clock)
+        for _ in range(8):
             with pytest.raises(TimeoutError):
                 async with deadline(0.5, clock=clock):
                     await breaker.call(clock.sleep, 60.0)
+            with use(CallContext(deadline=clock.monotonic() + 0.5)), pytest.raises(DeadlineExceeded):
+                await policy.call(clock.sleep, 60.0)
+        assert breaker.state == "closed"
+
+    run_virtual(main)
+
+
+def test_time_out_by_the_policys_own_limit_is_a_failure() -> None:
+    """A callee that takes longer than the policy allows opens the circuit, whatever time the caller has."""
+
+    async def main(clock: VirtualClock) -> None:
+        breaker = breaker_on(clock)
+        policy = Policy("peer", total=10.0, attempt=0.5, breaker=breaker, clock=clock)
+        for _ in range(4):
+            with use(CallContext(deadline=clock.monotonic() + 30.0)), pytest.raises(AttemptTimeout):
+                await policy.call(clock.sleep, 60.0)
         assert breaker.state == "open"
 
     run_virtual(main)

@@ -13,23 +13,27 @@ reused: a segment continues where the one before it ended. A lost wake-up costs 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
+import re
 import sqlite3
-import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import EventError, StoreCorrupt, UnknownPosition
+from skerry.errors import ConfigurationError, EventError, StoreCorrupt, UnknownPosition
 from skerry.events.brokers.port import Delivery, Durability, Message, Position
+from skerry.events.brokers.segments import SQL, Writer, begun, checksum, mapped, read_only, segment, segments
 from skerry.events.brokers.wake import Wake
-from skerry.store import Queries
+
+T = TypeVar("T")
 
 SEGMENT_BYTES = 64 * 1024 * 1024
-_SQL = Queries("skerry.events", "sql/sqlite/eventlog.sql")
+_WAKE = "wake"
+_SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class EventLog:
@@ -38,16 +42,21 @@ class EventLog:
     durability: Durability = "flushed"
 
     def __init__(self, folder: Path, *, source: str, segment_bytes: int = SEGMENT_BYTES, clock: Clock = SYSTEM) -> None:
+        if source == _WAKE or not _SOURCE.fullmatch(source):
+            raise ConfigurationError(
+                f"{source!r} cannot be the name of a log: it names a folder, and {_WAKE!r} is taken"
+            )
         self.folder = folder
         self.source = source
-        self._writer = _Writer(folder / source, segment_bytes, clock)
+        self.wake = Wake(folder / _WAKE)
+        self._writer = Writer(folder / source, segment_bytes, clock)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{source}-log")
-        self._clock = clock
-        self.wake = Wake(folder / "wake")
-        self._subscriptions: list[_LogSubscription] = []
+        self._subscriptions: set[_LogSubscription] = set()
+        self._closed = False
 
     async def publish(self, batch: Sequence[Message]) -> None:
         """Append in one transaction. Raises `EventError` while another process writes this service's log."""
+        self._check_open()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.append, batch)
         self.wake.ring()
 
@@ -55,124 +64,37 @@ class EventLog:
         self, group: str, types: Collection[str], positions: Mapping[str, Position]
     ) -> _LogSubscription:
         """Read all logs in the folder, also those of services that come later."""
-        subscription = _LogSubscription(self, group, frozenset(types), positions, self._clock)
-        self._subscriptions.append(subscription)
+        self._check_open()
+        subscription = _LogSubscription(self, group, frozenset(types), positions)
+        self._subscriptions.add(subscription)
         self.wake.listen(f"{self.source}-{os.getpid()}")
         return subscription
 
     async def close(self) -> None:
         """Close the writer and every subscription."""
-        for subscription in self._subscriptions:
+        if self._closed:
+            return
+        self._closed = True
+        for subscription in list(self._subscriptions):
             await subscription.close()
-        self._subscriptions.clear()
         self.wake.close()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
         self._thread.shutdown(wait=False)
 
+    def forget(self, subscription: _LogSubscription) -> None:
+        """A subscription has closed."""
+        self._subscriptions.discard(subscription)
 
-class _Writer:
-    """Appends to one service's log; all methods run on the log's thread."""
-
-    def __init__(self, folder: Path, segment_bytes: int, clock: Clock) -> None:
-        self._folder = folder
-        self._segment_bytes = segment_bytes
-        self._clock = clock
-        self._connection: sqlite3.Connection | None = None
-        self._path = folder
-        self._lock: int | None = None
-
-    def append(self, batch: Sequence[Message]) -> None:
-        connection = self._connection or self._open()
-        if self._size(connection) > self._segment_bytes:
-            connection = self._roll(connection)
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            connection.executemany(
-                _SQL["append"], [(m.id, m.type, m.key, m.body, zlib.crc32(m.body.encode())) for m in batch]
-            )
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def _open(self) -> sqlite3.Connection:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if self._lock is None:
-            lock = os.open(self._folder / "writer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
-                raise EventError(f"another process writes the event log {self._folder.name!r}") from None
-            self._lock = lock
-        paths = _segments(self._folder)
-        path, first, epoch = self._folder / "00000001.db", 1, str(self._clock.uuid())
-        for path in paths[-2:]:  # the last one may be empty still: its writer died while beginning it
-            if _begun(path):
-                first, epoch = self._after(path)
-        self._connection = self._connect(path, first=first, epoch=epoch)
-        return self._connection
-
-    @staticmethod
-    def _after(path: Path) -> tuple[int, str]:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            _, last, epoch = connection.execute(_SQL["span"]).fetchone()
-        finally:
-            connection.close()
-        return last + 1, epoch
-
-    def _roll(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """Begin the next segment. Its first offset is fixed before it can be seen, so readers never guess."""
-        _, last, epoch = connection.execute(_SQL["span"]).fetchone()
-        following = self._folder / f"{int(self._path.stem) + 1:08d}.db"
-        connection.close()
-        self._connection = None
-        self._connection = self._connect(following, first=last + 1, epoch=epoch)
-        return self._connection
-
-    def _connect(self, path: Path, *, first: int, epoch: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("BEGIN IMMEDIATE")
-            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                connection.execute(_SQL["create_log"])
-                connection.execute(_SQL["create_meta"])
-                connection.execute(_SQL["begin_segment"], (first, epoch))
-                connection.execute(_SQL["begin_offsets"], (first - 1,))
-            connection.execute("COMMIT")
-            if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise StoreCorrupt(f"{path} is damaged; restore it from a backup")
-        except sqlite3.DatabaseError as error:
-            connection.close()
-            raise StoreCorrupt(f"{path}: {error}") from error
-        except BaseException:
-            connection.close()
-            raise
-        self._path = path
-        return connection
-
-    @staticmethod
-    def _size(connection: sqlite3.Connection) -> int:
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        return int(pages * connection.execute("PRAGMA page_size").fetchone()[0])
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EventError(f"the event log of {self.source!r} is closed")
 
 
 @dataclass(slots=True)
 class _Reader:
     """Where a subscription stands in one source's log."""
 
+    source: str
     folder: Path
     position: Position | None
     connection: sqlite3.Connection | None = None
@@ -183,31 +105,32 @@ class _Reader:
     def offset(self) -> int:
         return 0 if self.position is None else self.position.offset
 
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
 
 class _LogSubscription:
-    def __init__(
-        self,
-        log: EventLog,
-        group: str,
-        types: frozenset[str],
-        positions: Mapping[str, Position],
-        clock: Clock,
-    ) -> None:
+    def __init__(self, log: EventLog, group: str, types: frozenset[str], positions: Mapping[str, Position]) -> None:
         self._log = log
         self._types = types
-        self._clock = clock
-        self._readers = {s: _Reader(log.folder / s, position) for s, position in positions.items()}
+        self._readers = {source: _Reader(source, log.folder / source, at) for source, at in positions.items()}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{group}-tail")
         self._closed = False
 
     async def fetch(self, limit: int, *, wait: float) -> Sequence[Delivery]:
-        """See `Subscription.fetch`. Sources take turns, so that a busy one does not starve the others."""
-        loop = asyncio.get_running_loop()
+        """See `Subscription.fetch`. Sources take turns, so that a busy one does not starve the others.
+
+        A fetch that is cancelled has fetched nothing: the next one returns the same events.
+        """
         rings = self._log.wake.rings  # counted before reading, so that a ring in between is not missed
-        found = await loop.run_in_executor(self._thread, self._read, limit)
+        found = await self._run(lambda: self._read(limit))
         if not found and wait > 0:
             await self._log.wake.wait(wait, after=rings)
-            found = await loop.run_in_executor(self._thread, self._read, limit)
+            found = await self._run(lambda: self._read(limit))
+        for delivery in found:
+            self._readers[delivery.source].position = delivery.position
         return found
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
@@ -215,116 +138,114 @@ class _LogSubscription:
 
     async def lag(self) -> int:
         """See `Subscription.lag`; counts over all sources."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._count)
+        return await self._run(self._count)
 
     async def close(self) -> None:
-        """Close the readers. Safe to call twice."""
+        """Close the readers. Safe to call twice, and while another task fetches: that one then raises `EventError`."""
         if not self._closed:
             self._closed = True
+            self._log.forget(self)
             await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
             self._thread.shutdown(wait=False)
 
+    async def _run(self, function: Callable[[], T]) -> T:
+        if self._closed:
+            raise EventError("the subscription is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
     def _close(self) -> None:
         for reader in self._readers.values():
-            if reader.connection is not None:
-                reader.connection.close()
-                reader.connection = None
+            reader.close()
 
     def _discover(self) -> None:
         if self._log.folder.is_dir():
             for entry in os.scandir(self._log.folder):
-                if entry.is_dir() and entry.name != "wake" and entry.name not in self._readers:
-                    self._readers[entry.name] = _Reader(self._log.folder / entry.name, None)
+                if entry.name not in self._readers and entry.name != _WAKE and entry.is_dir():
+                    self._readers[entry.name] = _Reader(entry.name, self._log.folder / entry.name, None)
 
     def _read(self, limit: int) -> list[Delivery]:
-        self._discover()
-        share = max(1, limit // max(1, len(self._readers)))
-        found: list[Delivery] = []
-        for source, reader in self._readers.items():
-            found += self._read_source(source, reader, share)
-        return found
+        with mapped(self._log.folder):
+            self._discover()
+            share = max(1, limit // max(1, len(self._readers)))
+            found: list[Delivery] = []
+            for reader in self._readers.values():
+                if len(found) < limit:
+                    found += self._read_source(reader, min(share, limit - len(found)))
+            return found
 
-    def _read_source(self, source: str, reader: _Reader, limit: int) -> list[Delivery]:
-        while self._attach(source, reader):
+    def _read_source(self, reader: _Reader, limit: int) -> list[Delivery]:
+        while not self._closed and self._attach(reader):
             assert reader.connection is not None
             # whether a next segment exists is looked up BEFORE reading: what is read afterwards is then all there is
-            following = reader.folder / f"{reader.segment + 1:08d}.db"
+            following = segment(reader.folder, reader.segment + 1)
             sealed = following.exists()
-            rows = reader.connection.execute(_SQL["read"], (reader.offset, limit)).fetchall()
+            rows = reader.connection.execute(SQL["read"], (reader.offset, limit)).fetchall()
             if rows:
+                found = self._deliveries(reader, rows)
+                if found:
+                    return found
                 reader.position = Position(rows[-1][0], reader.epoch)
-                wanted = [self._delivery(source, reader.epoch, row) for row in rows if row[2] in self._types]
-                if wanted:
-                    return wanted
-                continue
-            if not sealed or not _begun(following):
+            elif sealed and begun(following):
+                reader.close()
+                reader.segment += 1
+            else:
                 return []
-            reader.connection.close()
-            reader.connection, reader.segment = None, reader.segment + 1
         return []
 
-    def _delivery(self, source: str, epoch: str, row: tuple[int, str, str, str, str, int]) -> Delivery:
-        offset, identifier, event_type, key, body, checksum = row
-        if zlib.crc32(body.encode()) != checksum:
-            raise StoreCorrupt(f"the log of {source}: the event at {offset} does not match its checksum")
-        return Delivery(Message(identifier, event_type, key, body), source, Position(offset, epoch))
+    def _deliveries(self, reader: _Reader, rows: Sequence[tuple[int, str, str, str, str, int]]) -> list[Delivery]:
+        """The rows of the wanted types; a damaged row ends them, and raises `StoreCorrupt` when it comes first."""
+        found: list[Delivery] = []
+        for offset, identifier, event_type, key, body, expected in rows:
+            message = Message(identifier, event_type, key, body)
+            if checksum(message) != expected:
+                if found:
+                    break
+                raise StoreCorrupt(f"the log of {reader.source}: the event at {offset} does not match its checksum")
+            if event_type in self._types:
+                found.append(Delivery(message, reader.source, Position(offset, reader.epoch)))
+        return found
 
-    def _attach(self, source: str, reader: _Reader) -> bool:
+    def _attach(self, reader: _Reader) -> bool:
         """Open the segment the reader needs next; False while there is none."""
         if reader.connection is not None:
             return True
-        paths = {int(path.stem): path for path in _segments(reader.folder)}
+        paths = {int(path.stem): path for path in segments(reader.folder)}
         for number in [reader.segment] if reader.segment else sorted(paths, reverse=True):
-            if number not in paths or not _begun(paths[number]):
+            if number not in paths or not begun(paths[number]):
                 continue
-            connection = sqlite3.connect(
-                f"file:{paths[number]}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-            )
-            first, last, epoch = connection.execute(_SQL["span"]).fetchone()
-            if reader.position is not None and epoch != reader.position.epoch:
-                connection.close()
-                raise UnknownPosition(f"the log of {source} was replaced: its epoch is not the one consumed before")
-            if reader.offset + 1 >= first:
-                if reader.offset > last and not reader.segment:
-                    connection.close()
-                    raise UnknownPosition(f"the log of {source} ends at {last}, before the position {reader.offset}")
-                reader.connection, reader.segment, reader.epoch = connection, number, epoch
-                return True
-            connection.close()
+            reader.connection = read_only(paths[number])
+            try:
+                if self._fits(reader):
+                    reader.segment = number
+                    return True
+            except BaseException:
+                reader.close()
+                raise
+            reader.close()
         if paths and 1 not in paths and not reader.segment:
-            raise UnknownPosition(f"the log of {source} does not reach back to {reader.offset + 1}")
+            raise UnknownPosition(f"the log of {reader.source} does not reach back to {reader.offset + 1}")
         return False
+
+    @staticmethod
+    def _fits(reader: _Reader) -> bool:
+        """Whether the segment just opened holds what follows the reader's position."""
+        assert reader.connection is not None
+        first, last, reader.epoch = reader.connection.execute(SQL["span"]).fetchone()
+        source, offset = reader.source, reader.offset
+        if reader.position is not None and reader.epoch != reader.position.epoch:
+            raise UnknownPosition(f"the log of {source} was replaced: its epoch is not the one consumed before")
+        if offset + 1 >= first and offset > last and not reader.segment:
+            raise UnknownPosition(f"the log of {source} ends at {last}, before the position {offset}")
+        return bool(offset + 1 >= first)
 
     def _count(self) -> int:
-        self._discover()
-        total = 0
         marks = ",".join("?" * len(self._types))
-        for reader in self._readers.values():
-            for path in _segments(reader.folder):
-                if not _begun(path):
-                    continue
-                connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-                try:
-                    sql = f"SELECT count(*) FROM log WHERE position > ? AND type IN ({marks})"  # noqa: S608 - marks only
-                    total += connection.execute(sql, (reader.offset, *sorted(self._types))).fetchone()[0]
-                finally:
-                    connection.close()
+        sql = f"SELECT count(*) FROM log WHERE position > ? AND type IN ({marks})"  # noqa: S608 - marks only
+        total = 0
+        with mapped(self._log.folder):
+            self._discover()
+            for reader in self._readers.values():
+                for path in filter(begun, segments(reader.folder)):
+                    with closing(read_only(path)) as connection:
+                        total += connection.execute(sql, (reader.offset, *sorted(self._types))).fetchone()[0]
         return total
-
-
-def _segments(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.db") if path.stem.isdigit()) if folder.is_dir() else []
-
-
-def _begun(path: Path) -> bool:
-    """Whether a segment is ready to be read: its writer may still be creating it."""
-    try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    except sqlite3.OperationalError:
-        return False
-    try:
-        return bool(connection.execute("SELECT count(*) FROM meta").fetchone()[0])
-    except sqlite3.OperationalError:
-        return False
-    finally:
-        connection.close()

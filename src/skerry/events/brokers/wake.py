@@ -30,21 +30,25 @@ class Wake:
             return
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
+            loop = asyncio.get_running_loop()
             listener.setblocking(False)
             address = self._address(name[:80])
             Path(address).unlink(missing_ok=True)
             listener.bind(address)
-            asyncio.get_running_loop().add_reader(listener.fileno(), self._hear)
-        except (OSError, NotImplementedError):
+            loop.add_reader(listener.fileno(), self._hear)
+        except (OSError, NotImplementedError, RuntimeError):  # RuntimeError: no loop runs yet
             listener.close()
             return
         self._listener = listener
 
     def ring(self) -> None:
-        """Wake every listener in the folder. The sockets of dead ones are removed."""
+        """Wake every listener in the folder. The sockets of dead ones are removed. Never raises: it is only a hint."""
         self._ding()
-        if not self._folder.is_dir():
-            return
+        with contextlib.suppress(OSError):
+            if self._folder.is_dir():
+                self._ring_others()
+
+    def _ring_others(self) -> None:
         if self._sender is None:
             self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._sender.setblocking(False)

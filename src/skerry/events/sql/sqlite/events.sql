@@ -22,17 +22,16 @@ INSERT INTO skerry_parked (consumer, event_id, type, key, body, state, attempts,
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (consumer, event_id) DO NOTHING;
 
 -- name: is_held
-SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND (? OR state <> 'dead') LIMIT 1;
+SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND (? OR state <> 'dead')
+UNION ALL SELECT 1 FROM skerry_parked WHERE consumer = ? AND event_id = ? LIMIT 1;
 
 -- name: due
 SELECT id, event_id, type, key, body, attempts FROM skerry_parked
-WHERE consumer = ? AND state = 'retry' AND due_at <= ? ORDER BY due_at LIMIT 1;
-
--- name: count_try
-UPDATE skerry_parked SET attempts = attempts + 1 WHERE id = ?;
+WHERE consumer = ? AND state = 'retry' AND due_at <= ? ORDER BY due_at, id LIMIT 1;
 
 -- name: next_held
-SELECT id FROM skerry_parked WHERE consumer = ? AND key = ? AND state = 'held' ORDER BY id LIMIT 1;
+SELECT id FROM skerry_parked WHERE consumer = ? AND key = ? AND state = 'held'
+AND NOT EXISTS (SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND state = 'retry') ORDER BY id LIMIT 1;
 
 -- name: next_due
 SELECT min(due_at) FROM skerry_parked WHERE consumer = ? AND state = 'retry';
@@ -62,3 +61,6 @@ ON CONFLICT (consumer, event_id) DO UPDATE SET deaths = deaths + 1 RETURNING dea
 
 -- name: acquit
 DELETE FROM skerry_suspects WHERE consumer = ? AND event_id = ?;
+
+-- name: acquit_all
+DELETE FROM skerry_suspects WHERE consumer = ?;

@@ -1,0 +1,159 @@
+"""One service's log on disk: numbered SQLite files, written by one process, read by any.
+
+A segment is WAL, fully synchronised, and never changes once the next one exists. Its first offset is fixed before it can be
+seen, so readers never guess. All functions block: they run on a thread of the log.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from skerry.clock import Clock
+from skerry.errors import EventError, StoreCorrupt
+from skerry.events.brokers.port import Message
+from skerry.store import Queries
+
+SQL = Queries("skerry.events", "sql/sqlite/eventlog.sql")
+
+
+class Writer:
+    """Appends to one service's log."""
+
+    def __init__(self, folder: Path, segment_bytes: int, clock: Clock) -> None:
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._clock = clock
+        self._connection: sqlite3.Connection | None = None
+        self._path = folder
+        self._lock: int | None = None
+
+    def append(self, batch: Sequence[Message]) -> None:
+        """Append in one transaction; what the segment holds already is left out.
+
+        Raises `EventError` when the log cannot be written now, `StoreCorrupt` when it is damaged.
+        """
+        rows = [(m.id, m.type, m.key, m.body, checksum(m)) for m in batch]
+        with mapped(self._folder):
+            try:
+                connection = self._connection or self._open()
+                if _size(connection) > self._segment_bytes:
+                    connection = self._roll(connection)
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany(SQL["append"], rows)
+                connection.execute("COMMIT")
+            except BaseException:
+                self._disconnect()  # rolls back; the next batch starts from what is on the disk
+                raise
+
+    def close(self) -> None:
+        """Close the segment and let another process write."""
+        self._disconnect()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._lock is None:
+            self._lock = _exclusive(self._folder)
+        path, first, epoch = self._folder / "00000001.db", 1, str(self._clock.uuid())
+        for path in segments(self._folder)[-2:]:  # the last one may be empty still: its writer died while beginning it
+            if begun(path):
+                with closing(read_only(path)) as connection:
+                    _, last, epoch = connection.execute(SQL["span"]).fetchone()
+                first = last + 1
+        return self._connect(path, first=first, epoch=epoch)
+
+    def _roll(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        _, last, epoch = connection.execute(SQL["span"]).fetchone()
+        self._disconnect()
+        return self._connect(segment(self._folder, int(self._path.stem) + 1), first=last + 1, epoch=epoch)
+
+    def _connect(self, path: Path, *, first: int, epoch: str) -> sqlite3.Connection:
+        self._connection = connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._path = path
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            connection.execute(SQL["create_log"])
+            connection.execute(SQL["create_meta"])
+            connection.execute(SQL["begin_segment"], (first, epoch))
+            connection.execute(SQL["begin_offsets"], (first - 1,))
+        connection.execute("COMMIT")
+        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise StoreCorrupt(f"{path} is damaged; restore it from a backup")
+        return connection
+
+
+def segment(folder: Path, number: int) -> Path:
+    """The path of a segment."""
+    return folder / f"{number:08d}.db"
+
+
+def segments(folder: Path) -> list[Path]:
+    """The segments in `folder`, oldest first."""
+    return sorted(path for path in folder.glob("*.db") if path.stem.isdigit()) if folder.is_dir() else []
+
+
+def begun(path: Path) -> bool:
+    """Whether a segment is ready to be read: its writer may still be creating it."""
+    try:
+        with closing(read_only(path)) as connection:
+            return bool(connection.execute("SELECT count(*) FROM meta").fetchone()[0])
+    except sqlite3.OperationalError:
+        return False
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that only reads."""
+    uri = f"file:{quote(str(path))}?mode=ro"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+
+def checksum(message: Message) -> int:
+    """Tells a damaged row, which SQLite does not; the type counts too, for a damaged one would pass for uninteresting."""
+    return zlib.crc32(f"{message.id}\0{message.type}\0{message.key}\0{message.body}".encode())
+
+
+@contextmanager
+def mapped(folder: Path) -> Iterator[None]:
+    """Turn what the disk and SQLite raise about a log into errors of our own."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            raise StoreCorrupt(f"the log in {folder}: {error}. Restore it from a backup") from error
+        raise EventError(f"the log in {folder}: {error}") from error
+    except OSError as error:
+        raise EventError(f"the log in {folder}: {error.strerror}") from error
+
+
+def _exclusive(folder: Path) -> int:
+    lock = os.open(folder / "writer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        if not isinstance(error, BlockingIOError):
+            raise
+        raise EventError(f"another process writes the event log {folder.name!r}") from None
+    return lock
+
+
+def _size(connection: sqlite3.Connection) -> int:
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    return int(pages * connection.execute("PRAGMA page_size").fetchone()[0])

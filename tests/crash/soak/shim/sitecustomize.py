@@ -1,0 +1,82 @@
+"""Loaded into every process of the storm: dies, or stops, at the durable write that the nemesis has armed for it.
+
+A durable write is a COMMIT of a transaction that changed a table. A process is armed by a file `NAME.armed` which says
+what happens (`kill` or `stop`), at a write to which table, and on which side of the commit. The fault goes into the history
+by the hand of the one that suffers it, so that only faults that happened are counted.
+"""
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+_WRITE = re.compile(r"\s*(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM)\s+(\w+)", re.IGNORECASE)
+_PROCESS = os.environ.get("SKERRY_SERVICE", "")
+_FOLDER = os.environ.get("SOAK_POINTS", "")
+_SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
+
+
+class Spy(sqlite3.Connection):
+    """A connection that knows which tables its open transaction has written."""
+
+    written: set[str]
+
+    def execute(self, sql, *args):
+        word = sql.lstrip()[:6].upper()
+        if word == "COMMIT":
+            written, self.written = self.written, set()
+            reach(written, "before")
+            result = super().execute(sql)
+            reach(written, "after")
+            return result
+        if word in {"BEGIN ", "ROLLBA"}:
+            self.written = set()
+        self._note(sql)
+        return super().execute(sql, *args)
+
+    def executemany(self, sql, *args):
+        self._note(sql)
+        return super().executemany(sql, *args)
+
+    def _note(self, sql):
+        match = _WRITE.match(sql)
+        if match:
+            self.written.add(match[1].lower())
+
+
+def reach(tables, side):
+    """Suffer the armed fault when this is its point."""
+    armed = Path(_FOLDER, f"{_PROCESS}.armed")
+    try:
+        what, table, wanted = armed.read_text().split()
+        if wanted != side or table not in tables:
+            return
+        armed.rename(armed.with_suffix(".fired"))
+    except (FileNotFoundError, ValueError):
+        return
+    name = f"{what} at {table}"
+    line = {
+        "t": time.monotonic(),
+        "kind": "fault",
+        "name": f"{what}-at",
+        "process": _PROCESS,
+        "point": f"{name} {side}",
+    }
+    descriptor = os.open(os.environ["SOAK_HISTORY"], os.O_WRONLY | os.O_APPEND)
+    os.write(descriptor, (json.dumps(line) + "\n").encode())
+    os.close(descriptor)
+    os.kill(os.getpid(), _SIGNALS[what])
+
+
+if _FOLDER:
+    _connect = sqlite3.connect
+
+    def connect(*args, **kwargs):
+        connection = _connect(*args, factory=Spy, **kwargs)
+        connection.written = set()
+        return connection
+
+    sqlite3.connect = connect

@@ -1,0 +1,22 @@
+"""One running shop for all tests of this folder; when they are done nothing of it may be left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from running import Shop
+
+
+@pytest.fixture(scope="package")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    running = Shop(tmp_path_factory.mktemp("shop"))
+    pids = [info["pid"] for info in running.command("ps")]
+    yield running
+    assert running.close() == 0
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]

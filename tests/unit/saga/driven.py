@@ -1,0 +1,72 @@
+"""An engine at work inside a test, on a file, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from skerry.resilience import Retry
+from skerry.saga import Engine, Journal, Saga
+from skerry.store import Database
+from skerry.testing import VirtualClock, run_virtual
+
+TWICE = Retry(2, base=0.1, cap=0.1)
+
+
+class CountingDatabase(Database):
+    """Counts commits, and fails them while `failing` says so."""
+
+    commits = 0
+    failing = False
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        async with super().transaction() as tx:
+            yield tx
+            if self.failing:
+                await tx.execute("not SQL")
+        self.commits += 1
+
+
+@asynccontextmanager
+async def opened(path: Path, clock: VirtualClock) -> AsyncIterator[CountingDatabase]:
+    database = CountingDatabase(path / "own.db", owner="own", clock=clock)
+    await database.open()
+    await Journal.prepare(database)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def driving(database: Database, *sagas: Saga, within: float = 5.0) -> AsyncIterator[Engine]:
+    """An engine that drives these sagas inside the block, and is stopped at its end."""
+    engine = Engine("own", database, clock=database.clock)
+    engine.add(*sagas)
+    serving = asyncio.create_task(engine.serve())
+    await asyncio.sleep(0)
+    try:
+        yield engine
+    finally:
+        await engine.stop(serving, within=within)
+
+
+def play(path: Path, act: Callable[[CountingDatabase, VirtualClock], Awaitable[Any]]) -> Any:
+    """Run `act(database, clock)` in virtual time."""
+
+    async def main(clock: VirtualClock) -> Any:
+        async with opened(path, clock) as database:
+            return await act(database, clock)
+
+    return run_virtual(main)
+
+
+def one_step(action: Callable[..., Awaitable[Any]], *, kind: str = "step", version: int = 1, **options: Any) -> Saga:
+    """A saga whose only step is `action`."""
+    saga = Saga("one", version=version)
+    getattr(saga, kind)(**{"retry": TWICE, **options})(action)
+    return saga
