@@ -145,4 +145,4 @@ def test_death_at_any_durable_write_costs_nothing(tmp_path: Path) -> None:
         assert any(kind in point.split(":")[1].split("+") for point in points), (kind, points)
     for number, point in enumerate(sorted(missed)):
         assert asyncio.run(first_start(tmp_path / f"start-{number}", point)), f"{point} was never reached"
-    print(f"\n{len(points)} crash points, {len(missed)} of them on a first start")  # noqa: T201 - the figure is the point
+    print(f"\n{len(points)} crash points, {len(missed)} of them on a first start")
