@@ -26,7 +26,7 @@ def order_and_look(data: Path, folder: Path, environ: dict[str, str] | None, bef
             assert shop.http.get(f"/api/orders/{order_id}").json()["order"]["status"] == "confirmed"
         order_id = shop.order(lines=[{"sku": "LAMP-1", "quantity": 1}]).json()["order_id"]
         assert shop.ended(order_id)["order"]["status"] == "confirmed"
-        shop.until(lambda: (data / "notification" / "email" / f"{order_id}.txt").is_file())
+        shop.until((data / "notification" / "email" / f"{order_id}.txt").is_file)
     finally:
         assert shop.close() == 0
     return str(order_id)

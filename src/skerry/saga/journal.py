@@ -153,8 +153,7 @@ class Journal:
             batch, self._pending = self._pending, []
             try:
                 async with self._database.transaction() as tx:
-                    for record, _ in batch:
-                        await self._apply(tx, record)
+                    await self._apply(tx, [record for record, _ in batch])
             except Exception as error:
                 self.failure = type(error).__name__
                 for _, done in batch:
@@ -165,14 +164,15 @@ class Journal:
                 for _, done in batch:
                     done.set_result(None)
 
-    async def _apply(self, tx: Tx, record: Record) -> None:
+    async def _apply(self, tx: Transaction, records: list[Record]) -> None:
         now = self._clock.now()
-        if record.step:
-            await tx.execute(SQL["append"], (record.saga_id, record.step, record.what, record.result, now))
-        if record.status is not None:
-            # an exception's text may hold what is no text to a database
-            reason = record.reason[:500].encode(errors="replace").decode()
-            await tx.execute(SQL["change"], (record.status, reason, now, record.saga_id))
+        await tx.execute_many(SQL["append"], [(r.saga_id, r.step, r.what, r.result, now) for r in records if r.step])
+        await tx.execute_many(SQL["change"], [(r.status, _text(r.reason), now, r.saga_id) for r in records if r.status])
+
+
+def _text(reason: str) -> str:
+    """The text of an exception may hold what is no text to a database."""
+    return reason[:500].encode(errors="replace").decode()
 
 
 async def _status(source: Database | Transaction, sql: str, *parameters: str) -> SagaStatus | None:

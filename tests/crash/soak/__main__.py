@@ -33,20 +33,20 @@ def main() -> int:
     def tell(text: str) -> None:
         sys.stderr.write(f"{time.monotonic() - begin:6.1f} s  {text}\n")
 
+    result = None
     storm = Storm(chosen.seed, chosen.minutes * 60, data, tell)
     try:
         result = asyncio.run(_run(storm))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        tell(f"stopped; what there is lies in {data}")
         return 130
     finally:
+        if result is None or not result.valid:
+            tell(f"history, databases and logs lie in {data}")
         if chosen.history is not None:
             shutil.copyfile(storm.history_path, chosen.history)
     sys.stdout.write((as_json(result) if chosen.form == "json" else as_text(result)) + "\n")
     if result.valid:
         shutil.rmtree(data)
-    else:
-        tell(f"history, databases and logs lie in {data}")
     return result.code
 
 

@@ -70,3 +70,53 @@ def one_step(action: Callable[..., Awaitable[Any]], *, kind: str = "step", versi
     saga = Saga("one", version=version)
     getattr(saga, kind)(**{"retry": TWICE, **options})(action)
     return saga
+
+
+class Script:
+    """What a step does, attempt by attempt: an exception is raised, anything else returned; the last one for ever."""
+
+    def __init__(self, *acts: Any) -> None:
+        self.acts = list(acts)
+        self.calls: list[Any] = []
+
+    async def __call__(self, ctx: Any) -> Any:
+        self.calls.append(ctx)
+        act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
+        if isinstance(act, BaseException):
+            raise act
+        return act
+
+
+def two_steps(
+    first: Script, undo: Script, second: Script, *, kind: str = "pivot", undo_second: Script | None = None
+) -> Saga:
+    """A compensatable step and another one."""
+    saga = Saga("two")
+
+    @saga.step(retry=TWICE)
+    async def one(ctx, given):
+        return await first(ctx)
+
+    @one.compensate
+    async def unone(ctx, given, result):
+        await undo(ctx)
+
+    one.compensation_retry = TWICE
+
+    async def two(ctx, given):
+        return await second(ctx)
+
+    step = getattr(saga, kind)(retry=TWICE)(two)
+    if undo_second is not None:
+
+        async def untwo(ctx, given, result):
+            await undo_second(ctx)
+
+        step.compensate(untwo)
+        step.compensation_retry = TWICE
+    return saga
+
+
+async def start(engine: Engine, database: CountingDatabase, saga: Saga, key: str = "1", value: Any = None) -> str:
+    async with database.transaction() as tx:
+        return await engine.start(tx, saga, value, key=key)

@@ -52,7 +52,7 @@ class Spy(sqlite3.Connection):
 
 def reach(point):
     """Write down that the point was reached; die when it is the armed one."""
-    with open(f"{_FOLDER}/reached", "a") as out:
+    with Path(_FOLDER, "reached").open("a") as out:
         out.write(point + "\n")
     armed = Path(_FOLDER, "armed")
     try:

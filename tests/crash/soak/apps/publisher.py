@@ -12,9 +12,6 @@ from wire import Body, Request, Routes
 from skerry.events.brokers.eventlog import EventLog
 from skerry.service import Problem, Service
 
-SEGMENT_BYTES = 32 * 1024
-"""So small that segments end every few seconds, and a batch that is relayed again often meets a new one."""
-
 NAME = os.environ["SOAK_NAME"]
 app = Routes()
 service = Service(
@@ -24,7 +21,9 @@ service = Service(
     events="sqlite:///events/",
     migrations=Path(__file__).parent / "migrations" / "publisher",
 )
-service.bus.broker = EventLog(service.settings.data / "events", source=NAME, segment_bytes=SEGMENT_BYTES)
+service.bus.broker = EventLog(
+    service.settings.data / "events", source=NAME, segment_bytes=int(os.environ["SOAK_SEGMENT"])
+)
 
 
 @app.post("/publish")

@@ -3,6 +3,8 @@
 A durable write is a COMMIT of a transaction that changed a table. A process is armed by a file `NAME.armed` which says
 what happens (`kill` or `stop`), at a write to which table, and on which side of the commit. The fault goes into the history
 by the hand of the one that suffers it, so that only faults that happened are counted.
+
+The clock on the wall goes wrong by as many seconds as the file `wall` says; the monotonic one does not.
 """
 
 import json
@@ -70,6 +72,28 @@ def reach(tables, side):
     os.close(descriptor)
     os.kill(os.getpid(), _SIGNALS[what])
 
+
+class Wall:
+    """`time.time` of a host whose clock is being set. Looks at the file ten times a second."""
+
+    def __init__(self):
+        self._true_time = time.time
+        self._wrong_by = 0.0
+        self._looked = 0.0
+
+    def __call__(self):
+        now = time.monotonic()
+        if now > self._looked + 0.1:
+            self._looked = now
+            try:
+                self._wrong_by = float(Path(_FOLDER, "wall").read_text())
+            except (FileNotFoundError, ValueError):
+                self._wrong_by = 0.0
+        return self._true_time() + self._wrong_by
+
+
+if os.environ.get("SOAK_WALL") == "1":
+    time.time = Wall()
 
 if _FOLDER:
     _connect = sqlite3.connect

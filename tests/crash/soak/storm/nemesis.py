@@ -13,16 +13,25 @@ from pathlib import Path
 from skerry.deploy import Supervisor
 
 from .lines import Lines
-from .system import TABLES, kind_of
+from .system import FIRST_WRITES, RESTLESS, TABLES, kind_of
 
 PAUSE = (0.1, 2.0)
 STOPPED_FOR = (1.0, 10.0)
 MOST_STOPPED = 3
 """Processes that are stopped at one time: with more, nothing would be left to go wrong."""
 ARMED_FOR = 3.0
-WEIGHTS = {"kill": 30, "kill two": 10, "stop": 20, "kill-at": 25, "stop-at": 12, "term": 6}
-OPENING = (("con-y", "effects"), ("pub-b", "skerry_outbox"), ("con-x-1", "effects"), ("con-x-2", "skerry_positions"))
-"""Processes and tables: also the shortest run begins with deaths just before these commits, and with that of every holder."""
+WEIGHTS = {"kill": 30, "kill two": 10, "stop": 20, "kill-at": 25, "stop-at": 12, "term": 6, "wall": 6}
+OPENING = (
+    ("con-y", "effects", "before"),
+    (RESTLESS, "log", "after"),
+    ("con-x-1", "effects", "before"),
+    ("con-x-2", "skerry_positions", "before"),
+)
+"""With deaths at these commits, and that of every holder of a role, even the shortest run begins."""
+BORN_DEAD = 5
+"""Processes that die at a write of their very first start."""
+WRONG_BY = (3600.0, 3600.0, 0.0)
+"""Seconds by which the clock on the wall may be wrong, in either direction."""
 AT_HOLDER = 0.35
 """Share of the kills and stops that go to the holder of an exclusive role."""
 
@@ -40,13 +49,13 @@ class Nemesis:
         self._holders = holders
         self._pending: set[asyncio.Task[None]] = set()
         self._stopped: set[int] = set()
-        self._names = [info.name for info in supervisor.ps()]
+        self._names = list(supervisor.system.services)
 
     async def run(self) -> None:
         """Break things until cancelled."""
-        for name, table in OPENING:
+        for name, table, side in OPENING:
             await asyncio.sleep(self._dice.uniform(*PAUSE))
-            self._arm("kill-at", name, table, "before")
+            self._arm("kill-at", name, table, side)
         for name in sorted(set(self._holders())):
             await asyncio.sleep(self._dice.uniform(*PAUSE))
             self._hit(name, signal.SIGKILL, "kill")
@@ -56,6 +65,10 @@ class Nemesis:
             if what == "kill two":
                 for name in self._dice.sample(self._names, 2):
                     self._hit(name, signal.SIGKILL, "kill two")
+            elif what == "wall":
+                wrong_by = self._dice.choice([1, -1]) * self._dice.choice(WRONG_BY)
+                self._set_wall(wrong_by)
+                self._history.write("fault", name="wall", seconds=wrong_by)
             elif what in {"kill", "stop", "term"}:
                 self._hit_one(what)
             else:
@@ -69,11 +82,23 @@ class Nemesis:
             task.cancel()
         if self._pending:
             await asyncio.wait(self._pending)
+        self._set_wall(0.0)
         for armed in self._points.glob("*.armed"):
             armed.unlink(missing_ok=True)
         for info in self._supervisor.ps():
             if info.pid is not None:
                 self._signal(info.pid, signal.SIGCONT)
+
+    def before_birth(self) -> None:
+        """Let some processes die at a write that only a first start has."""
+        for name in self._dice.sample(self._names, BORN_DEAD):
+            table = self._dice.choice(FIRST_WRITES[: 3 if kind_of(name) == "publisher" else 2])
+            (self._points / f"{name}.armed").write_text(f"kill {table} {self._dice.choice(['before', 'after'])}")
+
+    def _set_wall(self, wrong_by: float) -> None:
+        part = self._points / "wall.new"
+        part.write_text(str(wrong_by))
+        part.rename(self._points / "wall")
 
     def _hit_one(self, what: str) -> None:
         holders = sorted(set(self._holders()))

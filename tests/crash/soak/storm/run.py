@@ -82,10 +82,13 @@ class Storm:
         self._watch = Watch(LogFiles(data / "logs"))
         environ = environment(data, self.history_path, self._deliveries_path)
         self._supervisor = Supervisor(system(), data=data, output=self._watch, environ=environ)
+        points, holders = data / "points", self._watch.holders.values
+        self._nemesis = Nemesis(seed, self._supervisor, self._history, points, holders)
 
     async def run(self) -> Result:
         """Run it all. Whatever happens, no process is left."""
         self._tell("starting")
+        self._nemesis.before_birth()
         try:
             async with self._supervisor:
                 self._books.balances(self._history, "start")
@@ -105,14 +108,7 @@ class Storm:
         """Load and nemesis together, then heal."""
         plan = requests(self.result.seed, self.result.seconds)
         clients = Clients(self._history, self._url)
-        nemesis = Nemesis(
-            self.result.seed,
-            self._supervisor,
-            self._history,
-            self._data / "points",
-            self._watch.holders.values,
-        )
-        breaking = asyncio.create_task(nemesis.run())
+        breaking = asyncio.create_task(self._nemesis.run())
         telling = asyncio.create_task(self._progress(clients, len(plan)))
         try:
             await clients.run(plan)
@@ -120,7 +116,7 @@ class Storm:
             breaking.cancel()
             telling.cancel()
             await asyncio.wait({breaking, telling})
-            await nemesis.heal()
+            await self._nemesis.heal()
             await clients.close()
         if not breaking.cancelled():
             breaking.result()

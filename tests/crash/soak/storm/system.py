@@ -15,16 +15,22 @@ BANKS = ("bank-a", "bank-b", "bank-c")
 TELLER = "teller"
 HOLDING = "con-y"
 """Keeps later events of a key behind a dead letter until a person decides; the others let them pass."""
+RESTLESS = "pub-b"
+"""Begins a segment with every batch, so that whatever is relayed again comes twice to the consumers."""
+SEGMENT_BYTES = 32 * 1024
+"""So small that the segments of the others end every few seconds."""
 TWICE = ("pub-a", "con-x", TELLER)
 """Services that run as two processes on one database."""
 
 TABLES = {
-    "publisher": ("published", "skerry_outbox", "log", "skerry_receipts"),
+    "publisher": ("published", "skerry_outbox", "log", "meta", "skerry_receipts"),
     "consumer": ("effects", "skerry_positions", "skerry_parked"),
     "teller": ("asked", "skerry_sagas", "skerry_saga_log"),
     "bank": ("actions", "skerry_receipts"),
 }
 """For each kind of service, the tables at whose commits a process may be hit."""
+FIRST_WRITES = ("skerry_owner", "skerry_migrations", "meta")
+"""Tables that are written when a service starts for the first time."""
 
 
 def replicas(service: str) -> tuple[str, ...]:
@@ -38,7 +44,10 @@ def kind_of(process: str) -> str:
 
 
 def system() -> System:
-    """All processes, as a system that the supervisor can run."""
+    """All processes, as a system that the supervisor can run.
+
+    The clock of the teller stays right: its journal tells, by that clock, when a saga has ended.
+    """
     specs = {}
     for service in (*PUBLISHERS, *CONSUMERS, TELLER, *BANKS):
         for process in replicas(service):
@@ -46,7 +55,12 @@ def system() -> System:
                 name=process,
                 app=f"{kind_of(process)}:service",
                 database=f"sqlite:///{service}.db",
-                env={"SOAK_NAME": service, "SOAK_HOLD": str(int(service == HOLDING))},
+                env={
+                    "SOAK_NAME": service,
+                    "SOAK_HOLD": str(int(service == HOLDING)),
+                    "SOAK_SEGMENT": str(1 if service == RESTLESS else SEGMENT_BYTES),
+                    "SOAK_WALL": str(int(service != TELLER)),
+                },
             )
     return System(name="soak", file=FOLDER / "apps" / "skerry.toml", services=specs, events="sqlite:///events/")
 

@@ -52,7 +52,7 @@ class Watch:
             self._holds("sagas", name, anew=True)
         elif signal == "SagaChanged" and record["status"] in _ENDS:
             self._holds("sagas", name, anew=False)
-        elif record.get("level") in {"error", "critical"}:
+        elif record.get("level") in {"error", "critical"} and signal != "EventParked":
             self.trouble[f"{kind_of(name)}: {signal or record.get('message', '')[:80]} {record.get('error', '')}"] += 1
 
     def _holds(self, role: str, name: str, *, anew: bool) -> None:

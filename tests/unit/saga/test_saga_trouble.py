@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from driven import CountingDatabase, Script, driving, one_step, play, start, two_steps
+
+from skerry.errors import StoreError
+from skerry.saga import Engine
+from skerry.saga.engine import MAX_RUNNING
+from skerry.signals import SagasRecovered, Signal
+from skerry.testing import VirtualClock
+
+
+def test_a_failing_journal_keeps_the_saga_open(tmp_path: Path) -> None:
+    """While nothing can be written a saga stands still, the engine says why, and all goes on afterwards with the same keys."""
+    step = Script(1)
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> None:
+        saga = two_steps(step, Script(None), Script(2))
+        async with driving(database, saga) as engine:
+            saga_id = await start(engine, database, saga)
+            database.failing = True
+            await clock.sleep(5.0)
+            assert engine.failure == "OperationalError"
+            status = await engine.find(saga, "1")
+            assert status is not None
+            assert (status.status, dict(status.steps)) == ("running", {})
+            database.failing = False
+            assert (await engine.wait(saga_id)).status == "completed"
+            assert engine.failure == ""
+
+    play(tmp_path, act)
+    assert len({ctx.key for ctx in step.calls}) == 1
+
+
+def test_a_failing_look_does_not_end_the_engine(tmp_path: Path) -> None:
+    """When the journal cannot be read the engine says so and looks again."""
+
+    class Blind(CountingDatabase):
+        blind = True
+
+        async def fetch_one(self, sql: str, parameters: Any = ()) -> Any:
+            if self.blind:
+                raise StoreError("no light")
+            return await super().fetch_one(sql, parameters)
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> None:
+        blind = Blind(database.path, owner="own", clock=clock)
+        await blind.open()
+        saga = two_steps(Script(1), Script(None), Script(2))
+        async with driving(blind, saga) as engine:
+            saga_id = await start(engine, blind, saga)
+            await clock.sleep(2.0)
+            assert engine.failure == "StoreError"
+            blind.blind = False
+            assert (await engine.wait(saga_id)).status == "completed"
+            assert engine.failure == ""
+        await blind.close()
+
+    play(tmp_path, act)
+
+
+def test_sagas_share_commits(tmp_path: Path) -> None:
+    """Transitions of many sagas at one moment are one commit, not one each."""
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> None:
+        saga = two_steps(Script(1), Script(None), Script(2))
+        async with driving(database, saga) as engine:
+            async with database.transaction() as tx:
+                ids = [await engine.start(tx, saga, None, key=str(n)) for n in range(100)]
+            before = database.commits
+            for saga_id in ids:
+                assert (await engine.wait(saga_id)).status == "completed"
+            assert database.commits - before < 20
+
+    play(tmp_path, act)
+
+
+def test_a_restart_with_many_open_sagas_is_paced(tmp_path: Path, signals: list[Signal]) -> None:
+    """A thousand open sagas all end after a restart, at most MAX_RUNNING at the same time, and those of meanwhile too."""
+    at_once = most = 0
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> None:
+        async def slow(ctx, given):
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            await clock.sleep(0.1)
+            at_once -= 1
+
+        saga = one_step(slow)
+        before = Engine("own", database, clock=clock)
+        before.add(saga)
+        async with database.transaction() as tx:
+            for number in range(1000):
+                await before.start(tx, saga, None, key=str(number))
+        async with driving(database, saga) as engine:
+            assert (await engine.run(saga, None, key="meanwhile")).status == "completed"
+            while await engine.needed() and (await engine.stats()).get("running"):
+                await clock.sleep(0.1)
+            assert await engine.stats() == {"completed": 1001}
+            assert clock.monotonic() < 5.0
+
+    play(tmp_path, act)
+    assert most == MAX_RUNNING
+    assert [signal.count for signal in signals if isinstance(signal, SagasRecovered)] == [1000]
+
+
+def test_a_full_engine_does_not_read_the_journal_over_and_over(tmp_path: Path) -> None:
+    """Pages of open sagas are read about once each, not each time a saga ends."""
+    pages = 0
+
+    class Reading(CountingDatabase):
+        async def fetch_all(self, sql: str, parameters: Any = ()) -> list[Any]:
+            nonlocal pages
+            pages += "LIMIT" in sql
+            return await super().fetch_all(sql, parameters)
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> None:
+        saga = two_steps(Script(1), Script(None), Script(2))
+        reading = Reading(database.path, owner="own", clock=clock)
+        await reading.open()
+        before = Engine("own", reading, clock=clock)
+        before.add(saga)
+        async with reading.transaction() as tx:
+            ids = [await before.start(tx, saga, None, key=str(number)) for number in range(1000)]
+        async with driving(reading, saga) as engine:
+            for saga_id in ids:
+                await engine.wait(saga_id)
+        await reading.close()
+
+    play(tmp_path, act)
+    assert pages < 20
+
+
+def test_what_has_ended_stays_ended(tmp_path: Path) -> None:
+    """A transition that comes after the end, from whomever, changes nothing."""
+    from skerry.saga import Journal
+    from skerry.saga.journal import Record
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> None:
+        saga = two_steps(Script(1), Script(None), Script(2))
+        async with driving(database, saga) as engine:
+            status = await engine.run(saga, None, key="1")
+            await Journal(database, clock=clock).write(Record(status.id, "one", "unknown", status="compensating"))
+            assert (await engine.wait(status.id)).status == "completed"
+
+    play(tmp_path, act)
