@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SETUP := .venv/.setup
 
-.PHONY: setup demo test lint types layers coverage floors pythons lock clean
+.PHONY: setup demo test lint types layers coverage floors pythons docs lock clean
 setup: $(SETUP)
 
 $(SETUP): requirements/dev.txt pyproject.toml
@@ -60,6 +60,9 @@ pythons: setup
 	  .venv/python$$version/bin/python -m pytest -q tests/unit || exit 1; \
 	done
 
+docs: setup
+	@$(BIN)/zensical build --clean --strict
+
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-annotate -p 3.11
 lock:
 	@$(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
@@ -67,4 +70,4 @@ lock:
 	$(LOCK) --extra all --group test --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 
 clean:
-	rm -rf .venv dist build site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .cache dist build site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -5,8 +5,7 @@ SkerryError
 │   └── MissingExtra              a driver is not installed; names the extra
 ├── Refused                       refused here, nothing was sent; never counts against the callee
 │   ├── CircuitOpen
-│   ├── BulkheadFull
-│   └── Draining                  this process is stopping
+│   └── BulkheadFull
 ├── DeadlineExceeded              also a TimeoutError: the whole call ran out of time
 │   └── AttemptTimeout            one attempt ran out of time
 ├── CallError                     a call to another service failed
@@ -85,12 +84,6 @@ class BulkheadFull(Refused):
     """All slots are taken and the waiting room is full, or the wait in it took too long."""
 
     reason = "bulkhead_full"
-
-
-class Draining(Refused):
-    """This process is stopping and takes no new work."""
-
-    reason = "draining"
 
 
 class DeadlineExceeded(SkerryError, TimeoutError):

@@ -104,7 +104,7 @@ class CallTimedOut(Signal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayChanged(Signal):
-    """The relay of a service became leader, lost the lead, or stopped. `state`: leading, waiting, stopped."""
+    """The relay of a service waits for the lead, has it, or stopped. `state`: waiting, leading, stopped."""
 
     service: str
     state: str
@@ -167,7 +167,7 @@ class HandlerFailed(Signal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventParked(Signal):
-    """An event became a dead letter. `held`: only because an earlier event of its key is one."""
+    """An event became a dead letter; or, when `held`, it waits behind an earlier event of its key that is parked."""
 
     group: str
     type: str
@@ -177,7 +177,7 @@ class EventParked(Signal):
 
     @property
     def level(self) -> Level:
-        return "error"
+        return "info" if self.held else "error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,7 +286,7 @@ class RequestFailed(Signal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessChanged(Signal):
-    """A supervised process: starting, ready, crashed, held, stopping, stopped."""
+    """A supervised process: starting, ready, running (its check fails), crashed, held, stopping, stopped."""
 
     name: str
     state: str

@@ -27,7 +27,7 @@ START_TIMEOUT = 60.0
 """Seconds for every process to become ready."""
 EARLY_ENDS = 3
 """A process that ends this often before it was ever ready makes the start fail."""
-KILL_AFTER = 2.0
+KILL_AFTER = 8.0
 """Seconds on top of a process's own time to drain before it is killed."""
 _SHOWN_LINES = 10
 

@@ -28,7 +28,7 @@ cause: ContextVar[str] = ContextVar("skerry_cause", default="")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Names a recorded event, to wait for its effect elsewhere (read your writes)."""
+    """Names a recorded event: the service that recorded it, and the event's id."""
 
     source: str
     event_id: str

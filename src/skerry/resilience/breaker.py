@@ -36,10 +36,10 @@ class CircuitBreaker(Part):
     that fails or is slow opens it again, `probes` successes close it. A probe that neither ends nor is cancelled loses its
     permit after `open_for` seconds.
 
-    `on` says which exceptions are failures; others mean that the dependency answered, which is a success. `Refused` and
-    cancellation are neither; a cancellation by a deadline that has passed is a time-out, so a failure. What a call raises
-    passes unchanged. Results of calls that began before the last change of state count for nothing. Safe to share between
-    tasks and threads; no lock is held during a call.
+    `on` says which exceptions are failures; others mean that the dependency answered, which is a success. `Refused`, a
+    cancellation and a caller's own deadline (`DeadlineExceeded.imposed`) say nothing about the dependency and do not count.
+    What a call raises passes unchanged. Results of calls that began before the last change of state count for nothing. Safe
+    to share between tasks and threads; no lock is held during a call.
 
     Example: `CircuitBreaker(0.5, slow_call=0.4, window=10.0, min_calls=20, open_for=5.0, probes=3)`
     """

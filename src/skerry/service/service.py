@@ -26,14 +26,16 @@ from skerry.service.problem import Problem
 from skerry.service.server import ASGIApp, Receive, Scope, Send
 from skerry.settings import Settings
 from skerry.signals import ServiceChanged, emit
-from skerry.store import Database, Receipts, Transaction, migrate, resolve
+from skerry.store import PRUNE_BATCH, Database, Receipts, Transaction, migrate, resolve
 
 H = TypeVar("H", bound=EventHandler)
 Hook = Callable[[], Awaitable[None]]
 
 MAX_BODY = 1024 * 1024
 MAX_KEY = 255
-STOP_WITHIN = 5.0
+PRUNE_EVERY, PRUNE_PAUSE = 3600.0, 1.0
+"""Seconds between looks for receipts past their retention, and between batches while there are more."""
+STOP_WITHIN = 2.0
 """Seconds that relay, handlers and sagas get each to finish what they have in hand."""
 
 _log = logging.getLogger("skerry.service")
@@ -240,6 +242,8 @@ class Service:
             self._begin("relay", self._relay.run)
             self._bus.start()
             self.health.add("events", self._check_events, critical=False)
+        if self._database is not None:
+            self._begin("upkeep", self._upkeep)
         if self._engine is not None and await self._engine.needed():
             self._begin("sagas", self._engine.serve)
             self.health.add("sagas", self._check_sagas, critical=False)
@@ -250,6 +254,10 @@ class Service:
         """The first half of `stop`: sagas and handlers finish what they have in hand, then the outbox they filled empties."""
         self.drain()
         async with AsyncExitStack() as finishing:  # in reverse, whatever fails on the way
+            if "upkeep" in self._tasks:
+                upkeep = self._tasks.pop("upkeep")
+                upkeep.cancel()
+                finishing.push_async_callback(asyncio.wait, {upkeep})
             if self._relay is not None and "relay" in self._tasks:
                 finishing.push_async_callback(self._relay.stop, self._tasks.pop("relay"), within=STOP_WITHIN)
             if self._bus is not None:
@@ -277,9 +285,20 @@ class Service:
     async def _guard(self, name: str, work: Hook) -> None:
         try:
             await work()
-        except Exception:  # a loop that must never end has ended: say so, and ask to be restarted
+        except Exception:  # a loop that must never end has ended: liveness fails from now on
             _log.exception("the %s of %s has died", name, self.name)
             self._broken = f"the {name} has died"
+
+    async def _upkeep(self) -> None:
+        """Delete receipts that are past their retention, a bounded batch at a time."""
+        deleted = 0
+        while True:
+            await self.clock.sleep(PRUNE_EVERY if deleted < PRUNE_BATCH else PRUNE_PAUSE)
+            try:
+                async with self.transaction() as tx:
+                    deleted = await self._receipts.prune(tx)
+            except StoreError:  # such as a busy writer: there is time
+                deleted = 0
 
     async def _check_database(self) -> None:
         await self.database.fetch_one("SELECT 1")

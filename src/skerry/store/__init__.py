@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from skerry.store.migrations import migrate
 from skerry.store.queries import Queries
-from skerry.store.receipts import RETENTION, Receipt, Receipts
+from skerry.store.receipts import PRUNE_BATCH, RETENTION, Receipt, Receipts
 from skerry.store.sqlite import Database, Transaction
 from skerry.store.tx import SyncTx, Tx, adapt, adapt_sync
 from skerry.store.url import resolve
 
 __all__ = [
+    "PRUNE_BATCH",
     "RETENTION",
     "Database",
     "Queries",

@@ -1,12 +1,13 @@
 """Schema changes from SQL files, each applied once, in order, in a transaction of its own.
 
-A folder holds `NNNN_name.sql`; skerry's own folders say `NNNN_pre_name.sql` or `NNNN_post_name.sql`: before or after the new
-code is deployed. A file that was applied must not change; a database that is ahead of the code (the last release beside the
-new schema) is fine.
+A folder holds `NNNN_name.sql`. skerry's own files say in their names whether old code still works beside the new schema
+(`NNNN_pre_name.sql`) or no longer does (`NNNN_post_name.sql`). All new files are applied at start. A file that was applied
+must not change; a database that is ahead of the code (the last release beside the new schema) is fine.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import sqlite3
@@ -44,7 +45,7 @@ async def migrate(database: Database, component: str, folder: Path | Traversable
     Raises `MigrationError` naming the file when a statement fails (that file is rolled back), when an applied file was
     changed, or when two files share a version.
     """
-    wanted = read(folder)
+    wanted = await asyncio.to_thread(read, folder)
     applied: list[str] = []
     async with database.transaction() as tx:
         await tx.execute(_TABLE)

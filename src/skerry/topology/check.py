@@ -22,7 +22,18 @@ _TOPIC = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 _APP = re.compile(rf"{_IDENTIFIER}(?:\.{_IDENTIFIER})*:{_IDENTIFIER}(?:\.{_IDENTIFIER})*")
 _VARIABLE = re.compile(_IDENTIFIER)
-_SUPERVISED = {"SKERRY_SERVICE", "SKERRY_HOST", "SKERRY_PORT", "SKERRY_DATA", "SKERRY_EVENTS", "SKERRY_SUPERVISED"}
+_SUPERVISED = {
+    "SKERRY_DATA",
+    "SKERRY_DATABASE",
+    "SKERRY_EVENTS",
+    "SKERRY_HOST",
+    "SKERRY_PORT",
+    "SKERRY_SERVICE",
+    "SKERRY_SUPERVISED",
+}
+    "SKERRY_DATABASE",
+    "SKERRY_EVENTS",
+}
 
 
 def is_name(name: str) -> bool:

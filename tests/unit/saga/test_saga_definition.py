@@ -199,7 +199,9 @@ def test_inputs_and_results_keep_their_types(tmp_path: Path) -> None:
     assert seen == [results, results, ("undone", None), ("undone", order, receipt)]
 
 
-@pytest.mark.parametrize("result", [object(), {"a": object()}, "text", float("nan")], ids=str)
+@pytest.mark.parametrize(
+    "result", [object(), {"a": object()}, "text", float("nan")], ids=["object", "inside", "text", "nan"]
+)
 def test_a_result_that_does_not_fit_is_a_failed_attempt(tmp_path: Path, result: Any) -> None:
     """What could not be read from the journal again counts as a failure that may have had its effect: it is undone."""
     undone: list[Any] = []

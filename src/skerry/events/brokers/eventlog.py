@@ -58,7 +58,7 @@ class EventLog:
         """Append in one transaction. Raises `EventError` while another process writes this service's log."""
         self._check_open()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.append, batch)
-        self.wake.ring()
+        await self.wake.ring()
 
     async def subscribe(
         self, group: str, types: Collection[str], positions: Mapping[str, Position]
@@ -67,7 +67,7 @@ class EventLog:
         self._check_open()
         subscription = _LogSubscription(self, group, frozenset(types), positions)
         self._subscriptions.add(subscription)
-        self.wake.listen(f"{self.source}-{os.getpid()}")
+        await self.wake.listen(f"{self.source}-{os.getpid()}")
         return subscription
 
     async def close(self) -> None:
@@ -77,7 +77,7 @@ class EventLog:
         self._closed = True
         for subscription in list(self._subscriptions):
             await subscription.close()
-        self.wake.close()
+        await self.wake.close()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
         self._thread.shutdown(wait=False)
 

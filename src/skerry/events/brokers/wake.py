@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import threading
 from pathlib import Path
 
 
@@ -19,36 +20,51 @@ class Wake:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._descriptor: int | None = None
+        self._listening = False
         self._listener: socket.socket | None = None
         self._sender: socket.socket | None = None
-        self._bell = asyncio.Event()
+        self._bell: asyncio.Event = asyncio.Event()
+        self._lock = threading.Lock()
         self.rings = 0
 
-    def listen(self, name: str) -> None:
+    async def listen(self, name: str) -> None:
         """Hear rings from now on; later calls change nothing."""
-        if self._listener is not None:
+        if self._listening:
             return
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._listening = True
+        listener = await asyncio.to_thread(self._bind, name[:80])
+        if listener is None:
+            return
         try:
-            loop = asyncio.get_running_loop()
-            listener.setblocking(False)
-            address = self._address(name[:80])
-            Path(address).unlink(missing_ok=True)
-            listener.bind(address)
-            loop.add_reader(listener.fileno(), self._hear)
-        except (OSError, NotImplementedError, RuntimeError):  # RuntimeError: no loop runs yet
+            asyncio.get_running_loop().add_reader(listener.fileno(), self._hear)
+        except (OSError, NotImplementedError):  # not every event loop watches sockets
             listener.close()
             return
         self._listener = listener
 
-    def ring(self) -> None:
-        """Wake every listener in the folder. The sockets of dead ones are removed. Never raises: it is only a hint."""
+    async def ring(self) -> None:
+        """Wake every listener in the folder. The sockets of dead ones are removed. Raises nothing: it is only a hint."""
         self._ding()
-        with contextlib.suppress(OSError):
-            if self._folder.is_dir():
-                self._ring_others()
+        await asyncio.to_thread(self._ring_others)
+
+    def _bind(self, name: str) -> socket.socket | None:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            listener.setblocking(False)
+            address = self._address(name)
+            Path(address).unlink(missing_ok=True)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            return None
+        return listener
 
     def _ring_others(self) -> None:
+        with self._lock, contextlib.suppress(OSError):
+            if self._folder.is_dir():
+                self._send_all()
+
+    def _send_all(self) -> None:
         if self._sender is None:
             self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._sender.setblocking(False)
@@ -68,22 +84,26 @@ class Wake:
                 async with asyncio.timeout(seconds):
                     await self._bell.wait()
 
-    def close(self) -> None:
-        """Stop listening and remove the socket."""
+    async def close(self) -> None:
+        """Stop listening and remove the socket. Safe to call twice."""
         if self._listener is not None:
-            with contextlib.suppress(OSError, RuntimeError):
-                asyncio.get_running_loop().remove_reader(self._listener.fileno())
-            address = self._listener.getsockname()
-            self._listener.close()
-            with contextlib.suppress(OSError):
-                Path(address).unlink()
-            self._listener = None
-        if self._sender is not None:
-            self._sender.close()
-            self._sender = None
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+            asyncio.get_running_loop().remove_reader(self._listener.fileno())
+        await asyncio.to_thread(self._release)
+
+    def _release(self) -> None:
+        with self._lock:
+            if self._listener is not None:
+                address = self._listener.getsockname()
+                self._listener.close()
+                self._listener = None
+                with contextlib.suppress(OSError):
+                    Path(address).unlink()
+            if self._sender is not None:
+                self._sender.close()
+                self._sender = None
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
 
     def _address(self, name: str) -> str:
         if self._descriptor is None:

@@ -19,6 +19,8 @@ from skerry.store import Transaction
 NAME = os.environ["SOAK_NAME"]
 PROCESS = os.environ["SKERRY_SERVICE"]
 HOLD = os.environ.get("SOAK_HOLD") == "1"
+PAUSE = float(os.environ["SOAK_PAUSE"])
+"""Seconds before the second try of what failed; later ones wait longer."""
 DAWDLE = 0.02
 """Seconds a handler holds its transaction for every eighth event, so that kills find one open."""
 
@@ -34,7 +36,7 @@ deliveries = Lines(os.environ["SOAK_DELIVERIES"])
 stumbled: set[str] = set()
 
 
-@service.on(Counted, retry=Retry(4, base=0.05, cap=0.5), on_poison=DeadLetter(hold_key=HOLD))
+@service.on(Counted, retry=Retry(4, base=PAUSE, cap=10 * PAUSE), on_poison=DeadLetter(hold_key=HOLD))
 async def count(event: Counted, tx: Transaction) -> None:
     """The effect. What an event cannot be handled for is its own fault, until somebody has cured the consumer."""
     deliveries.write("begun", consumer=NAME, process=PROCESS, event_id=event.op, pid=os.getpid())

@@ -15,6 +15,8 @@ BANKS = ("bank-a", "bank-b", "bank-c")
 TELLER = "teller"
 HOLDING = "con-y"
 """Keeps later events of a key behind a dead letter until a person decides; the others let them pass."""
+PATIENT = "con-z"
+"""Waits so long between two tries that the clock on the wall is often set meanwhile."""
 RESTLESS = "pub-b"
 """Begins a segment with every batch, so that whatever is relayed again comes twice to the consumers."""
 SEGMENT_BYTES = 32 * 1024
@@ -59,6 +61,7 @@ def system() -> System:
                     "SOAK_NAME": service,
                     "SOAK_HOLD": str(int(service == HOLDING)),
                     "SOAK_SEGMENT": str(1 if service == RESTLESS else SEGMENT_BYTES),
+                    "SOAK_PAUSE": "1.0" if service == PATIENT else "0.05",
                     "SOAK_WALL": str(int(service != TELLER)),
                 },
             )
