@@ -31,9 +31,6 @@ _SUPERVISED = {
     "SKERRY_SERVICE",
     "SKERRY_SUPERVISED",
 }
-    "SKERRY_DATABASE",
-    "SKERRY_EVENTS",
-}
 
 
 def is_name(name: str) -> bool:
