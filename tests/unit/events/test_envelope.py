@@ -95,7 +95,6 @@ def test_malformed_envelopes_are_refused(text):
         {"type": ""},
         {"id": "\udfff"},
     ],
-    ids=str,
 )
 def test_what_could_not_be_read_is_not_written(fields):
     """An envelope that its reader would refuse is refused by its writer, where the mistake is."""

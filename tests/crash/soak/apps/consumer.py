@@ -36,7 +36,7 @@ deliveries = Lines(os.environ["SOAK_DELIVERIES"])
 stumbled: set[str] = set()
 
 
-@service.on(Counted, retry=Retry(4, base=PAUSE, cap=10 * PAUSE), on_poison=DeadLetter(hold_key=HOLD))
+@service.on(Counted, retry=Retry(4, base=PAUSE, cap=4 * PAUSE), on_poison=DeadLetter(hold_key=HOLD))
 async def count(event: Counted, tx: Transaction) -> None:
     """The effect. What an event cannot be handled for is its own fault, until somebody has cured the consumer."""
     deliveries.write("begun", consumer=NAME, process=PROCESS, event_id=event.op, pid=os.getpid())

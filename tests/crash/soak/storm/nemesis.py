@@ -30,8 +30,8 @@ OPENING = (
 """With deaths at these commits, and that of every holder of a role, even the shortest run begins."""
 BORN_DEAD = 5
 """Processes that die at a write of their very first start."""
-WRONG_BY = (3600.0, 3600.0, 0.0)
-"""Seconds by which the clock on the wall may be wrong, in either direction."""
+WRONG_BY = (0.0, 7200.0)
+"""Seconds by which the clock on the wall goes fast. It begins at the most and ends right: at the last, it was set back."""
 AT_HOLDER = 0.35
 """Share of the kills and stops that go to the holder of an exclusive role."""
 
@@ -66,7 +66,7 @@ class Nemesis:
                 for name in self._dice.sample(self._names, 2):
                     self._hit(name, signal.SIGKILL, "kill two")
             elif what == "wall":
-                wrong_by = self._dice.choice([1, -1]) * self._dice.choice(WRONG_BY)
+                wrong_by = round(self._dice.uniform(*WRONG_BY))
                 self._set_wall(wrong_by)
                 self._history.write("fault", name="wall", seconds=wrong_by)
             elif what in {"kill", "stop", "term"}:
@@ -90,7 +90,8 @@ class Nemesis:
                 self._signal(info.pid, signal.SIGCONT)
 
     def before_birth(self) -> None:
-        """Let some processes die at a write that only a first start has."""
+        """Set the clock wrong, and let some processes die at a write that only a first start has."""
+        self._set_wall(WRONG_BY[1])
         for name in self._dice.sample(self._names, BORN_DEAD):
             table = self._dice.choice(FIRST_WRITES[: 3 if kind_of(name) == "publisher" else 2])
             (self._points / f"{name}.armed").write_text(f"kill {table} {self._dice.choice(['before', 'after'])}")

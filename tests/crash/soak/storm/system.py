@@ -61,7 +61,7 @@ def system() -> System:
                     "SOAK_NAME": service,
                     "SOAK_HOLD": str(int(service == HOLDING)),
                     "SOAK_SEGMENT": str(1 if service == RESTLESS else SEGMENT_BYTES),
-                    "SOAK_PAUSE": "1.0" if service == PATIENT else "0.05",
+                    "SOAK_PAUSE": "3.0" if service == PATIENT else "0.05",
                     "SOAK_WALL": str(int(service != TELLER)),
                 },
             )
