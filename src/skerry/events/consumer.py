@@ -53,7 +53,8 @@ class Consumer:
         self._retry = Retry(
             retry.attempts, base=retry.base, cap=retry.cap, retry_after_cap=retry.retry_after_cap, clock=clock
         )
-        self._parking = Parking(group, hold_key=on_poison.hold_key, clock=clock)
+        longest = max(retry.cap, retry.retry_after_cap)
+        self._parking = Parking(group, hold_key=on_poison.hold_key, longest=longest, clock=clock)
         self._stopping = asyncio.Event()
         self._leads = False
         self._after_crash: bool | None = None

@@ -6,6 +6,7 @@ it, in order. After its last attempt it is a dead letter; with `hold_key` those 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,11 +34,15 @@ class Parked:
 
 
 class Parking:
-    """The parked events of one group. Each method stays inside the caller's transaction."""
+    """The parked events of one group. Each method stays inside the caller's transaction.
 
-    def __init__(self, group: str, *, hold_key: bool, clock: Clock = SYSTEM) -> None:
+    No delay is longer than `longest` seconds; an event that seems to wait longer is due, for the clock was set back.
+    """
+
+    def __init__(self, group: str, *, hold_key: bool, longest: float = math.inf, clock: Clock = SYSTEM) -> None:
         self.group = group
         self._hold_key = hold_key
+        self._longest = longest
         self._clock = clock
 
     async def holds(self, tx: Tx, message: Message) -> bool:
@@ -62,7 +67,8 @@ class Parking:
 
     async def due(self, database: Database) -> Parked | None:
         """The event whose time for another try has come first."""
-        row = await database.fetch_one(SQL["due"], (self.group, self._clock.now()))
+        now = self._clock.now()
+        row = await database.fetch_one(SQL["due"], (self.group, now, now + self._longest))
         return None if row is None else Parked(row[0], Message(*row[1:5]), row[5])
 
     async def next_due(self, database: Database) -> float | None:

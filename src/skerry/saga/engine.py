@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 from skerry import context
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import DefinitionError, UnknownSaga
+from skerry.errors import DefinitionError, StoreError, UnknownSaga
 from skerry.saga.definition import Saga
 from skerry.saga.journal import Journal, Record, SagaStatus
 from skerry.saga.run import Run, until
@@ -143,6 +143,14 @@ class Engine:
 
         Cancelled, it cancels what it drives; either way it leads until the last step has ended, so that there are never two.
         """
+        while not self._stopping.is_set():
+            try:
+                await self._lead()
+            except StoreError as error:  # the lock file cannot be had: this loop must not die of it
+                self._trouble = type(error).__name__
+                await until(self._stopping, LOOK)
+
+    async def _lead(self) -> None:
         async with self._database.lead("saga"):
             self._leading = True
             try:

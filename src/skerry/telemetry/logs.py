@@ -68,7 +68,8 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(severity(level))
-    logging.getLogger("uvicorn.access").disabled = not access_log
+    access = logging.getLogger("uvicorn.access")
+    access.disabled, access.propagate = not access_log, True
 
 
 def severity(level: Level) -> int:

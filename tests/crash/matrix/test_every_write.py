@@ -128,8 +128,8 @@ async def first_start(data: Path, point: str) -> bool:
     matrix.arm(point)
     try:
         async with matrix.shop:
-            fired = matrix.fired()
             await matrix.order_and_settle()
+            fired = matrix.fired()
             matrix.check(point)
     finally:
         matrix.logs.close()

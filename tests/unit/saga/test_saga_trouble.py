@@ -147,3 +147,21 @@ def test_what_has_ended_stays_ended(tmp_path: Path) -> None:
             assert (await engine.wait(status.id)).status == "completed"
 
     play(tmp_path, act)
+
+
+def test_a_lead_that_cannot_be_had_does_not_end_the_engine(tmp_path: Path) -> None:
+    """While the lock file cannot be opened the engine says so, and it leads as soon as it can."""
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> None:
+        obstacle = Path(f"{database.path}.saga.lock")
+        obstacle.mkdir()
+        saga = two_steps(Script(1), Script(None), Script(2))
+        async with driving(database, saga) as engine:
+            saga_id = await start(engine, database, saga)
+            await clock.sleep(5.0)
+            assert engine.failure == "StoreError"
+            obstacle.rmdir()
+            assert (await engine.wait(saga_id)).status == "completed"
+            assert engine.failure == ""
+
+    play(tmp_path, act)

@@ -52,6 +52,8 @@ class Routes:
         more = True
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Problem(400, "gone", "Nobody reads this.")
             content += message.get("body", b"")
             more = message.get("more_body", False)
         headers = dict(scope["headers"])

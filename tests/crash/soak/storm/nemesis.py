@@ -30,8 +30,8 @@ OPENING = (
 """With deaths at these commits, and that of every holder of a role, even the shortest run begins."""
 BORN_DEAD = 5
 """Processes that die at a write of their very first start."""
-WRONG_BY = (0.0, 7200.0)
-"""Seconds by which the clock on the wall goes fast. It begins at the most and ends right: at the last, it was set back."""
+WRONG_BY, SET_BACK = 86400.0, (60.0, 3600.0)
+"""Seconds. The clock on the wall begins a day fast, is set back again and again, and is right in the end."""
 AT_HOLDER = 0.35
 """Share of the kills and stops that go to the holder of an exclusive role."""
 
@@ -49,6 +49,7 @@ class Nemesis:
         self._holders = holders
         self._pending: set[asyncio.Task[None]] = set()
         self._stopped: set[int] = set()
+        self._wrong_by = 0.0
         self._names = list(supervisor.system.services)
 
     async def run(self) -> None:
@@ -66,9 +67,8 @@ class Nemesis:
                 for name in self._dice.sample(self._names, 2):
                     self._hit(name, signal.SIGKILL, "kill two")
             elif what == "wall":
-                wrong_by = round(self._dice.uniform(*WRONG_BY))
-                self._set_wall(wrong_by)
-                self._history.write("fault", name="wall", seconds=wrong_by)
+                self._set_wall(self._wrong_by - round(self._dice.uniform(*SET_BACK)))
+                self._history.write("fault", name="wall", wrong_by=self._wrong_by)
             elif what in {"kill", "stop", "term"}:
                 self._hit_one(what)
             else:
@@ -91,12 +91,13 @@ class Nemesis:
 
     def before_birth(self) -> None:
         """Set the clock wrong, and let some processes die at a write that only a first start has."""
-        self._set_wall(WRONG_BY[1])
+        self._set_wall(WRONG_BY)
         for name in self._dice.sample(self._names, BORN_DEAD):
             table = self._dice.choice(FIRST_WRITES[: 3 if kind_of(name) == "publisher" else 2])
             (self._points / f"{name}.armed").write_text(f"kill {table} {self._dice.choice(['before', 'after'])}")
 
     def _set_wall(self, wrong_by: float) -> None:
+        self._wrong_by = wrong_by
         part = self._points / "wall.new"
         part.write_text(str(wrong_by))
         part.rename(self._points / "wall")

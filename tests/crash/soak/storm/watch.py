@@ -53,7 +53,9 @@ class Watch:
         elif signal == "SagaChanged" and record["status"] in _ENDS:
             self._holds("sagas", name, anew=False)
         elif record.get("level") in {"error", "critical"} and signal != "EventParked":
-            self.trouble[f"{kind_of(name)}: {signal or record.get('message', '')[:80]} {record.get('error', '')}"] += 1
+            what = signal or record.get("message", "").strip()[:60]
+            why = record.get("error") or record.get("exception", "").rpartition("\n")[2][:160]
+            self.trouble[f"{kind_of(name)}: {what} {why}"] += 1
 
     def _holds(self, role: str, name: str, *, anew: bool) -> None:
         before = self.holders.get(role)

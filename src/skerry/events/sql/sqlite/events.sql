@@ -25,9 +25,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (consumer, event_id) DO NOTHIN
 SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND (? OR state <> 'dead')
 UNION ALL SELECT 1 FROM skerry_parked WHERE consumer = ? AND event_id = ? LIMIT 1;
 
+-- A time further off than any delay was written before the clock was set back.
 -- name: due
 SELECT id, event_id, type, key, body, attempts FROM skerry_parked
-WHERE consumer = ? AND state = 'retry' AND due_at <= ? ORDER BY due_at, id LIMIT 1;
+WHERE consumer = ? AND state = 'retry' AND (due_at <= ? OR due_at > ?) ORDER BY due_at, id LIMIT 1;
 
 -- name: next_held
 SELECT id FROM skerry_parked WHERE consumer = ? AND key = ? AND state = 'held'
