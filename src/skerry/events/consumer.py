@@ -21,7 +21,7 @@ from skerry.events.outbox import SQL
 from skerry.events.parking import DeadLetter, Parked, Parking
 from skerry.resilience import Retry
 from skerry.signals import ConsumerFailed, EventHandled, EventParked, HandlerFailed, emit
-from skerry.store import Transaction
+from skerry.store import Database, Transaction
 
 FETCH = 100
 POLL = 0.25
@@ -45,9 +45,9 @@ class Consumer:
         clock: Clock = SYSTEM,
     ) -> None:
         self.group = group
-        self.database = inbox.database
+        self.database: Database = inbox.database
         self.registrations: dict[str, Registration] = {}
-        self.failure = ""
+        self.failure: str = ""
         self._broker = broker
         self._inbox = inbox
         self._retry = Retry(

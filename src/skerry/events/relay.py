@@ -33,7 +33,7 @@ class Relay:
         self._stopping = asyncio.Event()
         self._leads = False
         self._delay = FIRST_DELAY
-        self.failure = ""
+        self.failure: str = ""
         outbox.on_record(self._bell.ring)
 
     async def run(self) -> None:

@@ -75,7 +75,7 @@ class Journal:
         self._clock = clock
         self._pending: list[tuple[Record, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
-        self.failure = ""
+        self.failure: str = ""
 
     @staticmethod
     async def prepare(database: Database) -> None:

@@ -53,7 +53,7 @@ class Problem(Exception):
         self.code = code
         self.detail = detail
         self.headers = headers
-        self.more = dict(more or {})
+        self.more: dict[str, Any] = dict(more or {})
         super().__init__(detail)
 
     def answer(self, *, instance: str, trace_id: str) -> Answer:

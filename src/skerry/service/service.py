@@ -69,9 +69,9 @@ class Service:
     ) -> None:
         self.name = name
         self.clock = clock
-        self.settings = settings or Settings.from_environ()
-        self.health = HealthChecks(clock=clock)
-        self.outbox = Outbox(name, clock=clock)
+        self.settings: Settings = settings or Settings.from_environ()
+        self.health: HealthChecks = HealthChecks(clock=clock)
+        self.outbox: Outbox = Outbox(name, clock=clock)
         self._migrations = migrations
         self._database = self._make_database(database)
         self._bus = self._make_bus(events)

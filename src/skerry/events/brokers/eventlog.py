@@ -48,7 +48,7 @@ class EventLog:
             )
         self.folder = folder
         self.source = source
-        self.wake = Wake(folder / _WAKE)
+        self.wake: Wake = Wake(folder / _WAKE)
         self._writer = Writer(folder / source, segment_bytes, clock)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{source}-log")
         self._subscriptions: set[_LogSubscription] = set()

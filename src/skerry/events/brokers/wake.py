@@ -25,7 +25,7 @@ class Wake:
         self._sender: socket.socket | None = None
         self._bell: asyncio.Event = asyncio.Event()
         self._lock = threading.Lock()
-        self.rings = 0
+        self.rings: int = 0
 
     async def listen(self, name: str) -> None:
         """Hear rings from now on; later calls change nothing."""

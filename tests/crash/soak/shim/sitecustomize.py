@@ -9,44 +9,18 @@ The clock on the wall goes wrong by as many seconds as the file `wall` says; the
 
 import json
 import os
-import re
 import signal
-import sqlite3
+import sys
 import time
 from pathlib import Path
 
-_WRITE = re.compile(r"\s*(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM)\s+(\w+)", re.IGNORECASE)
+sys.path.insert(0, str(Path(__file__).parents[2] / "shim"))
+
+from durable_writes import watch
+
 _PROCESS = os.environ.get("SKERRY_SERVICE", "")
 _FOLDER = os.environ.get("SOAK_POINTS", "")
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
-
-
-class Spy(sqlite3.Connection):
-    """A connection that knows which tables its open transaction has written."""
-
-    written: set[str]
-
-    def execute(self, sql, *args):
-        word = sql.lstrip()[:6].upper()
-        if word == "COMMIT":
-            written, self.written = self.written, set()
-            reach(written, "before")
-            result = super().execute(sql)
-            reach(written, "after")
-            return result
-        if word in {"BEGIN ", "ROLLBA"}:
-            self.written = set()
-        self._note(sql)
-        return super().execute(sql, *args)
-
-    def executemany(self, sql, *args):
-        self._note(sql)
-        return super().executemany(sql, *args)
-
-    def _note(self, sql):
-        match = _WRITE.match(sql)
-        if match:
-            self.written.add(match[1].lower())
 
 
 def reach(tables, side):
@@ -96,11 +70,4 @@ if os.environ.get("SOAK_WALL") == "1":
     time.time = Wall()
 
 if _FOLDER:
-    _connect = sqlite3.connect
-
-    def connect(*args, **kwargs):
-        connection = _connect(*args, factory=Spy, **kwargs)
-        connection.written = set()
-        return connection
-
-    sqlite3.connect = connect
+    watch(reach)
