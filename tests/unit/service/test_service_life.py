@@ -126,8 +126,8 @@ def test_trouble_with_events_is_a_warning(tmp_path: Path) -> None:
     play(act)
 
 
-def test_a_loop_that_dies_asks_for_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """When what drives sagas has ended by an error, the process is neither alive nor ready, and says which part died."""
+def test_trouble_with_sagas_is_a_warning(tmp_path: Path) -> None:
+    """While sagas cannot be driven the service works and says why; once they can, all is well again."""
     saga = Saga("s")
 
     @saga.step()
@@ -135,17 +135,39 @@ def test_a_loop_that_dies_asks_for_a_restart(tmp_path: Path, caplog: pytest.LogC
         """Do nothing."""
 
     async def act(clock: VirtualClock) -> None:
-        (tmp_path / "s.db.saga.lock").mkdir()
+        obstacle = tmp_path / "s.db.saga.lock"
+        obstacle.mkdir()
         service = make(tmp_path, clock)
         service.add(saga)
         async with living(service):
             await clock.sleep(1.0)
-            for which in ("live", "ready"):
-                status, body = await health(service, which)
-                assert (status, body["checks"]["process"][0]["output"]) == (503, "the sagas has died")
+            status, body = await health(service, "ready")
+            assert (status, body["status"], body["checks"]["sagas"][0]["status"]) == (200, "warn", "warn")
+            obstacle.rmdir()
+            await clock.sleep(3.0)
+            status, body = await health(service, "ready")
+            assert (status, body["status"]) == (200, "pass")
 
     play(act)
-    assert "the sagas of s has died" in caplog.text
+
+
+def test_a_loop_that_dies_asks_for_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """When a loop that must not end has ended by an error, the process is neither alive nor ready, and says which died."""
+
+    async def broken() -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    async def act(clock: VirtualClock) -> None:
+        service = make(tmp_path, clock)
+        async with living(service):
+            service._begin("oddity", broken)
+            await clock.sleep(1.0)
+            for which in ("live", "ready"):
+                status, body = await health(service, which)
+                assert (status, body["checks"]["process"][0]["output"]) == (503, "the oddity has died")
+
+    play(act)
+    assert "the oddity of s has died" in caplog.text
 
 
 def test_only_get_and_head_ask_for_health(tmp_path: Path) -> None:
