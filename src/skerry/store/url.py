@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from skerry.errors import ConfigurationError
 
 SQLITE = "sqlite:///"
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,20}")
+"""What may be repeated of an address in an error: the rest can hold a password."""
 
 
 def resolve(url: str, data: Path) -> Path:
@@ -17,9 +20,10 @@ def resolve(url: str, data: Path) -> Path:
 
     Raises `ConfigurationError` for another scheme, an empty path, or a relative path that leaves the data folder.
     """
-    scheme = url.partition(":")[0]
+    scheme, colon, _ = url.partition(":")
     if scheme != "sqlite":
-        raise ConfigurationError(f"no engine for {scheme!r} addresses here yet; use sqlite:///FILE")
+        what = f"{scheme!r} addresses" if colon and _SCHEME.fullmatch(scheme) else "an address without a scheme"
+        raise ConfigurationError(f"no engine for {what} here; use sqlite:///FILE")
     if not url.startswith(SQLITE) or not url.removeprefix(SQLITE).strip("/"):
         raise ConfigurationError("a sqlite address needs a path: sqlite:///FILE, or sqlite:////ABSOLUTE/FILE")
     path = url.removeprefix(SQLITE)

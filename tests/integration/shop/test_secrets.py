@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import httpx2
-from running import Shop
+import pytest
+from running import SHOP, SKERRY, Shop
 
 _numbers = itertools.count(1)
 
@@ -82,3 +87,40 @@ def test_canary_secrets_appear_nowhere(shop: Shop) -> None:
     # a customer may see their own name in their own order, and nobody else may see it anywhere
     assert not [hit for hit in found if not hit[1].startswith("answer")], found
     assert not [hit for hit in found if '"customer_id"' not in seen[hit[1]]], found
+
+
+@pytest.mark.parametrize(
+    ("variable", "address"),
+    [
+        ("SKERRY_DATABASE", "postgresql://ann:{}@host/db"),
+        ("SKERRY_DATABASE", "{}"),
+        ("SKERRY_EVENTS", "nats://ann:{}@host/"),
+        ("SKERRY_EVENTS", "sqlite://ann:{}@host"),
+        ("SKERRY_URL_INVENTORY", "http://ann:{}@host:port/"),
+        ("SKERRY_URL_PAYMENT", "ftp://ann:{}@host/"),
+    ],
+)
+def test_an_address_with_a_password_is_not_repeated(variable: str, address: str, tmp_path: Path) -> None:
+    """A service that cannot use an address says so in one line, without the address."""
+    secret = Canaries().new()
+    environ = {**os.environ, "SKERRY_DATA": str(tmp_path), variable: address.format(secret)}
+    command = [sys.executable, "-m", "skerry.service", "order.app:service"]
+    done = subprocess.run(command, cwd=SHOP, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert secret not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("line", ['database = "postgres://ann:{}@host/order"', 'database = "sqlite:{}"', 'app = "{}"'])
+def test_a_system_file_with_a_secret_is_not_repeated(line: str, tmp_path: Path) -> None:
+    """An error in the system file names its line, not what stands there after the scheme."""
+    secret = Canaries().new()
+    file = tmp_path / "skerry.toml"
+    file.write_text('[system]\nname = "one"\n[services.order]\n' + line.format(secret) + "\n")
+    done = subprocess.run(
+        [*SKERRY, "run", "--file", str(file)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert f"{file}:" in done.stderr
+    if "app" not in line:
+        assert secret not in done.stdout + done.stderr
