@@ -35,6 +35,8 @@ class Books:
         """Every event in the log: id -> type."""
         found: dict[str, str] = {}
         for segment in sorted((self._data / "events").glob("*/*.db")):
+            if not _query(segment, "SELECT 1 FROM sqlite_master WHERE name = 'log'"):
+                continue  # its writer is only just beginning it
             found.update((row[0], row[1]) for row in _query(segment, "SELECT id, type FROM log"))
         return found
 

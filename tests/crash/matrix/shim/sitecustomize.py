@@ -24,13 +24,13 @@ def reach(tables, side):
     point = f"{_SERVICE}:{'+'.join(sorted(tables - {'sqlite_sequence'}))}:{side}"
     with Path(_FOLDER, "reached").open("a") as out:
         out.write(point + "\n")
-    armed = Path(_FOLDER, "armed")
+    armed = Path(_FOLDER, f"{_SERVICE}.armed")
     try:
         wanted = armed.read_text()
     except FileNotFoundError:
         return
     if wanted == point:
-        armed.rename(armed.with_name("fired"))
+        armed.rename(armed.with_suffix(".fired"))
         os.kill(os.getpid(), signal.SIGKILL)
 
 
