@@ -16,7 +16,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, cast
 
-from skerry.clock import SYSTEM
+from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError, MissingExtra
 from skerry.settings import Settings
 
@@ -44,7 +44,9 @@ LINGER = 0.3
 from there to closing connections on which no request has come."""
 
 
-def serve(app: ASGIApp, settings: Settings, *, on_drain: Callable[[], None] | None = None) -> None:
+def serve(
+    app: ASGIApp, settings: Settings, *, on_drain: Callable[[], None] | None = None, clock: Clock = SYSTEM
+) -> None:
     """Serve `app` on `settings.host` and `settings.port` until told to stop; then return.
 
     SIGTERM stops; so does SIGINT, or, when `settings.supervised`, the end of standard input (SIGINT is then ignored: the
@@ -78,7 +80,7 @@ def serve(app: ASGIApp, settings: Settings, *, on_drain: Callable[[], None] | No
             on_drain()
 
     with contextlib.closing(listener), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(_Server(config), listener, drain, supervised=settings.supervised))
+        runner.run(_serve(_Server(config), listener, drain, supervised=settings.supervised, clock=clock))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -99,7 +101,9 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _serve(server: _Server, listener: socket.socket, drain: Callable[[], None], *, supervised: bool) -> None:
+async def _serve(
+    server: _Server, listener: socket.socket, drain: Callable[[], None], *, supervised: bool, clock: Clock
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -112,7 +116,7 @@ async def _serve(server: _Server, listener: socket.socket, drain: Callable[[], N
     async def stop_server() -> None:
         await stop.wait()
         drain()
-        await SYSTEM.sleep(LINGER)
+        await clock.sleep(LINGER)
         server.should_exit = True
 
     stopper = asyncio.create_task(stop_server())
