@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
+JUDGE = Path(__file__).parent.parent / "shared" / "judges" / "history_check.py"
 NOT_RUN = pytest.StashKey[list[str]]()
 
 pytest_collect_file = Sybil(
@@ -16,14 +18,15 @@ pytest_collect_file = Sybil(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs root where there is no root; the summary says so."""
-    wanting = [item for item in items if item.get_closest_marker("root")] if os.geteuid() else []
-    config.stash[NOT_RUN] = [item.nodeid for item in wanting]
-    items[:] = [item for item in items if item not in wanting]
+    """Leave out what this machine cannot run; the summary says so."""
+    lacking = {"root": os.geteuid() != 0, "judge": not JUDGE.exists()}
+    left_out = {item for item in items for mark in item.iter_markers() if lacking.get(mark.name)}
+    config.stash[NOT_RUN] = sorted({item.nodeid.partition("[")[0] for item in left_out})
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """One line for what could not be run here."""
     left_out = config.stash.get(NOT_RUN, [])
     if left_out:
-        terminalreporter.write_line(f"NOT RUN: {len(left_out)} tests that need root: {', '.join(left_out)}")
+        terminalreporter.write_line(f"NOT RUN: what needs root, or the independent judge: {', '.join(left_out)}")

@@ -201,7 +201,7 @@ def test_what_is_not_of_the_format_is_refused(line: Line) -> None:
         judge([line])
 
 
-@pytest.mark.skipif(not OFFICIAL.exists(), reason="the independent judge is not beside this repository")
+@pytest.mark.judge
 @pytest.mark.parametrize(("rule", "broken"), [("", lambda h: h), *BREAKS], ids=str)
 def test_both_judges_agree(rule: str, broken: Callable[[History], History], tmp_path: Path) -> None:
     """On every history of these tests the independent judge names the same rule."""
