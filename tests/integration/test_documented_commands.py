@@ -87,6 +87,7 @@ class Terminal:
         if row is not None:
             return re.search(rf"^{re.escape(row[1])}\s", output, re.MULTILINE) is not None
         pattern = re.escape(SHORT_ID.sub("...", self.here(line))).replace(r"\.\.\.", ".*")
+        pattern = re.sub(r"(\\ )+", r"\\s+", pattern)  # columns are as wide as what stands in them
         return re.search(rf"^{pattern}$", output, re.MULTILINE) is not None
 
 
