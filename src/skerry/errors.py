@@ -20,11 +20,13 @@ SkerryError
 │   ├── MigrationError
 │   ├── NoTransaction             asked to take part in a transaction that is not open
 │   ├── NestedTransaction         a second transaction in one task would wait for the first
-│   └── ReceiptConflict           the same key was used with another input
+│   ├── ReceiptConflict           the same key was used with another input
+│   └── LeaseLost                 an exclusive role is somebody else's by now
 ├── EventError
 │   ├── InvalidEvent              does not fit its class, or the envelope is malformed
 │   ├── UnknownPosition           a log was cut or replaced behind a consumer's back
-│   └── DurabilityTooLow          the broker promises less than the service demands
+│   ├── DurabilityTooLow          the broker promises less than the service demands
+│   └── BrokerUnavailable         the broker cannot be reached or does not answer; the next call tries again
 ├── DeployError                   processes could not be started, or no running system was found
 └── SagaError
     ├── Rejected                  raised by a step: surely did not happen, undo what did
@@ -164,6 +166,10 @@ class ReceiptConflict(StoreError):
     """A key was used again with another input."""
 
 
+class LeaseLost(StoreError):
+    """An exclusive role was not renewed in time, so another process may hold it."""
+
+
 class EventError(SkerryError):
     """Something is wrong with an event or the log it lives in."""
 
@@ -178,6 +184,10 @@ class UnknownPosition(EventError):
 
 class DurabilityTooLow(EventError):
     """The broker acknowledges before the data is safe, and the service did not agree to that."""
+
+
+class BrokerUnavailable(EventError, ConnectionError):
+    """The broker cannot be reached, or did not answer in time. What was under way may still have taken effect."""
 
 
 class DeployError(SkerryError):

@@ -1,18 +1,19 @@
 """The consumer: one group's loop from the broker to its handlers.
 
-It handles one event after the other, each in a transaction of its own, in one process at a time. A failure parks the event,
-so that other keys go on. An event that kills the process is counted before it is handled again: the group writes down that
-it runs, and when it finds that mark at start, the first event of each source and the first parked one are suspects. That
-costs nothing while nothing crashes.
+It handles one event after the other, in one process at a time. Events that wait together share a transaction, and so one
+flush; each has a savepoint of its own. A failure parks the event, so that other keys go on. An event that kills the process
+is counted before it is handled again: the group writes down that it runs, and when it finds that mark at start, the first
+event of each source and the first parked one are suspects. That costs nothing while nothing crashes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import InvalidEvent, NestedTransaction, NoTransaction, ReceiptConflict, StoreError
+from skerry.errors import InvalidEvent, LeaseLost, NestedTransaction, NoTransaction, ReceiptConflict, StoreError
 from skerry.events._loops import end, wait_for
 from skerry.events.brokers import Broker, Delivery, Message, Position, Subscription
 from skerry.events.envelope import Envelope
@@ -21,11 +22,13 @@ from skerry.events.outbox import SQL
 from skerry.events.parking import DeadLetter, Parked, Parking
 from skerry.resilience import Retry
 from skerry.signals import ConsumerFailed, EventHandled, EventParked, HandlerFailed, emit
-from skerry.store import Database, Transaction
+from skerry.store import Database, Lease, Transaction
 
 FETCH = 100
 POLL = 0.25
 MAX_DEATHS = 5
+TOGETHER = 0.02
+"""Seconds after which a shared transaction takes no further event: others wait for the database too."""
 PAUSE = 0.5
 _ITS_OWN_FAULT = (NoTransaction, NestedTransaction, ReceiptConflict)
 """Store errors that a handler brings about itself. For any other the loop pauses and comes back to the event."""
@@ -55,6 +58,8 @@ class Consumer:
         )
         longest = max(retry.cap, retry.retry_after_cap)
         self._parking = Parking(group, hold_key=on_poison.hold_key, longest=longest, clock=clock)
+        self._clock = clock
+        self._lease: Lease
         self._stopping = asyncio.Event()
         self._leads = False
         self._after_crash: bool | None = None
@@ -65,22 +70,29 @@ class Consumer:
         """Handle events until `stop`. Trouble with broker or database is reported and tried again, for ever."""
         while not self._stopping.is_set():
             try:
-                async with self.database.lead(f"events-{self.group}"):
+                async with self.database.lead(f"events-{self.group}") as lease:
                     self._leads = True
-                    await self._lead()
-            except StoreError as error:  # not even the lock file could be opened
+                    await self._lead(lease)
+            except LeaseLost:
+                continue  # another process goes on from what is committed
+            except StoreError as error:  # the lead cannot even be asked for
                 await self._pause(error)
+            finally:
+                self._leads = False
 
     async def stop(self, task: asyncio.Task[None], *, within: float) -> None:
         """Finish the event in hand and end `task`; after `within` seconds it is cancelled and rolled back."""
         self._stopping.set()
         await end(task, within=within if self._leads else 0.0)
 
-    async def _lead(self) -> None:
+    async def _lead(self, lease: Lease) -> None:
+        self._lease = lease
         try:
             while not self._stopping.is_set():
                 try:
                     await self._follow()
+                except LeaseLost:
+                    raise
                 except Exception as error:  # a loop that serves others must not die of one failure
                     await self._pause(error)
         except asyncio.CancelledError:
@@ -121,12 +133,51 @@ class Consumer:
                 continue
             due = await self._parking.next_due(self.database)
             deliveries = await subscription.fetch(FETCH, wait=POLL if due is None else min(POLL, due))
-            for delivery in deliveries:
-                if self._stopping.is_set():
-                    return
-                await self._take(delivery)
-                await subscription.ack([delivery])
+            self._lease.check()
+            while deliveries and not self._stopping.is_set():
+                done = await self._take_together(deliveries)
+                if not done:
+                    await self._take(deliveries[0])
+                    done = 1
+                await subscription.ack(deliveries[:done])
+                deliveries = deliveries[done:]
             self.failure = ""
+
+    async def _take_together(self, deliveries: Sequence[Delivery]) -> int:
+        """Handle in one transaction what goes well from the start of `deliveries`; how many that were.
+
+        The first that fails, or must wait behind another of its key, ends it and has had no effect.
+        """
+        doubtful = self._after_crash and any(delivery.source not in self._trusted for delivery in deliveries)
+        if len(deliveries) == 1 or doubtful or self._suspects:
+            return 0
+        handled: list[tuple[Delivery, bool]] = []
+        failed: tuple[Delivery, Exception] | None = None
+        async with self.database.transaction() as tx:
+            await self._lease.fence(tx)
+            end = self._clock.monotonic() + TOGETHER
+            for delivery in deliveries:
+                if self._stopping.is_set() or self._clock.monotonic() >= end:
+                    break
+                if await self._parking.holds(tx, delivery.message):
+                    break
+                try:
+                    async with tx.savepoint():
+                        fresh = await self._handle(tx, delivery.message)
+                except Exception as error:
+                    if _is_trouble(error):
+                        raise
+                    failed = delivery, error
+                    break
+                handled.append((delivery, fresh))
+            for last in {delivery.source: delivery for delivery, _ in handled}.values():
+                await self._settle(tx, last)
+        for delivery, fresh in handled:
+            message = delivery.message
+            emit(EventHandled(group=self.group, type=message.type, id=message.id, duplicate=not fresh))
+        if failed is not None:
+            await self._failed(*failed)
+        return len(handled) + (failed is not None)
 
     async def _take(self, item: Delivery | Parked) -> None:
         """Handle one event, or hold or park it; only trouble with the database leaves it where it is."""
@@ -138,7 +189,7 @@ class Consumer:
             else:
                 await self._handle_delivered(item)
         except Exception as error:
-            if isinstance(error, StoreError) and not isinstance(error, _ITS_OWN_FAULT):
+            if _is_trouble(error):
                 raise
             await self._failed(item, error)
         self._suspects.discard(item.message.id)
@@ -146,6 +197,7 @@ class Consumer:
     async def _handle_delivered(self, delivery: Delivery) -> None:
         message, fresh = delivery.message, False
         async with self.database.transaction() as tx:
+            await self._lease.fence(tx)
             held = await self._parking.holds(tx, message)
             if held:
                 await self._parking.add(tx, message, "held", reason="an earlier event of this key is parked")
@@ -160,6 +212,7 @@ class Consumer:
     async def _handle_parked(self, parked: Parked) -> None:
         message = parked.message
         async with self.database.transaction() as tx:
+            await self._lease.fence(tx)
             fresh = await self._handle(tx, message)
             await self._parking.release(tx, parked)
             await self._settle(tx, parked)
@@ -201,8 +254,7 @@ class Consumer:
 
     async def _settle(self, tx: Transaction, item: Delivery | Parked) -> None:
         """What belongs to every outcome: the source's position moves on, and the event is no suspect any more."""
-        if isinstance(item, Delivery):
-            position = item.position
+        if isinstance(item, Delivery) and (position := item.position) is not None:
             await tx.execute(SQL["move"], (self.group, item.source, position.offset, position.epoch))
         if item.message.id in self._suspects:
             await tx.execute(SQL["acquit"], (self.group, item.message.id))
@@ -215,6 +267,11 @@ class Consumer:
         self._trusted.add(item.source)
         if deaths >= MAX_DEATHS:
             raise InvalidEvent(f"the process died {deaths} times with this event in hand")
+
+
+def _is_trouble(error: Exception) -> bool:
+    """Whether it is the database's trouble, not the event's."""
+    return isinstance(error, StoreError) and not isinstance(error, _ITS_OWN_FAULT)
 
 
 def _reason(error: Exception) -> str:

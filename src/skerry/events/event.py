@@ -54,15 +54,31 @@ class DomainEvent(BaseModel):
 
     @classmethod
     def upcast(cls, *, from_version: int) -> Callable[[Upcaster], Upcaster]:
-        """Register the function that turns the data of `from_version` into that of the next version."""
+        """Register the function that turns the data of `from_version` into that of the next version.
+
+        The function gets a copy and returns what the next version would have held; it must give the same answer every time.
+        Raises `TypeError` for a version that is not older than this class, and for a second function from one version.
+        """
         if not 1 <= from_version < cls.event_version:
             raise TypeError(f"{cls.__name__} has no version {from_version} to come from")
 
         def register(function: Upcaster) -> Upcaster:
+            if from_version in cls._upcasters:
+                raise TypeError(f"{cls.__name__} has an upcaster from version {from_version} already")
+            if not callable(function):
+                raise TypeError(f"{cls.__name__}: an upcaster is a function of the old data")
             cls._upcasters[from_version] = function
             return function
 
         return register
+
+    @classmethod
+    def missing_upcasters(cls, since: int = 1) -> tuple[int, ...]:
+        """The versions from `since` on that nothing brings up to date: `from_envelope` refuses their data.
+
+        Empty when the chain is whole. `skerry events check` asks this for every version that is frozen.
+        """
+        return tuple(version for version in range(since, cls.event_version) if version not in cls._upcasters)
 
     @classmethod
     def from_envelope(cls, envelope: Envelope) -> Self:

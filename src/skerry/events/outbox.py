@@ -8,7 +8,7 @@ Source: "Transactional outbox" and "Polling publisher", microservices.io.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,9 +18,10 @@ from skerry.clock import SYSTEM, Clock
 from skerry.events.brokers import Message
 from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
-from skerry.store import Database, Queries, Tx, adapt, adapt_sync, migrate
+from skerry.store import Database, Dialect, Queries, Tx, adapt, adapt_sync, migrate
+from skerry.store.tx import Parameters
 
-SQL = Queries("skerry.events", "sql/sqlite/events.sql")
+SQL = Queries("skerry.events", "sql/events.sql")
 
 cause: ContextVar[str] = ContextVar("skerry_cause", default="")
 """The id of the event being handled, so that what is recorded meanwhile says what led to it."""
@@ -45,32 +46,43 @@ class Outbox:
     @staticmethod
     async def prepare(database: Database) -> None:
         """Create the tables of outbox, inbox and dead letters in `database`."""
-        await migrate(database, "skerry.events", files("skerry.events").joinpath("sql/sqlite/migrations"))
+        await migrate(database, "skerry.events", files("skerry.events").joinpath("sql/migrations"))
 
     def on_record(self, wake: Callable[[], None]) -> None:
         """Call `wake` after each commit that recorded something; the relay uses it."""
         self._wake = wake
 
-    async def record(self, tx: object, *events: DomainEvent) -> Token:
+    async def record(self, tx: object, *events: DomainEvent, delay: float = 0.0) -> Token:
         """Record `events` in the caller's open transaction; the token of the last one.
 
-        Never opens or ends a transaction. Raises `NoTransaction` when `tx` has none open, `InvalidEvent` when an event is
-        too large or not plain JSON.
+        Writers of one key wait for each other, so that the order of its events is that of the commits. With a `delay`, in
+        seconds, the events are handed over no sooner, and outside that order. Never opens or ends a transaction. Raises
+        `NoTransaction` when `tx` has none open, `InvalidEvent` when an event is too large or not plain JSON.
         """
         adapted: Tx = adapt(tx)
         messages = [message(self.seal(event)) for event in events]  # all of them, before the first is written
         for each in messages:
-            await adapted.execute(SQL["outbox_insert"], (each.id, each.type, each.key, each.body))
+            for statement, parameters in self._writes(each, adapted.dialect, delay):
+                await adapted.execute(statement, parameters)
         adapted.on_commit(self._wake)
         return Token(self.source, messages[-1].id if messages else "")
 
-    def record_sync(self, tx: object, *events: DomainEvent) -> Token:
-        """The same for a `sqlite3.Connection` with an open transaction; the relay sees it at its next poll."""
+    def record_sync(self, tx: object, *events: DomainEvent, delay: float = 0.0) -> Token:
+        """The same from synchronous code; the relay sees the events at its next look, if nobody in this process wakes it."""
         adapted = adapt_sync(tx)
         messages = [message(self.seal(event)) for event in events]
         for each in messages:
-            adapted.execute(SQL["outbox_insert"], (each.id, each.type, each.key, each.body))
+            for statement, parameters in self._writes(each, adapted.dialect, delay):
+                adapted.execute(statement, parameters)
         return Token(self.source, messages[-1].id if messages else "")
+
+    def _writes(self, each: Message, dialect: Dialect, delay: float) -> Iterator[tuple[str, Parameters]]:
+        if delay > 0:
+            yield SQL["outbox_delay"], (each.id, each.type, each.key, each.body, self._clock.now() + delay)
+            return
+        if dialect == "sqlite":
+            yield SQL["outbox_next"], (each.key,)
+        yield SQL["outbox_insert"], (each.id, each.type, each.key, each.body)
 
     async def waiting(self, database: Database) -> int:
         """How many committed events the relay has not handed over yet."""

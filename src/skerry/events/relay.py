@@ -1,23 +1,28 @@
 """The relay: moves committed events from a service's outbox to the broker.
 
 One leader per database reads unsent rows in the order of their commits, publishes a batch, and deletes it once the broker
-has it. Killed in between, it publishes the batch again: at least once. There is no cursor that could skip a row.
+has it. Killed in between, it publishes the batch again: at least once. There is no cursor that could skip a row: on
+PostgreSQL a lower id may become visible after a higher one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 
 from skerry.clock import SYSTEM, Clock
+from skerry.errors import LeaseLost
 from skerry.events._loops import Bell, end, wait_for
 from skerry.events.brokers import Broker, Message
+from skerry.events.envelope import with_sequence
 from skerry.events.outbox import SQL, Outbox
 from skerry.signals import EventsRelayed, RelayChanged, RelayFailed, emit
-from skerry.store import Database
+from skerry.store import Database, Lease
 
 BATCH = 500
 POLL = 0.25
 """Seconds between looks when nobody rings: covers events recorded through other connections."""
+_BELL = "outbox"
 FIRST_DELAY, LAST_DELAY = 0.1, 5.0
 
 
@@ -34,7 +39,8 @@ class Relay:
         self._leads = False
         self._delay = FIRST_DELAY
         self.failure: str = ""
-        outbox.on_record(self._bell.ring)
+        outbox.on_record(self._recorded)
+        database.on_ring(_BELL, self._bell.ring)
 
     async def run(self) -> None:
         """Wait for the lead, then relay. Ends after `stop`, once the outbox is empty or the broker fails."""
@@ -42,18 +48,30 @@ class Relay:
         emit(RelayChanged(service=service, state="waiting"))
         while not self._stopping.is_set():
             try:
-                async with self._database.lead("relay"):
+                async with self._database.lead("relay") as lease:
                     self._leads = True
                     emit(RelayChanged(service=service, state="leading"))
-                    await self._drain()
-            except Exception as error:  # not even the lock file could be opened
+                    await self._drain(lease)
+            except LeaseLost:
+                emit(RelayChanged(service=service, state="waiting"))
+            except Exception as error:  # the lead cannot even be asked for
                 await self._failed(error)
+            finally:
+                self._leads = False
         emit(RelayChanged(service=service, state="stopped"))
 
-    async def _drain(self) -> None:
+    def _recorded(self) -> None:
+        if self._leads:
+            self._bell.ring()
+        else:
+            self._database.ring(_BELL)
+
+    async def _drain(self, lease: Lease) -> None:
         while True:
             try:
-                sent = await self.pass_on()
+                sent = await self.pass_on(lease)
+            except LeaseLost:
+                raise
             except Exception as error:  # whatever the broker raises: nothing is lost, so say it and go on
                 if self._stopping.is_set():
                     self._report(error)
@@ -77,14 +95,18 @@ class Relay:
         text = f"{self.failure}: {error}"[:200]
         emit(RelayFailed(service=self._outbox.source, error=text, delay=self._delay))
 
-    async def pass_on(self) -> int:
-        """Relay one batch; how many events it had."""
+    async def pass_on(self, lease: Lease) -> int:
+        """Relay one batch; how many events it had. Raises `LeaseLost` when another relay leads by now."""
         rows = await self._database.fetch_all(SQL["outbox_read"], (BATCH,))
+        if len(rows) < BATCH:
+            rows += await self._database.fetch_all(SQL["outbox_due"], (self._clock.now(), BATCH - len(rows)))
         if not rows:
             return 0
-        await self._broker.publish([Message(row[1], row[2], row[3], row[4]) for row in rows])
+        lease.check()
+        await self._broker.publish([Message(row[1], row[2], row[3], with_sequence(row[4], row[5])) for row in rows])
         async with self._database.transaction() as tx:
-            await tx.execute(SQL["outbox_delete"], (rows[0][0], rows[-1][0]))
+            await lease.fence(tx)
+            await tx.execute(SQL["outbox_delete"], (json.dumps([row[0] for row in rows]),))
         emit(EventsRelayed(service=self._outbox.source, count=len(rows)))
         return len(rows)
 

@@ -48,6 +48,7 @@ class Barrier:
         """
         pair = _pair(key)
         self._demand_usable(pair)
+        await tx.lock(f"{self._scope}:{pair}")
         seen = await self._receipts.find(tx, self._scope, pair)
         if seen is not None:
             if seen.state == "undone":
@@ -66,6 +67,7 @@ class Barrier:
         """
         pair = _pair(key)
         self._demand_usable(pair)
+        await tx.lock(f"{self._scope}:{pair}")
         seen = await self._receipts.find(tx, self._scope, pair)
         if seen is None:
             await self._receipts.insert(tx, self._scope, pair, "undone")

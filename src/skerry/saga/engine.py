@@ -146,16 +146,17 @@ class Engine:
         while not self._stopping.is_set():
             try:
                 await self._lead()
-            except StoreError as error:  # the lock file cannot be had: this loop must not die of it
+            except StoreError as error:  # the lead cannot be had, or is lost: this loop must not die of it
                 self._trouble = type(error).__name__
                 await until(self._stopping, LOOK)
 
     async def _lead(self) -> None:
-        async with self._database.lead("saga"):
-            self._leading = True
+        async with self._database.lead("saga") as lease:
+            self._leading, self._journal.lease = True, lease
             try:
                 while not self._stopping.is_set():
                     self._look.clear()
+                    lease.check()
                     await self._take_up()
                     await until(self._look, LOOK)
                 if self._running:

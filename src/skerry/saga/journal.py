@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ReceiptConflict
-from skerry.store import Database, Queries, Transaction, Tx, migrate
+from skerry.store import Database, Lease, Queries, Transaction, Tx, migrate
 
 Status = Literal["running", "compensating", "completed", "compensated", "stuck"]
 What = Literal["done", "rejected", "failed", "unknown", "undone"]
 
-SQL = Queries("skerry.saga", "sql/sqlite/journal.sql")
+SQL = Queries("skerry.saga", "sql/journal.sql")
 PAGE = 500
 
 
@@ -67,7 +67,8 @@ class SagaStatus:
 class Journal:
     """Reads and writes the journal. `write` may be called by many sagas at once.
 
-    `failure` is the class of the error that kept the last commit from happening; empty when there was none.
+    `failure` is the class of the error that kept the last commit from happening; empty when there was none. Once `lease` is
+    set, nothing is written without it.
     """
 
     def __init__(self, database: Database, *, clock: Clock = SYSTEM) -> None:
@@ -76,11 +77,12 @@ class Journal:
         self._pending: list[tuple[Record, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self.failure: str = ""
+        self.lease: Lease | None = None
 
     @staticmethod
     async def prepare(database: Database) -> None:
         """Create the tables in `database`."""
-        await migrate(database, "skerry.saga", files("skerry.saga").joinpath("sql/sqlite/migrations"))
+        await migrate(database, "skerry.saga", files("skerry.saga").joinpath("sql/migrations"))
 
     async def start(
         self, tx: Tx, *, saga_id: str, name: str, version: int, key: str, steps: str, data: str, traceparent: str
@@ -153,6 +155,8 @@ class Journal:
             batch, self._pending = self._pending, []
             try:
                 async with self._database.transaction() as tx:
+                    if self.lease is not None:
+                        await self.lease.fence(tx)
                     await self._apply(tx, [record for record, _ in batch])
             except Exception as error:
                 self.failure = type(error).__name__

@@ -26,7 +26,8 @@ from skerry.service.problem import Problem
 from skerry.service.server import ASGIApp, Receive, Scope, Send
 from skerry.settings import Settings
 from skerry.signals import ServiceChanged, emit
-from skerry.store import PRUNE_BATCH, Database, Receipts, Transaction, migrate, resolve
+from skerry.store import PRUNE_BATCH, Database, Receipts, Transaction, migrate
+from skerry.store import connect as connect_database
 
 H = TypeVar("H", bound=EventHandler)
 Hook = Callable[[], Awaitable[None]]
@@ -163,6 +164,7 @@ class Service:
             return await action()
         if not key.isprintable() or not 0 < len(key) <= MAX_KEY:
             raise Problem(422, "invalid_key", f"Idempotency-Key: 1 to {MAX_KEY} printable characters, please.")
+        await tx.lock(f"endpoint:{scope}:{key}")
         fingerprint = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:32]
         seen = await self._receipts.find(tx, f"endpoint:{scope}", key, fingerprint=fingerprint)
         if seen is not None:
@@ -319,8 +321,8 @@ class Service:
     def _make_database(self, url: str | None) -> Database | None:
         if not url:
             return None
-        path = resolve(self.settings.database or url, self.settings.data)
-        return Database(path, owner=self.name, clock=self.clock)
+        address = self.settings.database or url
+        return connect_database(address, owner=self.name, data=self.settings.data, clock=self.clock)
 
     def _make_bus(self, url: str | None) -> EventBus | None:
         if not url:

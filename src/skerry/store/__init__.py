@@ -1,16 +1,18 @@
 """A service's own database: transactions, migrations, receipts.
 
-The embedded engine is one SQLite file per service, in WAL mode with full synchronisation: a commit that returned survives
-the loss of the process and of power. `Transaction` is the unit of work: state, outbox rows, receipts and saga starts that
-are written through it commit together or not at all.
+The embedded engine is one SQLite file per service, in WAL mode with full synchronisation; PostgreSQL is chosen by URL. On
+either, a commit that returned survives the loss of the process and of power. `Transaction` is the unit of work: state,
+outbox rows, receipts and saga starts that are written through it commit together or not at all.
 """
 
 from __future__ import annotations
 
+from skerry.store.engines import connect
 from skerry.store.migrations import migrate
-from skerry.store.queries import Queries
+from skerry.store.port import Database, Lease, Transaction
+from skerry.store.queries import Dialect, Queries, Statement
 from skerry.store.receipts import PRUNE_BATCH, RETENTION, Receipt, Receipts
-from skerry.store.sqlite import Database, Transaction
+from skerry.store.sqlite import SQLiteDatabase, SQLiteTransaction
 from skerry.store.tx import SyncTx, Tx, adapt, adapt_sync
 from skerry.store.url import resolve
 
@@ -18,14 +20,20 @@ __all__ = [
     "PRUNE_BATCH",
     "RETENTION",
     "Database",
+    "Dialect",
+    "Lease",
     "Queries",
     "Receipt",
     "Receipts",
+    "SQLiteDatabase",
+    "SQLiteTransaction",
+    "Statement",
     "SyncTx",
     "Transaction",
     "Tx",
     "adapt",
     "adapt_sync",
+    "connect",
     "migrate",
     "resolve",
 ]

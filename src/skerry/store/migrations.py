@@ -1,7 +1,8 @@
 """Schema changes from SQL files, each applied once, in order, in a transaction of its own.
 
-A folder holds `NNNN_name.sql`. skerry's own files say in their names whether old code still works beside the new schema
-(`NNNN_pre_name.sql`) or no longer does (`NNNN_post_name.sql`). All new files are applied at start. A file that was applied
+A folder holds `NNNN_name.sql`, or a folder for each engine (`sqlite/`, `postgresql/`) that does. skerry's own files say in
+their names whether old code still works beside the new schema (`NNNN_pre_name.sql`) or no longer does
+(`NNNN_post_name.sql`). All new files are applied at start. A file that was applied
 must not change; a database that is ahead of the code (the last release beside the new schema) is fine.
 """
 
@@ -15,18 +16,15 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from skerry.errors import MigrationError, NoTransaction
+from skerry.errors import MigrationError, NoTransaction, StoreError
 from skerry.signals import MigrationApplied, emit
-from skerry.store.sqlite import Database
+from skerry.store.port import Database
+from skerry.store.queries import Dialect, Queries
 
 _NAME = re.compile(r"([0-9]{4})_([a-z0-9_]+)\.sql")
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-_TABLE = """
-CREATE TABLE IF NOT EXISTS skerry_migrations (
-  component TEXT NOT NULL, version TEXT NOT NULL, checksum TEXT NOT NULL, applied_at REAL NOT NULL,
-  PRIMARY KEY (component, version)
-) STRICT
-"""
+SQL = Queries("skerry.store", "sql/migrations.sql")
+_LOCK = "skerry_migrations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +43,15 @@ async def migrate(database: Database, component: str, folder: Path | Traversable
     Raises `MigrationError` naming the file when a statement fails (that file is rolled back), when an applied file was
     changed, or when two files share a version.
     """
-    wanted = await asyncio.to_thread(read, folder)
+    wanted = await asyncio.to_thread(read, folder, database.dialect)
     applied: list[str] = []
     async with database.transaction() as tx:
-        await tx.execute(_TABLE)
+        await tx.lock(_LOCK)
+        await tx.execute(SQL["create"])
     for migration in wanted:
         async with database.transaction() as tx:
-            row = await tx.fetch_one(
-                "SELECT checksum FROM skerry_migrations WHERE component = ? AND version = ?",
-                (component, migration.version),
-            )
+            await tx.lock(_LOCK)  # several processes of a service start at the same time
+            row = await tx.fetch_one(SQL["find"], (component, migration.version))
             if row is not None:
                 if row["checksum"] != migration.checksum:
                     raise MigrationError(f"{migration.file} was changed after it was applied; add a new file instead")
@@ -62,19 +59,21 @@ async def migrate(database: Database, component: str, folder: Path | Traversable
             try:
                 for statement in migration.statements:
                     await tx.execute(statement)
-            except (sqlite3.Error, sqlite3.Warning, NoTransaction) as error:
+            except Exception as error:
+                if isinstance(error, StoreError) and not isinstance(error, NoTransaction):
+                    raise  # trouble with the database, not with the file
                 raise MigrationError(f"{migration.file}: {error}") from error
-            await tx.execute(
-                "INSERT INTO skerry_migrations VALUES (?, ?, ?, ?)",
-                (component, migration.version, migration.checksum, database.clock.now()),
-            )
+            now = database.clock.now()
+            await tx.execute(SQL["insert"], (component, migration.version, migration.checksum, now))
         applied.append(migration.version)
         emit(MigrationApplied(component=component, version=migration.version))
     return applied
 
 
-def read(folder: Path | Traversable) -> list[Migration]:
-    """The migrations in `folder`, in order of their versions."""
+def read(folder: Path | Traversable, dialect: Dialect = "sqlite") -> list[Migration]:
+    """The migrations in `folder` for one engine, in order of their versions."""
+    if (own := folder.joinpath(dialect)).is_dir():
+        folder = own
     if not folder.is_dir():
         raise MigrationError(f"there is no folder {folder}")
     found: dict[str, Migration] = {}
@@ -89,7 +88,9 @@ def read(folder: Path | Traversable) -> list[Migration]:
             raise MigrationError(f"{file.name} and {found[version].file} have the same version")
         text = file.read_text("utf-8")
         checksum = hashlib.sha256(text.encode()).hexdigest()
-        found[version] = Migration(version, file.name, tuple(_statements(text, file.name)), checksum)
+        # PostgreSQL takes a whole file at once, and has quotes of its own
+        statements = tuple(_statements(text, file.name)) if dialect == "sqlite" else (text,)
+        found[version] = Migration(version, file.name, statements, checksum)
     if not found:
         raise MigrationError(f"no migrations in {folder}")
     return list(found.values())

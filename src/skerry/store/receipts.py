@@ -12,8 +12,8 @@ from importlib.resources import files
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ReceiptConflict
 from skerry.store.migrations import migrate
+from skerry.store.port import Database
 from skerry.store.queries import Queries
-from skerry.store.sqlite import Database
 from skerry.store.tx import Tx
 
 RETENTION = 30 * 86400.0
@@ -38,12 +38,12 @@ class Receipts:
 
     def __init__(self, *, clock: Clock = SYSTEM) -> None:
         self._clock = clock
-        self._sql = Queries("skerry.store", "sql/sqlite/receipts.sql")
+        self._sql = Queries("skerry.store", "sql/receipts.sql")
 
     @staticmethod
     async def prepare(database: Database) -> None:
         """Create the table in `database`."""
-        await migrate(database, "skerry.store", files("skerry.store").joinpath("sql/sqlite/migrations"))
+        await migrate(database, "skerry.store", files("skerry.store").joinpath("sql/migrations"))
 
     async def find(self, tx: Tx, scope: str, key: str, *, fingerprint: str | None = None) -> Receipt | None:
         """The receipt for a key, or None. Raises `ReceiptConflict` when it was written for another input."""

@@ -14,14 +14,15 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import NestedTransaction, NoTransaction, StoreBusy, StoreCorrupt, StoreError, WrongOwner
-from skerry.store.tx import Parameters
+from skerry.store.queries import Dialect
+from skerry.store.tx import Parameters, Tx
 
 T = TypeVar("T")
 _log = logging.getLogger("skerry.store")
@@ -38,8 +39,22 @@ _TROUBLE = {
 }
 
 
-class Transaction:
-    """An open unit of work. It is also a `Tx`. Use it only inside the block that opened it."""
+class FileLease:
+    """A role held by a file lock: it is never lost while the process lives, so there is nothing to check."""
+
+    epoch = 1
+
+    def check(self) -> None:
+        """The lock is ours."""
+
+    async def fence(self, tx: Tx) -> None:
+        """The lock is ours."""
+
+
+class SQLiteTransaction:
+    """See `Transaction`. SQLite has one writer, so whoever is in here is alone."""
+
+    dialect: Dialect = "sqlite"
 
     def __init__(self, run: Callable[[Callable[[], Any]], Any], connection: sqlite3.Connection) -> None:
         self._run = run
@@ -63,6 +78,22 @@ class Transaction:
     async def fetch_one(self, sql: str, parameters: Parameters = ()) -> Any:
         """Run one query; its first row, or None."""
         return await self._do(lambda: self._connection.execute(sql, parameters).fetchone())
+
+    async def lock(self, name: str) -> None:
+        """Nothing to do: the one writer is this transaction."""
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """See `Transaction.savepoint`."""
+        await self.execute("SAVEPOINT skerry")
+        callbacks = len(self._callbacks)
+        try:
+            yield
+        except BaseException:
+            with suppress(NoTransaction):  # SQLite has rolled back all of it already
+                await asyncio.shield(self.execute("ROLLBACK TO skerry"))
+            del self._callbacks[callbacks:]
+            raise
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` in the event loop once the commit is durable; never after a roll-back."""
@@ -92,8 +123,8 @@ class Transaction:
                 _log.exception("a callback after a commit failed")
 
 
-class Database:
-    """The one database of the service `owner`.
+class SQLiteDatabase:
+    """The SQLite file of the service `owner`.
 
     `max_waiting` bounds the line for the writer and `wait` (seconds) the time in it; beyond either `StoreBusy` is raised and
     nothing was written.
@@ -101,6 +132,8 @@ class Database:
         async with database.transaction() as tx:
             await tx.execute("UPDATE stock SET available = available - ? WHERE sku = ?", (2, sku))
     """
+
+    dialect: Dialect = "sqlite"
 
     def __init__(
         self, path: Path, *, owner: str, max_waiting: int = 1000, wait: float = 10.0, clock: Clock = SYSTEM
@@ -111,6 +144,7 @@ class Database:
         self._max_waiting = max_waiting
         self._wait = wait
         self._waiting = 0
+        self._bells: dict[str, Callable[[], None]] = {}
         self._lock = asyncio.Lock()
         self._holder: asyncio.Task[Any] | None = None
         self._writer: sqlite3.Connection | None = None
@@ -145,7 +179,7 @@ class Database:
                 await self._finish(connection.close, thread)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction(self) -> AsyncIterator[SQLiteTransaction]:
         """Open a unit of work: commits at the end of the block, rolls back when the block raises or is cancelled.
 
         When cancellation arrives while the commit is under way, the commit is finished first; the transaction may then have
@@ -160,7 +194,7 @@ class Database:
         self._holder = task
         try:
             connection = self._connection()
-            tx = Transaction(lambda function: self._on(self._write_thread, function), connection)
+            tx = SQLiteTransaction(lambda function: self._on(self._write_thread, function), connection)
             try:
                 await self._finish(lambda: connection.execute("BEGIN IMMEDIATE"))
                 yield tx
@@ -191,7 +225,7 @@ class Database:
         return connection
 
     @asynccontextmanager
-    async def lead(self, role: str, *, poll: float = 0.25) -> AsyncIterator[None]:
+    async def lead(self, role: str, *, poll: float = 0.25) -> AsyncIterator[FileLease]:
         """Hold `role` exclusively among all processes on this database; wait for it, trying every `poll` seconds.
 
         The operating system's file lock carries it, so it ends with the process, however that ends, and a stopped process
@@ -205,9 +239,18 @@ class Database:
         try:
             while not _locked(descriptor):
                 await self.clock.sleep(poll)
-            yield
+            yield FileLease()
         finally:
             os.close(descriptor)
+
+    def ring(self, name: str) -> None:
+        """See `Database.ring`; other processes find out at their next look."""
+        if (callback := self._bells.get(name)) is not None:
+            callback()
+
+    def on_ring(self, name: str, callback: Callable[[], None]) -> None:
+        """See `Database.on_ring`."""
+        self._bells[name] = callback
 
     async def _enter(self) -> None:
         if self._lock.locked() and self._waiting >= self._max_waiting:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from skerry.errors import NoTransaction
+from skerry.store.queries import Dialect
 
 Row = Sequence[Any]
 Parameters = Sequence[Any]
@@ -18,7 +19,12 @@ Parameters = Sequence[Any]
 
 @runtime_checkable
 class Tx(Protocol):
-    """An open transaction, from asynchronous code."""
+    """An open transaction, from asynchronous code. Placeholders are `?` on every engine; see `placeholders`."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose SQL it takes."""
+        ...
 
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """Run one statement; the number of rows it changed."""
@@ -28,6 +34,10 @@ class Tx(Protocol):
         """Run one query; all its rows."""
         ...
 
+    async def lock(self, name: str) -> None:
+        """Wait until no other transaction holds the lock `name`, then hold it until this one ends."""
+        ...
+
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` once the commit is durable; never after a roll-back."""
         ...
@@ -35,6 +45,11 @@ class Tx(Protocol):
 
 class SyncTx(Protocol):
     """An open transaction, from synchronous code."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose SQL it takes."""
+        ...
 
     def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """Run one statement; the number of rows it changed."""
@@ -72,6 +87,8 @@ def adapt_sync(tx: object) -> SyncTx:
 
 
 class _SQLite3:
+    dialect: Dialect = "sqlite"
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 

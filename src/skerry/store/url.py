@@ -23,7 +23,7 @@ def resolve(url: str, data: Path) -> Path:
     scheme, colon, _ = url.partition(":")
     if scheme != "sqlite":
         what = f"{scheme!r} addresses" if colon and _SCHEME.fullmatch(scheme) else "an address without a scheme"
-        raise ConfigurationError(f"no engine for {what} here; use sqlite:///FILE")
+        raise ConfigurationError(f"no engine for {what} here; use sqlite:///FILE or postgresql://...")
     if not url.startswith(SQLITE) or not url.removeprefix(SQLITE).strip("/"):
         raise ConfigurationError("a sqlite address needs a path: sqlite:///FILE, or sqlite:////ABSOLUTE/FILE")
     path = url.removeprefix(SQLITE)

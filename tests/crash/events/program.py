@@ -13,7 +13,7 @@ from skerry.errors import EventError, StoreError
 from skerry.events import DomainEvent, EventBus, Inbox, Outbox, Relay
 from skerry.events.brokers.eventlog import EventLog
 from skerry.resilience import Retry
-from skerry.store import Database, Receipts
+from skerry.store import Receipts, SQLiteDatabase
 
 role, name, folder, count = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
 KEYS = 4
@@ -25,7 +25,7 @@ class Counted(DomainEvent, type="crash.counted", key="counter"):
     n: int
 
 
-async def publish(database: Database, log: EventLog) -> None:
+async def publish(database: SQLiteDatabase, log: EventLog) -> None:
     outbox = Outbox(name)
     relay = Relay(database, outbox, log)
     relaying = asyncio.create_task(relay.run())
@@ -41,7 +41,7 @@ async def publish(database: Database, log: EventLog) -> None:
     await relay.stop(relaying, within=5)
 
 
-async def consume(database: Database, log: EventLog, *, deadly: bool) -> None:
+async def consume(database: SQLiteDatabase, log: EventLog, *, deadly: bool) -> None:
     bus = EventBus(log, source=name)
     failed = set()
 
@@ -61,7 +61,7 @@ async def consume(database: Database, log: EventLog, *, deadly: bool) -> None:
     await bus.stop(within=5)
 
 
-async def fill(database: Database, log: EventLog) -> None:
+async def fill(database: SQLiteDatabase, log: EventLog) -> None:
     """Write until the disk is full, say what was acknowledged, and go on when there is room again."""
     outbox = Outbox(name)
     recorded, failures = 0, 0
@@ -91,7 +91,7 @@ async def fill(database: Database, log: EventLog) -> None:
 
 
 async def main() -> None:
-    database = Database(folder / f"{name}.db", owner=name)
+    database = SQLiteDatabase(folder / f"{name}.db", owner=name)
     log = EventLog(folder / "events", source=name, segment_bytes=10**8 if role == "fill" else SEGMENT_BYTES)
     await database.open()
     await Receipts.prepare(database)

@@ -7,7 +7,7 @@ from pathlib import Path
 from skerry.events import Outbox, Relay
 from skerry.events.brokers import connect
 from skerry.signals import RelayChanged, subscribe
-from skerry.store import Database
+from skerry.store import SQLiteDatabase
 
 
 def tell(change: object) -> None:
@@ -16,7 +16,7 @@ def tell(change: object) -> None:
 
 
 async def main(folder: Path) -> None:
-    database = Database(folder / "order.db", owner="order")
+    database = SQLiteDatabase(folder / "order.db", owner="order")
     await database.open()
     await Outbox.prepare(database)
     await Relay(database, Outbox("order"), connect("sqlite:///events/", source="order", data=folder)).run()

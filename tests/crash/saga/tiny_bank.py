@@ -16,14 +16,14 @@ from skerry.resilience import Retry
 from skerry.saga import Barrier, Rejected, Saga, StepContext
 from skerry.service import Service
 from skerry.settings import Settings
-from skerry.store import Database, Receipts
+from skerry.store import Receipts, SQLiteDatabase
 
 FOLDER, COUNT, SEED = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 ACCOUNTS = {"left": 10_000, "transit": 0, "right": 0}
 PATIENT = Retry(50, base=0.005, cap=0.02)
 
 service = Service("transfers", database="sqlite:///transfers.db", settings=Settings(data=FOLDER))
-bank = Database(FOLDER / "bank.db", owner="bank")
+bank = SQLiteDatabase(FOLDER / "bank.db", owner="bank")
 barrier = Barrier()
 chance = random.Random(SEED)
 saga = Saga("transfer", input=int)

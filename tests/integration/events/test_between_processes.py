@@ -8,7 +8,7 @@ import pytest
 from skerry.clock import SYSTEM
 from skerry.events import DomainEvent, EventBus, Inbox, Outbox
 from skerry.events.brokers.eventlog import EventLog
-from skerry.store import Database, Receipts
+from skerry.store import Receipts, SQLiteDatabase
 
 
 class Said(DomainEvent, type="peer.said", key="word"):
@@ -51,7 +51,7 @@ def test_handlers_run_on_real_threads(tmp_path, peer):
     """On the real clock and real threads a group handles another process's events once, and stops cleanly."""
 
     async def main():
-        database = Database(tmp_path / "me.db", owner="me")
+        database = SQLiteDatabase(tmp_path / "me.db", owner="me")
         await database.open()
         await Receipts.prepare(database)
         await Outbox.prepare(database)

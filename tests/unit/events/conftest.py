@@ -7,7 +7,7 @@ from skerry import signals
 from skerry.events import DeadLetters, DomainEvent, Envelope, EventBus, Inbox, Outbox, Relay
 from skerry.events.brokers.eventlog import EventLog
 from skerry.resilience import Retry
-from skerry.store import Database, Receipts
+from skerry.store import Receipts, SQLiteDatabase
 
 
 class Placed(DomainEvent, type="shop.order.placed", key="order"):
@@ -22,7 +22,7 @@ class Stage:
 
     def __init__(self, folder, clock, *, source="billing"):
         self.folder, self.clock, self.source = folder, clock, source
-        self.database = Database(folder / f"{source}.db", owner=source, clock=clock)
+        self.database = SQLiteDatabase(folder / f"{source}.db", owner=source, clock=clock)
         self.log = EventLog(folder / "events", source=source, clock=clock)
         self.renew()
         self.outbox = Outbox(source, clock=clock)

@@ -10,7 +10,7 @@ from skerry.events import DeadLetter, DomainEvent, EventBus, Inbox
 from skerry.events.brokers import Message
 from skerry.resilience import Retry
 from skerry.signals import ConsumerFailed, EventHandled, EventParked, HandlerFailed
-from skerry.store import Database
+from skerry.store import SQLiteDatabase
 from skerry.testing import run_virtual
 
 
@@ -605,7 +605,7 @@ def test_bus_rules(staged, tmp_path):
             stage.bus.on(stage.Placed, inbox=stage.inbox)(stage.handle)
             with pytest.raises(ConfigurationError, match=r"has a handler for shop.order.placed already"):
                 stage.bus.on(stage.Placed, inbox=stage.inbox)(stage.handle)
-            elsewhere = Inbox(Database(tmp_path / "other.db", owner="billing", clock=clock))
+            elsewhere = Inbox(SQLiteDatabase(tmp_path / "other.db", owner="billing", clock=clock))
             with pytest.raises(ConfigurationError, match="another database"):
                 stage.bus.on(stage.Placed, inbox=elsewhere)(stage.handle)
             stage.bus.on(stage.Placed, inbox=stage.inbox, group="second")(stage.handle)

@@ -9,7 +9,7 @@ from skerry.clock import Clock
 from skerry.events import Outbox
 from skerry.events.brokers import Message
 from skerry.events.parking import Parked, Parking
-from skerry.store import Database
+from skerry.store import SQLiteDatabase
 
 DELAY, LONGEST = 5.0, 30.0
 
@@ -27,7 +27,7 @@ async def due_after(passed: float, folder: Path) -> Parked | None:
     """What is due when an event was parked for DELAY and the clock on the wall has moved by `passed` since."""
     clock = Wall()
     clock.time = 1_000_000.0
-    database = Database(folder / "order.db", owner="order", clock=clock)
+    database = SQLiteDatabase(folder / "order.db", owner="order", clock=clock)
     await database.open()
     try:
         await Outbox.prepare(database)

@@ -10,13 +10,13 @@ from typing import Any
 
 from skerry.resilience import Retry
 from skerry.saga import Engine, Journal, Saga
-from skerry.store import Database
+from skerry.store import SQLiteDatabase
 from skerry.testing import VirtualClock, run_virtual
 
 TWICE = Retry(2, base=0.1, cap=0.1)
 
 
-class CountingDatabase(Database):
+class CountingDatabase(SQLiteDatabase):
     """Counts commits, and fails them while `failing` says so."""
 
     commits = 0
@@ -43,7 +43,7 @@ async def opened(path: Path, clock: VirtualClock) -> AsyncIterator[CountingDatab
 
 
 @asynccontextmanager
-async def driving(database: Database, *sagas: Saga, within: float = 5.0) -> AsyncIterator[Engine]:
+async def driving(database: SQLiteDatabase, *sagas: Saga, within: float = 5.0) -> AsyncIterator[Engine]:
     """An engine that drives these sagas inside the block, and is stopped at its end."""
     engine = Engine("own", database, clock=database.clock)
     engine.add(*sagas)

@@ -14,7 +14,7 @@ from skerry.clock import Clock
 from skerry.errors import ConnectionLost, LateAction, SkerryError, StoreError, Unreachable
 from skerry.resilience import Retry
 from skerry.saga import Barrier, Engine, Journal, Rejected, Saga, SagaStatus
-from skerry.store import Database, Receipts, Transaction
+from skerry.store import Receipts, SQLiteDatabase, Transaction
 from skerry.testing import VirtualClock, run_virtual
 
 START = {"ann": 100, "bob": 100, "pot": 0, "shop": 0, "post": 0}
@@ -54,7 +54,7 @@ class Points:
             raise Crash
 
 
-class FragileDatabase(Database):
+class FragileDatabase(SQLiteDatabase):
     """A database whose process may die around each commit."""
 
     points: Points
@@ -110,7 +110,7 @@ class Bank:
     """The participant: one database, one Barrier, and a record of all it did."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self.database = Database(path, owner="bank", clock=clock)
+        self.database = SQLiteDatabase(path, owner="bank", clock=clock)
         self.barrier = Barrier(clock=clock)
         self.clock = clock
         self.faults = Faults()
@@ -237,11 +237,11 @@ class World:
         run_virtual(self._make)
 
     async def _make(self, clock: VirtualClock) -> None:
-        own = Database(self.folder / "own.db", owner="own", clock=clock)
+        own = SQLiteDatabase(self.folder / "own.db", owner="own", clock=clock)
         await own.open()
         await Journal.prepare(own)
         await own.close()
-        bank = Database(self.folder / "bank.db", owner="bank", clock=clock)
+        bank = SQLiteDatabase(self.folder / "bank.db", owner="bank", clock=clock)
         await bank.open()
         await Receipts.prepare(bank)
         async with bank.transaction() as tx:
@@ -334,7 +334,7 @@ async def life(
     return calling.result()
 
 
-async def _open(database: Database) -> None:
+async def _open(database: SQLiteDatabase) -> None:
     """Open without waiting for the disk: these processes die, the machine does not."""
     await database.open()
     assert database._writer is not None

@@ -8,7 +8,7 @@ import pytest
 
 from skerry.errors import LateAction, ReceiptConflict
 from skerry.saga import Barrier, Rejected
-from skerry.store import RETENTION, Database, Receipts, Transaction
+from skerry.store import RETENTION, Receipts, SQLiteDatabase, Transaction
 from skerry.testing import VirtualClock, run_virtual
 
 
@@ -31,7 +31,7 @@ def guarded(tmp_path: Path, act: Callable[[Barrier, Transaction, Till, VirtualCl
     """Run `act` with a barrier, inside one transaction."""
 
     async def main(clock: VirtualClock) -> None:
-        database = Database(tmp_path / "x.db", owner="x", clock=clock)
+        database = SQLiteDatabase(tmp_path / "x.db", owner="x", clock=clock)
         await database.open()
         await Receipts.prepare(database)
         try:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from skerry.errors import DefinitionError
 from skerry.saga import Engine, Saga
-from skerry.store import Database
+from skerry.store import SQLiteDatabase
 
 if TYPE_CHECKING:
     from skerry.saga import StepContext as OnlyForTypes
@@ -143,7 +143,7 @@ def test_a_saga_without_steps_cannot_be_started(tmp_path: Path) -> None:
 
 def test_two_definitions_of_one_version_are_an_error(tmp_path: Path) -> None:
     """An engine takes a definition once, and again without harm, but never another one of the same name and version."""
-    engine = Engine("own", Database(tmp_path / "x.db", owner="own"))
+    engine = Engine("own", SQLiteDatabase(tmp_path / "x.db", owner="own"))
     first = Saga("s", version=1)
     engine.add(first, first)
     engine.add(Saga("s", version=2))

@@ -2,7 +2,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from skerry.store import Database
+from skerry.store import SQLiteDatabase
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ def opened(tmp_path):
 
     @asynccontextmanager
     async def manager(**options):
-        database = Database(tmp_path / "order.db", owner="order", **options)
+        database = SQLiteDatabase(tmp_path / "order.db", owner="order", **options)
         await database.open()
         try:
             async with database.transaction() as tx:

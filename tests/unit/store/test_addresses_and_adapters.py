@@ -46,7 +46,7 @@ def test_another_scheme_is_refused_by_name():
 
 def test_statements_come_from_files_by_name():
     """A file's statements are found by name, without their semicolon; a missing one names the file."""
-    queries = Queries("skerry.store", "sql/sqlite/receipts.sql")
+    queries = Queries("skerry.store", "sql/receipts.sql")
     assert queries["find"].startswith("SELECT")
     assert not queries["find"].endswith(";")
     assert set(queries._statements) == {"find", "insert", "update", "prune"}

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from skerry.errors import StoreBusy, StoreCorrupt, StoreError, WrongOwner
-from skerry.store import Database
+from skerry.store import SQLiteDatabase
 from skerry.testing import run_virtual
 
 
@@ -12,7 +12,7 @@ def open_once(path, owner="order"):
     """Open, run a query, close."""
 
     async def main(clock):
-        database = Database(path, owner=owner, clock=clock)
+        database = SQLiteDatabase(path, owner=owner, clock=clock)
         try:
             await database.open()
             return await database.fetch_one("SELECT 1")
@@ -77,13 +77,13 @@ def test_damage_found_by_a_query_is_named(tmp_path):
     path = tmp_path / "a.db"
 
     async def main(clock):
-        database = Database(path, owner="order")
+        database = SQLiteDatabase(path, owner="order")
         await database.open()
         async with database.transaction() as tx:
             await tx.execute("CREATE TABLE t (n TEXT)")
             await tx.execute_many("INSERT INTO t VALUES (?)", [("x" * 500,)] * 200)
         await database.close()
-        again = Database(path, owner="order")
+        again = SQLiteDatabase(path, owner="order")
         await again.open()
         data = bytearray(path.read_bytes())
         data[8192:] = b"\xff" * (len(data) - 8192)

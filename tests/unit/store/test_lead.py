@@ -6,16 +6,16 @@ import sys
 import pytest
 
 from skerry.errors import StoreError
-from skerry.store import Database
+from skerry.store import SQLiteDatabase
 from skerry.testing import run_virtual
 
 LEADER = """
 import asyncio, sys
 from pathlib import Path
-from skerry.store import Database
+from skerry.store import SQLiteDatabase
 
 async def main():
-    async with Database(Path(sys.argv[1]), owner="order").lead("relay"):
+    async with SQLiteDatabase(Path(sys.argv[1]), owner="order").lead("relay"):
         print("leads", flush=True)
         await asyncio.Event().wait()
 
@@ -27,7 +27,7 @@ def test_one_leads_and_the_next_follows(tmp_path):
     """A role has one leader at a time; the one that waits leads within a poll of the release; other roles are free."""
 
     async def main(clock):
-        databases = [Database(tmp_path / "order.db", owner="order", clock=clock) for _ in range(2)]
+        databases = [SQLiteDatabase(tmp_path / "order.db", owner="order", clock=clock) for _ in range(2)]
         events = []
 
         async def lead(number, seconds):
@@ -55,7 +55,7 @@ def test_a_killed_leader_gives_the_lead_up(tmp_path):
 
     async def main(clock):
         assert process.stdout.readline() == "leads\n"
-        database = Database(path, owner="order", clock=clock)
+        database = SQLiteDatabase(path, owner="order", clock=clock)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(60), database.lead("relay"):
                 pytest.fail("two leaders")
@@ -76,7 +76,7 @@ def test_who_stops_waiting_holds_nothing(tmp_path):
     """A candidate that is cancelled leaves the lead to the others."""
 
     async def main(clock):
-        database = Database(tmp_path / "order.db", owner="order", clock=clock)
+        database = SQLiteDatabase(tmp_path / "order.db", owner="order", clock=clock)
 
         async def lead():
             async with database.lead("relay"):
@@ -97,7 +97,7 @@ def test_a_role_is_no_path(tmp_path):
     """A role's name never leaves the folder of the database, whatever is in it."""
 
     async def main(clock):
-        async with Database(tmp_path / "order.db", owner="order", clock=clock).lead("events-../a/b"):
+        async with SQLiteDatabase(tmp_path / "order.db", owner="order", clock=clock).lead("events-../a/b"):
             assert [path.name for path in tmp_path.iterdir()] == ["order.db.events-..%2Fa%2Fb.lock"]
 
     run_virtual(main)
@@ -108,7 +108,7 @@ def test_a_lock_file_that_cannot_be_is_a_store_error(tmp_path):
 
     async def main(clock):
         with pytest.raises(StoreError, match="No such file"):
-            async with Database(tmp_path / "none" / "order.db", owner="order", clock=clock).lead("relay"):
+            async with SQLiteDatabase(tmp_path / "none" / "order.db", owner="order", clock=clock).lead("relay"):
                 pytest.fail("led")
 
     run_virtual(main)

@@ -6,7 +6,7 @@ import pytest
 
 from skerry.clock import SYSTEM
 from skerry.errors import NestedTransaction, NoTransaction, StoreBusy, StoreError
-from skerry.store import Database
+from skerry.store import SQLiteDatabase
 from skerry.testing import run_virtual
 
 INSERT = "INSERT INTO t VALUES (?)"
@@ -431,7 +431,7 @@ def test_a_database_must_be_opened_first(tmp_path):
     """Using a database that was not opened raises StoreError that says so."""
 
     async def main(clock):
-        database = Database(tmp_path / "x.db", owner="order")
+        database = SQLiteDatabase(tmp_path / "x.db", owner="order")
         with pytest.raises(StoreError, match="not open"):
             async with database.transaction():
                 pytest.fail("entered")

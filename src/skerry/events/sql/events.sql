@@ -1,11 +1,36 @@
+-- The number comes first: on PostgreSQL its row lock makes the writers of one key wait for each other, so the ids of a key
+-- are given in the order of its commits.
+-- name: outbox_next
+INSERT INTO skerry_sequences (key, last) VALUES (?, 1)
+ON CONFLICT (key) DO UPDATE SET last = skerry_sequences.last + 1;
+
 -- name: outbox_insert
-INSERT INTO skerry_outbox (event_id, type, key, body) VALUES (?, ?, ?, ?);
+INSERT INTO skerry_outbox (event_id, type, key, body, sequence)
+SELECT ?1, ?2, ?3, ?4, last FROM skerry_sequences WHERE key = ?3;
+
+-- Both in one.
+-- name: outbox_insert (postgresql)
+WITH next AS (
+  INSERT INTO skerry_sequences AS known (key, last) VALUES (?3, 1)
+  ON CONFLICT (key) DO UPDATE SET last = known.last + 1 RETURNING last
+)
+INSERT INTO skerry_outbox (event_id, type, key, body, sequence) SELECT ?1, ?2, ?3, ?4, last FROM next;
+
+-- name: outbox_delay
+INSERT INTO skerry_outbox (event_id, type, key, body, sequence, due_at) VALUES (?, ?, ?, ?, 0, ?);
 
 -- name: outbox_read
-SELECT id, event_id, type, key, body FROM skerry_outbox ORDER BY id LIMIT ?;
+SELECT id, event_id, type, key, body, sequence FROM skerry_outbox WHERE due_at IS NULL ORDER BY id LIMIT ?;
 
+-- name: outbox_due
+SELECT id, event_id, type, key, body, sequence FROM skerry_outbox WHERE due_at <= ? ORDER BY due_at, id LIMIT ?;
+
+-- By their ids, never a range: a lower one may have been committed meanwhile.
 -- name: outbox_delete
-DELETE FROM skerry_outbox WHERE id BETWEEN ? AND ?;
+DELETE FROM skerry_outbox WHERE id IN (SELECT value FROM json_each(?));
+
+-- name: outbox_delete (postgresql)
+DELETE FROM skerry_outbox WHERE id IN (SELECT jsonb_array_elements_text(?::jsonb)::bigint);
 
 -- name: outbox_count
 SELECT count(*) FROM skerry_outbox;
@@ -22,7 +47,7 @@ INSERT INTO skerry_parked (consumer, event_id, type, key, body, state, attempts,
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (consumer, event_id) DO NOTHING;
 
 -- name: is_held
-SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND (? OR state <> 'dead')
+SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND (? = 1 OR state <> 'dead')
 UNION ALL SELECT 1 FROM skerry_parked WHERE consumer = ? AND event_id = ? LIMIT 1;
 
 -- A time further off than any delay was written before the clock was set back.
@@ -58,7 +83,7 @@ DELETE FROM skerry_running WHERE consumer = ?;
 
 -- name: suspect
 INSERT INTO skerry_suspects (consumer, event_id, deaths) VALUES (?, ?, 1)
-ON CONFLICT (consumer, event_id) DO UPDATE SET deaths = deaths + 1 RETURNING deaths;
+ON CONFLICT (consumer, event_id) DO UPDATE SET deaths = skerry_suspects.deaths + 1 RETURNING deaths;
 
 -- name: acquit
 DELETE FROM skerry_suspects WHERE consumer = ? AND event_id = ?;

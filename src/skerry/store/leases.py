@@ -1,0 +1,167 @@
+"""What PostgreSQL's `lead` and `ring` stand on: one session of this process, leases in a table, hints by NOTIFY."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from skerry.clock import Clock
+from skerry.errors import LeaseLost
+from skerry.store.placeholders import translate
+from skerry.store.queries import Queries
+from skerry.store.tx import Tx
+
+SQL = Queries("skerry.store", "sql/leases.sql")
+
+LEASE: Final = 3.0
+"""Seconds. A holder that cannot renew for so long, stopped or cut off, is followed by another."""
+RENEW: Final = 0.75
+HINT_PAUSE: Final = 0.002
+"""Seconds between two hints of one name to other processes; rings in between are one."""
+ANSWER_TIMEOUT: Final = 2.0
+_CHANNEL: Final = "skerry"
+
+
+class Session:
+    """One connection beside the pool, made when first needed and again when it is lost. Its end ends our leases."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Any]], clock: Clock) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._connection: Any = None
+        self._lock = asyncio.Lock()
+        self._listener: Callable[[str], None] | None = None
+
+    async def listen(self, callback: Callable[[str], None]) -> None:
+        """Call `callback` with the payload of each notification, also after a reconnect."""
+        self._listener = callback
+        async with self._lock:
+            await self._connected()
+
+    async def fetch_value(self, sql: str, *parameters: Any) -> Any:
+        """One statement; the first value of its first row."""
+        async with self._lock:
+            connection = await self._connected()
+            text, values = translate(sql, parameters, "numeric")
+            try:
+                return await connection.fetchval(text, *values, timeout=ANSWER_TIMEOUT)
+            except (OSError, TimeoutError):
+                connection.terminate()
+                raise
+
+    async def close(self) -> None:
+        """End the session, and with it what it holds."""
+        async with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                with contextlib.suppress(Exception):
+                    await connection.close(timeout=ANSWER_TIMEOUT)
+
+    async def _connected(self) -> Any:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect()
+        if self._listener is not None and not getattr(self._connection, "_skerry_listens", False):
+            await self._connection.add_listener(_CHANNEL, self._heard)
+            self._connection._skerry_listens = True
+        return self._connection
+
+    def _heard(self, connection: Any, pid: int, channel: str, payload: str) -> None:  # noqa: ARG002 - the driver's
+        if self._listener is not None:
+            self._listener(payload)
+
+
+class PostgreSQLLease:
+    """A role held for a time, see `Lease`. `epoch` is 0 while it is not held."""
+
+    def __init__(self, role: str, session: Session, clock: Clock) -> None:
+        self.role = role
+        self.epoch = 0
+        self._session = session
+        self._clock = clock
+        self._until = 0.0
+
+    async def take(self) -> bool:
+        """Take it if it is free; whether it is ours now."""
+        asked = self._clock.monotonic()
+        epoch = await self._session.fetch_value(SQL["take"].on("postgresql"), self.role, LEASE)
+        if epoch is None:
+            return False
+        self.epoch, self._until = int(epoch), asked + LEASE
+        return True
+
+    async def keep(self) -> None:
+        """Renew until cancelled, or until somebody else has it. Trouble with the server is tried again."""
+        while True:
+            await self._clock.sleep(RENEW)
+            asked = self._clock.monotonic()
+            with contextlib.suppress(Exception):  # whatever it is, `check` notices when the time is over
+                sql = f"{SQL['renew'].on('postgresql')} RETURNING 1"
+                if await self._session.fetch_value(sql, self.role, self.epoch, LEASE) is None:
+                    self._until = 0.0
+                    return
+                self._until = asked + LEASE
+
+    async def give_back(self) -> None:
+        """Let the next one have it at once."""
+        await self._session.fetch_value(f"{SQL['give_back'].on('postgresql')} RETURNING 1", self.role, self.epoch)
+
+    def check(self) -> None:
+        """See `Lease.check`."""
+        if self._clock.monotonic() >= self._until:
+            raise LeaseLost(f"the role {self.role!r} was not renewed in time; another process may hold it")
+
+    async def fence(self, tx: Tx) -> None:
+        """See `Lease.fence`."""
+        if not await tx.fetch_all(SQL["is_held"], (self.role, self.epoch)):
+            raise LeaseLost(f"another process holds the role {self.role!r}")
+
+
+class Bells:
+    """Hints within this process at once, to others once in `HINT_PAUSE`."""
+
+    def __init__(self, session: Session, clock: Clock) -> None:
+        self._session = session
+        self._clock = clock
+        self._callbacks: dict[str, Callable[[], None]] = {}
+        self._waiting: set[str] = set()
+        self._telling: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
+
+    def ring(self, name: str) -> None:
+        """Hint; returns at once."""
+        if (callback := self._callbacks.get(name)) is not None:
+            callback()
+        self._waiting.add(name)
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell(), name="skerry-hints")
+
+    def listen(self, name: str, callback: Callable[[], None]) -> None:
+        """Call back at hints from here and elsewhere."""
+        self._callbacks[name] = callback
+        if self._listening is None or self._listening.done():
+            self._listening = asyncio.create_task(self._listen(), name="skerry-listen")
+
+    async def close(self) -> None:
+        """Stop."""
+        tasks = [task for task in (self._telling, self._listening) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _tell(self) -> None:
+        while self._waiting:
+            names, self._waiting = self._waiting, set()
+            for name in names:
+                with contextlib.suppress(Exception):  # a hint may be lost: whoever waits looks by itself too
+                    await self._session.fetch_value("SELECT pg_notify(?, ?)", _CHANNEL, name)
+            await self._clock.sleep(HINT_PAUSE)
+
+    async def _listen(self) -> None:
+        with contextlib.suppress(Exception):  # likewise
+            await self._session.listen(self._heard)
+
+    def _heard(self, name: str) -> None:
+        if (callback := self._callbacks.get(name)) is not None:
+            callback()

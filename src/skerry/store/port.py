@@ -1,0 +1,103 @@
+"""What skerry asks of a database. An engine is chosen by URL, see `connect`.
+
+`Transaction` is the unit of work: state, outbox rows, receipts and saga starts written through it commit together or not at
+all. A transaction is read-committed at least; two that must not run at the same time take the same `lock`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from skerry.clock import Clock
+from skerry.store.queries import Dialect
+from skerry.store.tx import Parameters, Tx
+
+
+class Transaction(Tx, Protocol):
+    """An open unit of work. It is also a `Tx`. Use it only inside the block that opened it."""
+
+    is_open: bool
+
+    async def execute_many(self, sql: str, rows: Iterable[Parameters]) -> None:
+        """Run one statement for each row of parameters."""
+        ...
+
+    async def fetch_one(self, sql: str, parameters: Parameters = ()) -> Any:
+        """Run one query; its first row, or None."""
+        ...
+
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """What the block writes is undone when it raises, while the rest of the transaction stands."""
+        ...
+
+
+class Lease(Protocol):
+    """An exclusive role, while it is held."""
+
+    epoch: int
+    """Grows with every holder."""
+
+    def check(self) -> None:
+        """Raise `LeaseLost` when the role may be somebody else's by now, as far as this process can tell."""
+        ...
+
+    async def fence(self, tx: Tx) -> None:
+        """Raise `LeaseLost` when the role is somebody else's, as the database sees it inside `tx`."""
+        ...
+
+
+class Database(Protocol):
+    """The one database of the service `owner`.
+
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE stock SET available = available - ? WHERE sku = ?", (2, sku))
+    """
+
+    owner: str
+    clock: Clock
+    dialect: Dialect
+
+    async def open(self) -> None:
+        """Connect and check. Raises `StoreError`, `WrongOwner` when it belongs to another service; then nothing is open."""
+        ...
+
+    async def close(self) -> None:
+        """Wait for what runs, then close. Safe to call twice."""
+        ...
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Open a unit of work: commits at the end of the block, rolls back when the block raises or is cancelled.
+
+        When cancellation arrives while the commit is under way, the commit is finished first; the transaction may then have
+        taken effect although the block ends with `CancelledError`. Raises `NestedTransaction` inside another one of the
+        same task, `StoreBusy` when too many wait.
+        """
+        ...
+
+    async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
+        """Query outside any transaction: sees what is committed."""
+        ...
+
+    async def fetch_one(self, sql: str, parameters: Parameters = ()) -> Any:
+        """Like `fetch_all`; the first row, or None."""
+        ...
+
+    def lead(self, role: str, *, poll: float = 0.25) -> AbstractAsyncContextManager[Lease]:
+        """Hold `role` exclusively among all processes on this database; wait for it, trying every `poll` seconds.
+
+        It ends with the process, however that ends.
+        """
+        ...
+
+    def ring(self, name: str) -> None:
+        """Hint to whoever listens for `name` on this database, in this process and, where the engine can, in others.
+
+        Returns at once. Hints may be lost, and many within a moment may arrive as one.
+        """
+        ...
+
+    def on_ring(self, name: str, callback: Callable[[], None]) -> None:
+        """Call `callback` in the event loop at each hint. One callback for a name; a second replaces the first."""
+        ...

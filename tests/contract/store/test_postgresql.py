@@ -1,0 +1,277 @@
+"""What holds on PostgreSQL only: a server that goes away, leases that run out, credentials that open too much."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import own_database
+
+from skerry.errors import ConfigurationError, LeaseLost, StoreBusy, StoreError, WrongOwner
+from skerry.store import connect
+
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from skerry.store import connect
+
+async def main():
+    database = connect(sys.argv[1], owner="order", data=Path())
+    await database.open()
+    async with database.lead("relay") as lease:
+        print(lease.epoch, flush=True)
+        sys.stdin.readline()
+        try:
+            lease.check()
+            async with database.transaction() as tx:
+                await lease.fence(tx)
+            print("held", flush=True)
+        except Exception as error:
+            print(type(error).__name__, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def url(postgres, request):
+    return own_database(postgres, request.node.name[:50])
+
+
+@contextlib.asynccontextmanager
+async def opening(url, owner="order"):
+    database = connect(url, owner=owner, data=Path())
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@contextlib.contextmanager
+def holder(url):
+    """Another process that holds the role."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_killed_holder_is_followed_at_once(url):
+    """Its session ends with the process, so nobody waits for the lease to run out."""
+
+    async def main():
+        async with opening(url) as database:
+            with holder(url) as process:
+                assert await asyncio.to_thread(process.stdout.readline) == "1\n"
+                process.kill()
+                # far less than the lease, far more than the next try: a bound against hangs, not a measurement
+                database._session._clock = _Still()
+                async with asyncio.timeout(60), database.lead("relay", poll=0.05) as lease:
+                    assert lease.epoch == 2
+
+    class _Still:
+        def monotonic(self):
+            return 0.0
+
+        async def sleep(self, seconds):
+            await asyncio.sleep(seconds)
+
+    asyncio.run(main())
+
+
+def test_a_stopped_holder_is_followed_when_its_lease_has_run_out_and_is_fenced_off(url):
+    """SIGSTOP keeps its session open. Woken, it finds out before and inside its next transaction."""
+
+    async def main():
+        async with opening(url) as database:
+            with holder(url) as process:
+                assert await asyncio.to_thread(process.stdout.readline) == "1\n"
+                os.kill(process.pid, signal.SIGSTOP)
+                async with asyncio.timeout(60), database.lead("relay", poll=0.05) as lease:
+                    assert lease.epoch == 2
+                    os.kill(process.pid, signal.SIGCONT)
+                    process.stdin.write("\n")
+                    process.stdin.flush()
+                    assert await asyncio.to_thread(process.stdout.readline) == "LeaseLost\n"
+                    async with database.transaction() as tx:
+                        await lease.fence(tx)
+
+    asyncio.run(main())
+
+
+def test_a_lease_taken_by_another_fails_at_the_fence(url):
+    """The database's word counts, also while the holder's own clock says that there is time left."""
+
+    async def main():
+        async with opening(url) as database, database.lead("relay") as lease:
+            async with database.transaction() as tx:
+                await tx.execute("UPDATE skerry_leases SET epoch = epoch + 1")
+            lease.check()
+            with pytest.raises(LeaseLost, match="another process holds the role 'relay'"):
+                async with database.transaction() as tx:
+                    await lease.fence(tx)
+
+    asyncio.run(main())
+
+
+def test_a_lease_is_kept_by_renewal(url):
+    """A holder that lives keeps its role for longer than one lease, and over the loss of its session."""
+
+    async def main():
+        async with opening(url) as first, opening(url) as second, first.lead("relay") as lease:
+            contender = asyncio.create_task(_take(second))
+            held = "SELECT extract(epoch FROM expires_at)::float8 AS until, epoch FROM skerry_leases"
+            begun = (await first.fetch_one(held))["until"]
+            async with asyncio.timeout(60):
+                while (row := await first.fetch_one(held))["until"] < begun + 4:
+                    await asyncio.sleep(0.1)
+            assert row["epoch"] == lease.epoch == 1
+            lease.check()
+            contender.cancel()
+            await asyncio.gather(contender, return_exceptions=True)
+
+    async def _take(database):
+        async with database.lead("relay", poll=0.05):
+            raise AssertionError
+
+    asyncio.run(main())
+
+
+def test_credentials_that_open_another_services_database_are_refused(postgres, url):
+    """A superuser, or any role that can read there, is not a service's own; the error says what to do."""
+    other = own_database(postgres, "elsewhere")
+
+    async def main():
+        async with opening(other, owner="payment"):
+            pass
+        async with opening(url):
+            pass
+        name = url.rpartition("/")[2]
+        with pytest.raises(WrongOwner, match=r"the credentials of 'order' also open '.*', the database of the service"):
+            async with opening(postgres.url(name)):
+                raise AssertionError
+
+    asyncio.run(main())
+
+
+def test_another_services_login_and_tables_are_closed(postgres, url):
+    """With its own role a service neither enters nor reads the database of another."""
+    other = own_database(postgres, "closed")
+
+    async def main():
+        async with opening(other, owner="payment"):
+            pass
+        credentials = url.rpartition("/")[0]
+        with pytest.raises(StoreError, match=r"refuses .order. .InsufficientPrivilege"):
+            async with opening(f"{credentials}/closed"):
+                raise AssertionError
+        wrong = url.replace("secret-", "guess-")
+        with pytest.raises(StoreError, match="refuses 'order'") as caught:
+            async with opening(wrong):
+                raise AssertionError
+        assert "guess" not in str(caught.value)
+
+    asyncio.run(main())
+
+
+def test_a_lost_connection_is_an_error_and_the_next_transaction_works(url, postgres):
+    """A backend that is ended mid-transaction rolls back; the caller gets `StoreError`; nothing has to be restarted."""
+
+    async def main():
+        async with opening(url) as database:
+            async with database.transaction() as tx:
+                await tx.execute("CREATE TABLE t (n INTEGER)")
+            with pytest.raises(StoreError):  # noqa: PT012 - the block is the thing
+                async with database.transaction() as tx:
+                    await tx.execute("INSERT INTO t VALUES (1)")
+                    pid = (await tx.fetch_one("SELECT pg_backend_pid()"))[0]
+                    await asyncio.to_thread(postgres.execute, f"SELECT pg_terminate_backend({pid})")
+                    await tx.execute("INSERT INTO t VALUES (2)")
+            async with database.transaction() as tx:
+                await tx.execute("INSERT INTO t VALUES (3)")
+            assert [row[0] for row in await database.fetch_all("SELECT n FROM t")] == [3]
+
+    asyncio.run(main())
+
+
+def test_a_deadlock_is_busy_and_one_of_the_two_goes_on(url):
+    """Two transactions that wait for each other: one is rolled back with `StoreBusy`, which says to try again."""
+
+    async def main():
+        async with opening(url) as database:
+            async with database.transaction() as tx:
+                await tx.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, m INTEGER)")
+                await tx.execute("INSERT INTO t VALUES (1, 0), (2, 0)")
+            both = asyncio.Barrier(2)
+
+            async def cross(first, second):
+                async with database.transaction() as tx:
+                    await tx.execute("UPDATE t SET m = m + 1 WHERE n = ?", (first,))
+                    await both.wait()
+                    await tx.execute("UPDATE t SET m = m + 1 WHERE n = ?", (second,))
+
+            results = await asyncio.gather(cross(1, 2), cross(2, 1), return_exceptions=True)
+            assert [type(result) for result in results if result is not None] == [StoreBusy]
+            assert [row[0] for row in await database.fetch_all("SELECT m FROM t")] == [1, 1]
+
+    asyncio.run(main())
+
+
+def test_a_server_that_dies_comes_back_without_a_restart_of_ours(postgres_of_its_own):
+    """Killed and started again: errors meanwhile, then everything committed is there and the same object works."""
+    server = postgres_of_its_own
+    address = own_database(server, "phoenix")
+
+    async def main():
+        async with opening(address) as database:
+            async with database.transaction() as tx:
+                await tx.execute("CREATE TABLE t (n INTEGER)")
+                await tx.execute("INSERT INTO t VALUES (1)")
+            await asyncio.to_thread(server.kill)
+            for _ in range(2):
+                with pytest.raises(StoreError) as caught:
+                    await database.fetch_one("SELECT 1")
+                assert "secret" not in str(caught.value)
+            await asyncio.to_thread(server.start)
+            async with asyncio.timeout(60):
+                while True:
+                    with contextlib.suppress(StoreError):
+                        row = await database.fetch_one("SELECT n FROM t")
+                        break
+            assert row[0] == 1
+            async with database.lead("relay") as lease, database.transaction() as tx:
+                await lease.fence(tx)
+
+    asyncio.run(main())
+
+
+def test_a_database_that_only_reads_says_so(url, postgres):
+    """On a standby, or with read-only set, a write is `StoreError`, not a stack trace of the driver."""
+    name = url.rpartition("/")[2]
+
+    async def main():
+        async with opening(url) as database:
+            async with database.transaction() as tx:
+                await tx.execute("CREATE TABLE t (n INTEGER)")
+            await asyncio.to_thread(postgres.execute, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+        with pytest.raises(StoreError, match="ReadOnly"):
+            async with opening(url):
+                raise AssertionError
+
+    asyncio.run(main())
+
+
+def test_an_address_without_a_host_is_refused(tmp_path):
+    """The error shows the form; a password in it is not repeated."""
+    with pytest.raises(ConfigurationError, match="needs a host") as caught:
+        connect("postgresql:order:secret", owner="order", data=tmp_path)
+    assert "secret" not in str(caught.value)
