@@ -3,13 +3,14 @@
 It handles one event after the other, in one process at a time. Events that wait together share a transaction, and so one
 flush; each has a savepoint of its own. A failure parks the event, so that other keys go on. An event that kills the process
 is counted before it is handled again: the group writes down that it runs, and when it finds that mark at start, the first
-event of each source and the first parked one are suspects. That costs nothing while nothing crashes.
+events of each source and the first parked one are suspects, handled one by one. That costs nothing while nothing crashes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
 
 from skerry.clock import SYSTEM, Clock
@@ -63,7 +64,7 @@ class Consumer:
         self._stopping = asyncio.Event()
         self._leads = False
         self._after_crash: bool | None = None
-        self._trusted: set[str] = set()
+        self._doubted: Counter[str] = Counter()
         self._suspects: set[str] = set()
 
     async def run(self) -> None:
@@ -75,7 +76,7 @@ class Consumer:
                     await self._lead(lease)
             except LeaseLost:
                 continue  # another process goes on from what is committed
-            except StoreError as error:  # the lead cannot even be asked for
+            except Exception as error:  # the lead cannot even be asked for
                 await self._pause(error)
             finally:
                 self._leads = False
@@ -148,8 +149,7 @@ class Consumer:
 
         The first that fails, or must wait behind another of its key, ends it and has had no effect.
         """
-        doubtful = self._after_crash and any(delivery.source not in self._trusted for delivery in deliveries)
-        if len(deliveries) == 1 or doubtful or self._suspects:
+        if len(deliveries) == 1 or self._suspects or any(map(self._in_doubt, deliveries)):
             return 0
         handled: list[tuple[Delivery, bool]] = []
         failed: tuple[Delivery, Exception] | None = None
@@ -182,7 +182,7 @@ class Consumer:
     async def _take(self, item: Delivery | Parked) -> None:
         """Handle one event, or hold or park it; only trouble with the database leaves it where it is."""
         try:
-            if self._after_crash and item.source not in self._trusted:
+            if self._in_doubt(item):
                 await self._count_death(item)
             if isinstance(item, Parked):
                 await self._handle_parked(item)
@@ -259,12 +259,18 @@ class Consumer:
         if item.message.id in self._suspects:
             await tx.execute(SQL["acquit"], (self.group, item.message.id))
 
+    def _in_doubt(self, item: Delivery | Parked) -> bool:
+        """Whether the process may have died of it: it shared its transaction with at most `FETCH` of its source."""
+        if not self._after_crash or item.message.id in self._suspects:
+            return False
+        return self._doubted[item.source] < (1 if isinstance(item, Parked) else FETCH)
+
     async def _count_death(self, item: Delivery | Parked) -> None:
         """Count a death for the suspect before it is handled again; raises `InvalidEvent` when it has killed too often."""
         async with self.database.transaction() as tx:
             deaths = (await tx.fetch_one(SQL["suspect"], (self.group, item.message.id)))[0]
         self._suspects.add(item.message.id)
-        self._trusted.add(item.source)
+        self._doubted[item.source] += 1
         if deaths >= MAX_DEATHS:
             raise InvalidEvent(f"the process died {deaths} times with this event in hand")
 

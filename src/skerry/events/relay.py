@@ -103,7 +103,7 @@ class Relay:
         if not rows:
             return 0
         lease.check()
-        await self._broker.publish([Message(row[1], row[2], row[3], with_sequence(row[4], row[5])) for row in rows])
+        await self._broker.publish([_message(*row[1:6]) for row in rows])
         async with self._database.transaction() as tx:
             await lease.fence(tx)
             await tx.execute(SQL["outbox_delete"], (json.dumps([row[0] for row in rows]),))
@@ -115,3 +115,7 @@ class Relay:
         self._stopping.set()
         self._bell.ring()
         await end(task, within=within if self._leads else 0.0)
+
+
+def _message(event_id: str, event_type: str, key: str, body: str, sequence: int) -> Message:
+    return Message(event_id, event_type, key, with_sequence(body, sequence) if sequence else body)

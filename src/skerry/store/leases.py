@@ -33,6 +33,7 @@ class Session:
         self._connection: Any = None
         self._lock = asyncio.Lock()
         self._listener: Callable[[str], None] | None = None
+        self._listens = False
 
     async def listen(self, callback: Callable[[str], None]) -> None:
         """Call `callback` with the payload of each notification, also after a reconnect."""
@@ -61,10 +62,10 @@ class Session:
 
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-        if self._listener is not None and not getattr(self._connection, "_skerry_listens", False):
+            self._connection, self._listens = await self._connect(), False
+        if self._listener is not None and not self._listens:
             await self._connection.add_listener(_CHANNEL, self._heard)
-            self._connection._skerry_listens = True
+            self._listens = True
         return self._connection
 
     def _heard(self, connection: Any, pid: int, channel: str, payload: str) -> None:  # noqa: ARG002 - the driver's

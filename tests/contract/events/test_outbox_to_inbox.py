@@ -1,0 +1,130 @@
+"""From a committed transaction to the handler's: nothing lost, nothing reordered in a key, one effect each."""
+
+import asyncio
+import itertools
+
+import pytest
+
+from skerry.errors import NoTransaction
+from skerry.events import DeadLetters
+
+WRITERS, KEYS, EACH = 8, 12, 30
+
+
+def test_concurrent_writers_with_slow_commits_lose_and_reorder_nothing(staged):
+    """Sixteen writers, some slow to commit: the log has each key's events in the order of its commits, numbered in turn."""
+
+    async def main():
+        async with staged(writers=2) as stage, stage.relaying(relays=2):
+            stage.listen()
+
+            async def write(writer):
+                for turn in range(KEYS * EACH // WRITERS):
+                    counter = f"k{(writer + turn) % KEYS}"
+                    await stage.count(counter, database=stage.databases[writer % 2], slow=0.05)
+
+            await asyncio.gather(*(write(writer) for writer in range(WRITERS)))
+            await stage.until(KEYS * EACH)
+            assert sum(map(len, (await stage.effects()).values())) == KEYS * EACH
+            for counter, numbers in (await stage.effects()).items():
+                assert numbers == sorted(numbers), counter
+                assert len(numbers) == len(set(numbers)), counter
+            by_key = {}
+            for envelope in await stage.logged():
+                by_key.setdefault(envelope.key, []).append((envelope.sequence, envelope.data["n"]))
+            for key, seen in by_key.items():
+                firsts = list(dict.fromkeys(seen))  # the relay may hand an event over twice, never out of turn
+                assert firsts == [(n, n) for n in range(1, len(firsts) + 1)], key
+
+    asyncio.run(main())
+
+
+def test_what_is_rolled_back_was_never_recorded(staged):
+    """Neither the state nor the event nor its number is used up by a transaction that fails."""
+
+    async def main():
+        async with staged() as stage:
+            await stage.count("a")
+            with pytest.raises(KeyError):  # noqa: PT012 - the block is the thing
+                async with stage.database.transaction() as tx:
+                    await stage.outbox.record(tx, stage.Counted(counter="a", n=2))
+                    raise KeyError
+            await stage.count("a")
+            rows = await stage.database.fetch_all("SELECT key, sequence FROM skerry_outbox ORDER BY id")
+            assert [tuple(row) for row in rows] == [("a", 1), ("a", 2)]
+            async with stage.database.transaction() as tx:
+                pass
+            with pytest.raises(NoTransaction):
+                await stage.outbox.record(tx, stage.Counted(counter="a", n=3))
+
+    asyncio.run(main())
+
+
+def test_a_failing_event_takes_only_itself_back(staged):
+    """Among events that share a transaction the others have their one effect; the failing one is tried, then dead."""
+
+    async def main():
+        async with staged() as stage:
+            for n, counter in itertools.product(range(1, 6), ("a", "b")):
+                del n
+                await stage.count(counter)
+            stage.broken = {3}
+            async with stage.relaying():
+                await stage.handed_over()
+            stage.listen()
+            await stage.until(4)
+            async with asyncio.timeout(60):
+                while (await stage.database.fetch_one("SELECT count(*) FROM skerry_parked WHERE state = 'dead'"))[
+                    0
+                ] < 2:
+                    await asyncio.sleep(0.01)
+            assert await stage.effects() == {"a": [1, 2], "b": [1, 2]}
+            letters = await DeadLetters(stage.database).list()
+            assert sorted((letter.key, letter.state) for letter in letters) == [
+                ("a", "dead"), ("a", "held"), ("a", "held"), ("b", "dead"), ("b", "held"), ("b", "held"),
+            ]  # fmt: skip
+            assert stage.tries.count(3) == 6
+            assert stage.tries.count(1) == 2
+            stage.broken = set()
+            for letter in letters:
+                if letter.state == "dead":
+                    assert await DeadLetters(stage.database).retry(letter.id)
+            await stage.until(10)
+            assert await stage.effects() == {"a": [1, 2, 3, 4, 5], "b": [1, 2, 3, 4, 5]}
+
+    asyncio.run(main())
+
+
+def test_a_delayed_event_waits_and_stands_in_nobodys_way(staged):
+    """It is handed over no sooner than asked; events recorded later go first, and their numbers do not count it."""
+
+    async def main():
+        async with staged() as stage:
+            async with stage.database.transaction() as tx:
+                await stage.outbox.record(tx, stage.Counted(counter="a", n=99), delay=3600.0)
+                await stage.outbox.record(tx, stage.Counted(counter="a", n=98), delay=0.001)
+                await stage.outbox.record(tx, stage.Counted(counter="a", n=1))
+            async with stage.relaying():
+                stage.listen()
+                await stage.until(2)
+            assert sorted((await stage.effects())["a"]) == [1, 98]
+            rows = await stage.database.fetch_all("SELECT sequence FROM skerry_outbox")
+            assert [row[0] for row in rows] == [0]
+            assert [(e.data["n"], e.sequence) for e in await stage.logged() if e.sequence] == [(1, 1)]
+
+    asyncio.run(main())
+
+
+def test_the_next_relay_goes_on_where_the_last_one_stopped(staged):
+    """Whoever leads afterwards hands over what was recorded meanwhile, once."""
+
+    async def main():
+        async with staged(writers=2) as stage:
+            for relays in (1, 2, 1):
+                await stage.count("a")
+                async with stage.relaying(relays=relays):
+                    await stage.count("a")
+                    await stage.handed_over()
+            assert [envelope.data["n"] for envelope in await stage.logged()] == [1, 2, 3, 4, 5, 6]
+
+    asyncio.run(main())
