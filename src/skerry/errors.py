@@ -24,6 +24,7 @@ SkerryError
 │   └── LeaseLost                 an exclusive role is somebody else's by now
 ├── EventError
 │   ├── InvalidEvent              does not fit its class, or the envelope is malformed
+│   ├── SchemaChanged             a frozen version of an event would change
 │   ├── UnknownPosition           a log was cut or replaced behind a consumer's back
 │   ├── DurabilityTooLow          the broker promises less than the service demands
 │   └── BrokerUnavailable         the broker cannot be reached or does not answer; the next call tries again
@@ -178,8 +179,20 @@ class InvalidEvent(EventError):
     """The payload does not fit the event's class, or the envelope is malformed."""
 
 
+class SchemaChanged(EventError):
+    """A version of an event that is frozen would get another schema. Its readers rely on it: raise the version instead."""
+
+
 class UnknownPosition(EventError):
     """The log does not reach back to this consumer's position, or is not the log the position was taken from."""
+
+
+class Held(EventError):
+    """A projection cannot show an event, for it is parked: it failed, or waits behind one of its key that did."""
+
+
+class ProjectionBehind(EventError, TimeoutError):
+    """A projection has not come so far within the time given; it will, later."""
 
 
 class DurabilityTooLow(EventError):

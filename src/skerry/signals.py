@@ -192,6 +192,16 @@ class ConsumerFailed(Signal):
         return "error"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectionChanged(Signal):
+    """A generation of a projection's tables is being built, is read from now on, or is dropped after another took over."""
+
+    projection: str
+    version: int
+    generation: int
+    state: Literal["building", "live", "dropped"]
+
+
 # --- saga
 
 

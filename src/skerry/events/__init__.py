@@ -21,11 +21,13 @@ from skerry.events.event import DomainEvent
 from skerry.events.inbox import Inbox
 from skerry.events.outbox import Outbox, Token
 from skerry.events.parking import DeadLetter, DeadLetters, Letter
+from skerry.events.projection import Builder, Projection, ProjectionStatus, ProjectionTx
 from skerry.events.relay import Relay
 
 __all__ = [
     "HANDLER_RETRY",
     "Broker",
+    "Builder",
     "Consumer",
     "DeadLetter",
     "DeadLetters",
@@ -35,6 +37,9 @@ __all__ = [
     "Inbox",
     "Letter",
     "Outbox",
+    "Projection",
+    "ProjectionStatus",
+    "ProjectionTx",
     "Relay",
     "Token",
     "connect",

@@ -25,7 +25,7 @@ from skerry.resilience import Retry
 from skerry.signals import ConsumerFailed, EventHandled, EventParked, HandlerFailed, emit
 from skerry.store import Database, Lease, Transaction
 
-FETCH = 100
+FETCH = 250
 POLL = 0.25
 MAX_DEATHS = 5
 TOGETHER = 0.02
@@ -61,6 +61,8 @@ class Consumer:
         self._parking = Parking(group, hold_key=on_poison.hold_key, longest=longest, clock=clock)
         self._clock = clock
         self._lease: Lease
+        self._subscription: Subscription | None = None
+        self._in_hand = 0
         self._stopping = asyncio.Event()
         self._leads = False
         self._after_crash: bool | None = None
@@ -85,6 +87,14 @@ class Consumer:
         """Finish the event in hand and end `task`; after `within` seconds it is cancelled and rolled back."""
         self._stopping.set()
         await end(task, within=within if self._leads else 0.0)
+
+    async def lag(self) -> int | None:
+        """How many events of its types the group has not fetched; None while another process reads for it, or nobody."""
+        return None if self._subscription is None else await self._subscription.lag()
+
+    async def caught_up(self) -> bool:
+        """Whether this process reads for the group, and has handled all there was."""
+        return await self.lag() == 0 and not self._in_hand and not self.failure
 
     async def _lead(self, lease: Lease) -> None:
         self._lease = lease
@@ -121,9 +131,11 @@ class Consumer:
             self._after_crash = not begun
         positions = {row[0]: Position(row[1], row[2]) for row in rows}
         subscription = await self._broker.subscribe(self.group, self.registrations.keys(), positions)
+        self._subscription = subscription
         try:
             await self._loop(subscription)
         finally:
+            self._subscription = None
             await subscription.close()
 
     async def _loop(self, subscription: Subscription) -> None:
@@ -134,6 +146,7 @@ class Consumer:
                 continue
             due = await self._parking.next_due(self.database)
             deliveries = await subscription.fetch(FETCH, wait=POLL if due is None else min(POLL, due))
+            self._in_hand = len(deliveries)
             self._lease.check()
             while deliveries and not self._stopping.is_set():
                 done = await self._take_together(deliveries)
@@ -142,6 +155,7 @@ class Consumer:
                     done = 1
                 await subscription.ack(deliveries[:done])
                 deliveries = deliveries[done:]
+                self._in_hand = len(deliveries)
             self.failure = ""
 
     async def _take_together(self, deliveries: Sequence[Delivery]) -> int:
@@ -151,33 +165,45 @@ class Consumer:
         """
         if len(deliveries) == 1 or self._suspects or any(map(self._in_doubt, deliveries)):
             return 0
-        handled: list[tuple[Delivery, bool]] = []
+        handled: list[Delivery] = []
         failed: tuple[Delivery, Exception] | None = None
         async with self.database.transaction() as tx:
             await self._lease.fence(tx)
+            parked = await self._parking.any(tx)
+            known = await self._inbox.known(tx, self.group, [delivery.message.id for delivery in deliveries])
+            fresh: dict[str, None] = {}
             end = self._clock.monotonic() + TOGETHER
             for delivery in deliveries:
+                message = delivery.message
                 if self._stopping.is_set() or self._clock.monotonic() >= end:
                     break
-                if await self._parking.holds(tx, delivery.message):
+                if parked and await self._parking.holds(tx, message):
                     break
-                try:
-                    async with tx.savepoint():
-                        fresh = await self._handle(tx, delivery.message)
-                except Exception as error:
-                    if _is_trouble(error):
-                        raise
-                    failed = delivery, error
-                    break
-                handled.append((delivery, fresh))
-            for last in {delivery.source: delivery for delivery, _ in handled}.values():
+                if message.id not in known and message.id not in fresh:
+                    if (error := await self._failure_of(tx, message)) is not None:
+                        failed = delivery, error
+                        break
+                    fresh[message.id] = None
+                handled.append(delivery)
+            await self._inbox.mark(tx, self.group, fresh)
+            for last in {delivery.source: delivery for delivery in handled}.values():
                 await self._settle(tx, last)
-        for delivery, fresh in handled:
-            message = delivery.message
-            emit(EventHandled(group=self.group, type=message.type, id=message.id, duplicate=not fresh))
+        for message in [delivery.message for delivery in handled]:
+            duplicate = fresh.pop(message.id, 0) == 0
+            emit(EventHandled(group=self.group, type=message.type, id=message.id, duplicate=duplicate))
         if failed is not None:
             await self._failed(*failed)
         return len(handled) + (failed is not None)
+
+    async def _failure_of(self, tx: Transaction, message: Message) -> Exception | None:
+        """Run a handler inside a shared transaction; what it failed of."""
+        try:
+            await self._inbox.run(tx, *self._opened(message))
+        except Exception as error:
+            if _is_trouble(error):
+                raise
+            return error
+        return None
 
     async def _take(self, item: Delivery | Parked) -> None:
         """Handle one event, or hold or park it; only trouble with the database leaves it where it is."""
@@ -219,13 +245,16 @@ class Consumer:
         emit(EventHandled(group=self.group, type=message.type, id=message.id, duplicate=not fresh))
 
     async def _handle(self, tx: Transaction, message: Message) -> bool:
+        return await self._inbox.handle(tx, self.group, *self._opened(message))
+
+    def _opened(self, message: Message) -> tuple[Envelope, Registration]:
         envelope = Envelope.from_json(message.body)
         if (envelope.id, envelope.type, envelope.key) != (message.id, message.type, message.key):
             raise InvalidEvent("the envelope is not the one the message was routed by")
         registration = self.registrations.get(message.type)
         if registration is None:
             raise InvalidEvent(f"the group {self.group!r} has no handler for {message.type} any more")
-        return await self._inbox.handle(tx, self.group, envelope, registration)
+        return envelope, registration
 
     async def _failed(self, item: Delivery | Parked, error: Exception) -> None:
         """Park what was delivered, or put back what was parked."""

@@ -9,7 +9,7 @@ Source: "Idempotent consumer", microservices.io.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,23 @@ class Inbox:
         """
         if not await self._receipts.insert(tx, f"inbox:{group}", envelope.id, "handled"):
             return False
+        await self._call(tx, envelope, registration)
+        return True
+
+    async def run(self, tx: Transaction, envelope: Envelope, registration: Registration) -> None:
+        """Run the handler in a savepoint of its own, whose effect goes when it fails; `known` and `mark` are its receipts."""
+        async with tx.savepoint():
+            await self._call(tx, envelope, registration)
+
+    async def known(self, tx: Transaction, group: str, ids: Sequence[str]) -> set[str]:
+        """Which of these events the group has handled."""
+        return await self._receipts.known(tx, f"inbox:{group}", ids)
+
+    async def mark(self, tx: Transaction, group: str, ids: Collection[str]) -> None:
+        """Write the receipts of events that `run` has handled in `tx`."""
+        await self._receipts.insert_many(tx, f"inbox:{group}", ids, "handled")
+
+    async def _call(self, tx: Transaction, envelope: Envelope, registration: Registration) -> None:
         event = registration.event.from_envelope(envelope)
         token = cause.set(envelope.id)
         try:
@@ -64,7 +81,6 @@ class Inbox:
             raise EventError("the handler was cancelled from within") from None
         finally:
             cause.reset(token)
-        return True
 
     async def has(self, group: str, event_id: str) -> bool:
         """Whether the group has handled the event."""

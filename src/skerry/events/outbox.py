@@ -29,10 +29,11 @@ cause: ContextVar[str] = ContextVar("skerry_cause", default="")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Names a recorded event: the service that recorded it, and the event's id."""
+    """Names what one `record` recorded: the service, the id of the last event, and the id and type of each."""
 
     source: str
     event_id: str
+    events: tuple[tuple[str, str], ...] = ()
 
 
 class Outbox:
@@ -65,7 +66,7 @@ class Outbox:
             for statement, parameters in self._writes(each, adapted.dialect, delay):
                 await adapted.execute(statement, parameters)
         adapted.on_commit(self._wake)
-        return Token(self.source, messages[-1].id if messages else "")
+        return self._token(messages)
 
     def record_sync(self, tx: object, *events: DomainEvent, delay: float = 0.0) -> Token:
         """The same from synchronous code; the relay sees the events at its next look, if nobody in this process wakes it."""
@@ -74,7 +75,11 @@ class Outbox:
         for each in messages:
             for statement, parameters in self._writes(each, adapted.dialect, delay):
                 adapted.execute(statement, parameters)
-        return Token(self.source, messages[-1].id if messages else "")
+        return self._token(messages)
+
+    def _token(self, messages: list[Message]) -> Token:
+        last = messages[-1].id if messages else ""
+        return Token(self.source, last, tuple((each.id, each.type) for each in messages))
 
     def _writes(self, each: Message, dialect: Dialect, delay: float) -> Iterator[tuple[str, Parameters]]:
         if delay > 0:

@@ -45,6 +45,10 @@ class Parking:
         self._longest = longest
         self._clock = clock
 
+    async def any(self, tx: Tx) -> bool:
+        """Whether the group has parked anything at all."""
+        return bool(await tx.fetch_all(SQL["is_any_parked"], (self.group,)))
+
     async def holds(self, tx: Tx, message: Message) -> bool:
         """Whether a delivered event must wait: behind a parked one of its key, or because it is parked itself."""
         rows = await tx.fetch_all(

@@ -14,7 +14,19 @@ from typing import Any, TypeVar
 from skerry.client import ServiceClient
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError, StoreError
-from skerry.events import HANDLER_RETRY, DeadLetter, DeadLetters, DomainEvent, EventBus, Inbox, Outbox, Relay, connect
+from skerry.events import (
+    HANDLER_RETRY,
+    Builder,
+    DeadLetter,
+    DeadLetters,
+    DomainEvent,
+    EventBus,
+    Inbox,
+    Outbox,
+    Projection,
+    Relay,
+    connect,
+)
 from skerry.events.inbox import EventHandler
 from skerry.health import CheckResult, HealthChecks, HealthReport
 from skerry.resilience import Policy, Retry
@@ -84,6 +96,7 @@ class Service:
         self._clients: list[ServiceClient] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._relay: Relay | None = None
+        self._builders: list[Builder] = []
         self._broken = ""
         self._draining = False
         self._started = False
@@ -146,6 +159,20 @@ class Service:
         if self._started:
             raise ConfigurationError(f"the service {self.name!r} has started; add its sagas before that")
         self.sagas.add(*sagas)
+
+    def project(
+        self,
+        projection: Projection,
+        *,
+        retry: Retry = HANDLER_RETRY,
+        on_poison: DeadLetter = DeadLetter(),  # noqa: B008 - frozen
+    ) -> None:
+        """Host a projection: its tables are in this service's database. Raises `ConfigurationError` once it has started."""
+        if self._started:
+            raise ConfigurationError(f"the service {self.name!r} has started; add its projections before that")
+        projection.host(self.database, self.clock)
+        broker = self.bus.broker
+        self._builders.append(Builder(projection, broker, retry=retry, on_poison=on_poison, clock=self.clock))
 
     def on_start(self, hook: Hook) -> Hook:
         """Run `async def hook()` at start, after the migrations and before anything is handled; must be repeatable."""
@@ -243,6 +270,8 @@ class Service:
             self._relay = Relay(self._database, self.outbox, self._bus.broker, clock=self.clock)
             self._begin("relay", self._relay.run)
             self._bus.start()
+            for builder in self._builders:
+                self._begin(f"projection:{builder.projection.name}", builder.run)
             self.health.add("events", self._check_events, critical=False)
         if self._database is not None:
             self._begin("upkeep", self._upkeep)
@@ -264,6 +293,9 @@ class Service:
                 finishing.push_async_callback(self._relay.stop, self._tasks.pop("relay"), within=STOP_WITHIN)
             if self._bus is not None:
                 finishing.push_async_callback(self._bus.stop, within=STOP_WITHIN)
+            for builder in self._builders:
+                if (task := self._tasks.pop(f"projection:{builder.projection.name}", None)) is not None:
+                    finishing.push_async_callback(builder.stop, task, within=STOP_WITHIN)
             if self._engine is not None and "sagas" in self._tasks:
                 finishing.push_async_callback(self._engine.stop, self._tasks.pop("sagas"), within=STOP_WITHIN)
 
@@ -307,6 +339,7 @@ class Service:
 
     async def _check_events(self) -> str:
         failures = [f"{name}: {c.failure}" for name, c in self.bus.consumers.items() if c.failure]
+        failures += [f"projection {b.projection.name}: {b.failure}" for b in self._builders if b.failure]
         if self._relay is not None and self._relay.failure:
             failures.append(f"relay: {self._relay.failure}")
         if failures:

@@ -6,13 +6,15 @@ participants and idempotent endpoints are three uses of it.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ReceiptConflict
 from skerry.store.migrations import migrate
-from skerry.store.port import Database
+from skerry.store.port import Database, Transaction
 from skerry.store.queries import Queries
 from skerry.store.tx import Tx
 
@@ -61,6 +63,16 @@ class Receipts:
         """Write a receipt; False when the key has one already, which then stays as it is."""
         expires = self._clock.now() + RETENTION
         return await tx.execute(self._sql["insert"], (scope, key, state, fingerprint, result, expires)) == 1
+
+    async def known(self, tx: Transaction, scope: str, keys: Sequence[str]) -> set[str]:
+        """Which of `keys` have a receipt."""
+        rows = await tx.fetch_all(self._sql["known"], (scope, json.dumps(keys)))
+        return {row[0] for row in rows}
+
+    async def insert_many(self, tx: Transaction, scope: str, keys: Collection[str], state: str) -> None:
+        """Write a receipt for each of `keys`, of which none has one: anything else is the database's error."""
+        expires = self._clock.now() + RETENTION
+        await tx.execute_many(self._sql["insert_new"], [(scope, key, state, "", None, expires) for key in keys])
 
     async def update(self, tx: Tx, scope: str, key: str, state: str, *, result: str | None = None) -> None:
         """Give an existing receipt another state."""

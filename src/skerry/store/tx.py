@@ -6,14 +6,14 @@ user holds into one. An adapter never begins, commits or rolls back: the transac
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
+from inspect import iscoroutinefunction
 from typing import Any, Protocol, runtime_checkable
 
 from skerry.errors import NoTransaction
+from skerry.store import drivers
 from skerry.store.queries import Dialect
 
-Row = Sequence[Any]
 Parameters = Sequence[Any]
 
 
@@ -31,7 +31,7 @@ class Tx(Protocol):
         ...
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
-        """Run one query; all its rows."""
+        """Run one query; all its rows, each readable by position and by name."""
         ...
 
     async def lock(self, name: str) -> None:
@@ -39,10 +39,11 @@ class Tx(Protocol):
         ...
 
     def on_commit(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once the commit is durable; never after a roll-back."""
+        """Call `callback` once the commit is durable; never after a roll-back. Where a driver cannot tell, never."""
         ...
 
 
+@runtime_checkable
 class SyncTx(Protocol):
     """An open transaction, from synchronous code."""
 
@@ -56,44 +57,64 @@ class SyncTx(Protocol):
         ...
 
     def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
-        """Run one query; all its rows."""
+        """Run one query; all its rows, each readable by position and by name."""
+        ...
+
+    def lock(self, name: str) -> None:
+        """Wait until no other transaction holds the lock `name`, then hold it until this one ends."""
+        ...
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once the commit is durable, in the thread that commits. Where a driver cannot tell, never."""
         ...
 
 
 def adapt(tx: object) -> Tx:
-    """The `Tx` for what an asynchronous caller holds: today skerry's own `Transaction`.
+    """The `Tx` for what an asynchronous caller holds.
 
-    Raises `NoTransaction` when it is not open, `TypeError` when the driver is unknown.
+    That is skerry's own `Transaction`, SQLAlchemy's `AsyncSession` or `AsyncConnection`, a connection of asyncpg (also from
+    its pool), psycopg or aiosqlite. Errors of the driver pass through as they are.
+
+    Raises `NoTransaction` when none is open, `ConfigurationError` when its database is neither SQLite nor PostgreSQL,
+    `TypeError` when the driver is unknown or synchronous.
     """
-    if isinstance(tx, Tx):
-        if not getattr(tx, "is_open", True):
-            raise NoTransaction("the transaction has ended; record before the block that opened it is left")
-        return tx
-    if isinstance(tx, sqlite3.Connection):
-        raise TypeError("a sqlite3.Connection is synchronous: use the *_sync form")
-    raise TypeError(f"no transaction adapter for {type(tx).__module__}.{type(tx).__name__}")
+    found = drivers.find(tx) or tx
+    if not isinstance(found, Tx):
+        raise TypeError(_unknown(tx))
+    if not iscoroutinefunction(found.execute):
+        raise TypeError(f"a {_name(tx)} is synchronous: use the *_sync form, such as record_sync")
+    _demand_open(found)
+    return found
 
 
 def adapt_sync(tx: object) -> SyncTx:
-    """The `SyncTx` for what a synchronous caller holds: a `sqlite3.Connection` with an open transaction.
+    """The `SyncTx` for what a synchronous caller holds.
 
-    Raises `NoTransaction` when none is open, `TypeError` when the driver is unknown.
+    That is SQLAlchemy's `Session` or `Connection`, a connection of psycopg or sqlite3, or Django's: `django.db.connection`,
+    `connections["orders"]`, an `atomic` block, or `django.db.transaction` for the default database.
+
+    Raises `NoTransaction` when none is open, `ConfigurationError` when its database is neither SQLite nor PostgreSQL,
+    `TypeError` when the driver is unknown or asynchronous.
     """
-    if not isinstance(tx, sqlite3.Connection):
-        raise TypeError(f"no transaction adapter for {type(tx).__module__}.{type(tx).__name__}")
-    if not tx.in_transaction:
-        raise NoTransaction("the connection has no open transaction; BEGIN one, so that both writes commit together")
-    return _SQLite3(tx)
+    found = drivers.find(tx) or tx
+    if not isinstance(found, SyncTx):
+        raise TypeError(_unknown(tx))
+    if iscoroutinefunction(found.execute):
+        raise TypeError(f"a {_name(tx)} is asynchronous: use the form without _sync, such as record")
+    _demand_open(found)
+    return found
 
 
-class _SQLite3:
-    dialect: Dialect = "sqlite"
+def _demand_open(found: Tx | SyncTx) -> None:
+    if isinstance(found, drivers.Adapter):
+        found.demand_open()
+    elif not getattr(found, "is_open", True):
+        raise NoTransaction("the transaction has ended; record before the block that opened it is left")
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
 
-    def execute(self, sql: str, parameters: Parameters = ()) -> int:
-        return self._connection.execute(sql, parameters).rowcount
+def _unknown(tx: object) -> str:
+    return f"no transaction adapter for {_name(tx)}; known are skerry's own transactions and {', '.join(drivers.LIBRARIES)}"
 
-    def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
-        return self._connection.execute(sql, parameters).fetchall()
+
+def _name(tx: object) -> str:
+    return f"{type(tx).__module__}.{type(tx).__name__}"

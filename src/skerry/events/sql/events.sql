@@ -46,6 +46,9 @@ ON CONFLICT (consumer, source) DO UPDATE SET offset_ = excluded.offset_, epoch =
 INSERT INTO skerry_parked (consumer, event_id, type, key, body, state, attempts, due_at, reason, parked_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (consumer, event_id) DO NOTHING;
 
+-- name: is_any_parked
+SELECT 1 FROM skerry_parked WHERE consumer = ? LIMIT 1;
+
 -- name: is_held
 SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND (? = 1 OR state <> 'dead')
 UNION ALL SELECT 1 FROM skerry_parked WHERE consumer = ? AND event_id = ? LIMIT 1;
