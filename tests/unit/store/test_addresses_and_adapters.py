@@ -49,7 +49,7 @@ def test_statements_come_from_files_by_name():
     queries = Queries("skerry.store", "sql/receipts.sql")
     assert queries["find"].startswith("SELECT")
     assert not queries["find"].endswith(";")
-    assert set(queries._statements) == {"find", "insert", "update", "prune"}
+    assert {"find", "insert", "update", "prune"} <= set(queries._statements)
     with pytest.raises(KeyError, match=r"receipts.sql has no statement 'none'"):
         queries["none"]
 
