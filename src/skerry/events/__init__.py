@@ -13,6 +13,7 @@ try:
 except ImportError as _error:
     raise MissingExtra("Events", "events") from _error
 
+from skerry.events.binding import AMQP, HTTP, KAFKA, NATS, Binding
 from skerry.events.brokers import Broker, connect
 from skerry.events.bus import HANDLER_RETRY, EventBus
 from skerry.events.consumer import Consumer
@@ -25,7 +26,12 @@ from skerry.events.projection import Builder, Projection, ProjectionStatus, Proj
 from skerry.events.relay import Relay
 
 __all__ = [
+    "AMQP",
     "HANDLER_RETRY",
+    "HTTP",
+    "KAFKA",
+    "NATS",
+    "Binding",
     "Broker",
     "Builder",
     "Consumer",

@@ -145,3 +145,38 @@ def test_upcasters_start_from_an_older_version(version):
     """An upcaster from a version that is not older than the class is refused."""
     with pytest.raises(TypeError, match="no version"):
         Placed.upcast(from_version=version)
+
+
+def test_a_second_upcaster_from_one_version_is_a_mistake():
+    """Which of two functions runs must not depend on the order of imports."""
+    with pytest.raises(TypeError, match="already"):
+        Placed.upcast(from_version=1)(rename)
+
+
+def test_an_upcaster_is_a_function():
+    """Registering what cannot be called is reported where it is registered; a static method can be called."""
+
+    class Moved(DomainEvent, type="shop.moved", version=3, key="order"):
+        order: str
+
+        @staticmethod
+        def renamed(old):
+            return {"order": old["id"]}
+
+    with pytest.raises(TypeError, match="is a function"):
+        Moved.upcast(from_version=1)("renamed")
+    Moved.upcast(from_version=2)(Moved.__dict__["renamed"])
+    assert Moved.from_envelope(Envelope("1", "s", "shop.moved", "now", "o", 2, {"id": "o"})).order == "o"
+
+
+def test_missing_upcasters_are_named():
+    """A class says from which versions it cannot read, so that a gap is found before an event falls into it."""
+
+    class Gap(DomainEvent, type="shop.gap", version=4, key="order"):
+        order: str
+
+    Gap.upcast(from_version=2)(dict)
+    assert Placed.missing_upcasters() == ()
+    assert Gap.missing_upcasters() == (1, 3)
+    assert Gap.missing_upcasters(since=3) == (3,)
+    assert Gap.missing_upcasters(since=4) == ()

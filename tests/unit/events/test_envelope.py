@@ -1,11 +1,14 @@
+import ast
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import skerry.events
 from skerry.errors import InvalidEvent
 from skerry.events import Envelope
 from skerry.events.envelope import MAX_BYTES, with_sequence
@@ -140,6 +143,14 @@ def test_data_that_contains_itself_is_refused():
     data["data"] = data
     with pytest.raises(InvalidEvent):
         made(data=data).to_json()
+
+
+def test_nothing_is_ever_unpickled():
+    """No module of events imports a format that runs code when it is read."""
+    for path in Path(skerry.events.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [each.name for each in getattr(node, "names", ())] + [getattr(node, "module", None)]
+            assert not {"pickle", "marshal", "shelve", "dill", "cloudpickle", "jsonpickle"} & set(names), path
 
 
 def test_names_beyond_ours_are_ignored():

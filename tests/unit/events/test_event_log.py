@@ -391,9 +391,9 @@ def test_odd_folder_names_are_read(logs, tmp_path):
 
 
 def test_an_address_of_a_log_is_a_folder(tmp_path):
-    """connect takes sqlite:///FOLDER/ and refuses an address without its last slash, and other engines."""
+    """connect takes sqlite:///FOLDER/ and refuses an address without its last slash, and engines nobody knows."""
     assert isinstance(connect("sqlite:///events/", source="order", data=tmp_path), EventLog)
-    for url in ("sqlite:///events", "nats://host/"):
+    for url in ("sqlite:///events", "pigeon://host/"):
         with pytest.raises(ConfigurationError):
             connect(url, source="order", data=tmp_path)
 
