@@ -15,7 +15,7 @@ $(SETUP): requirements/dev.txt pyproject.toml
 	@touch $(SETUP)
 
 demo: setup
-	@$(BIN)/skerry demo $(ARGS)
+	@$(BIN)/skerry demo $(if $(DATABASE),--database $(DATABASE)) $(if $(BROKER),--broker $(BROKER)) $(ARGS)
 
 test: setup
 	@$(BIN)/python -m pytest $(ARGS)
@@ -32,11 +32,11 @@ types: setup
 layers: setup
 	@PYTHONPATH=examples/shop $(BIN)/lint-imports
 
-# Branch coverage of what everything else stands on, by the unit tests alone.
+# Branch coverage of what everything else stands on, by the unit tests and, for what speaks to servers, the contracts.
 COVERED := clock errors context signals topology resilience store events saga
 coverage: setup
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m coverage run -m pytest -q tests/unit
+	@$(BIN)/python -m coverage run -m pytest -q tests/unit tests/contract
 	@$(BIN)/python -m coverage combine -q
 	@$(BIN)/python -m coverage report --skip-covered --fail-under=90 \
 	  --include="$(foreach part,$(COVERED),src/skerry/$(part).py,src/skerry/$(part)/*,)"

@@ -6,12 +6,12 @@ Strings, quoted names and comments are left alone. `??` stands for PostgreSQL's 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal
 
 Style = Literal["qmark", "numeric", "format"]
-"""`?` as SQLite takes it, `$1` as asyncpg does, `%s` as psycopg and Django do."""
+"""`?` as SQLite takes it (its own `?1` wants names from Python 3.12 on), `$1` as asyncpg, `%s` as psycopg and Django do."""
 
 _TOKEN: Final = re.compile(
     r"""(?P<kept>'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|\$(?P<tag>[A-Za-z_0-9]*)\$.*?\$(?P=tag)\$)"""
@@ -26,10 +26,14 @@ def translate(sql: str, parameters: Sequence[Any], style: Style) -> tuple[str, S
     >>> translate("UPDATE stock SET free = free - ?1, held = held + ?1 WHERE sku = ?2", (3, "LAMP-1"), "format")
     ('UPDATE stock SET free = free - %s, held = held + %s WHERE sku = %s', (3, 3, 'LAMP-1'))
     """
-    if style == "qmark":
-        return sql, parameters
     text, order = _translated(sql, style)
     return (text, parameters) if order is None else (text, tuple(parameters[index] for index in order))
+
+
+def translate_many(sql: str, rows: Iterable[Sequence[Any]], style: Style) -> tuple[str, list[Sequence[Any]]]:
+    """`translate` for one statement and many rows of parameters."""
+    text, order = _translated(sql, style)
+    return (text, list(rows)) if order is None else (text, [tuple(row[index] for index in order) for row in rows])
 
 
 @lru_cache(1024)
@@ -45,7 +49,7 @@ def _translated(sql: str, style: Style) -> tuple[str, tuple[int, ...] | None]:
         if match["percent"] is not None:
             return "%%" if style == "format" else "%"
         order.append(int(match["number"]) - 1 if match["number"] else len(order))
-        return "%s" if style == "format" else f"${order[-1] + 1}"
+        return f"${order[-1] + 1}" if style == "numeric" else "%s" if style == "format" else "?"
 
     text = _TOKEN.sub(put, sql)
     as_they_come = style == "numeric" or order == list(range(len(order)))

@@ -28,7 +28,7 @@ from skerry.clock import SYSTEM, Clock
 from skerry.errors import NestedTransaction, NoTransaction, StoreBusy, StoreError
 from skerry.store.leases import LEASE, SQL, Bells, PostgreSQLLease, Session
 from skerry.store.ownership import claim
-from skerry.store.placeholders import translate
+from skerry.store.placeholders import translate, translate_many
 from skerry.store.queries import Dialect, words
 from skerry.store.tx import Parameters, Tx
 
@@ -64,10 +64,9 @@ class PostgreSQLTransaction:
     async def execute_many(self, sql: str, rows: Iterable[Parameters]) -> None:
         """Run one statement for each row of parameters."""
         self._demand_open()
-        rows = list(rows)
-        text, _ = translate(words(sql, "postgresql"), (), "numeric")
+        text, values = translate_many(words(sql, "postgresql"), rows, "numeric")
         with self._database.translated():
-            await self._connection.executemany(text, rows)
+            await self._connection.executemany(text, values)
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """Run one query; all its rows, each readable by position and by name."""

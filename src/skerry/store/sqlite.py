@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import NestedTransaction, NoTransaction, StoreBusy, StoreCorrupt, StoreError, WrongOwner
+from skerry.store.placeholders import translate, translate_many
 from skerry.store.queries import Dialect
 from skerry.store.tx import Parameters, Tx
 
@@ -64,20 +65,24 @@ class SQLiteTransaction:
 
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """Run one statement; the number of rows it changed."""
-        return int(await self._do(lambda: self._connection.execute(sql, parameters).rowcount))
+        text, values = translate(sql, parameters, "qmark")
+        return int(await self._do(lambda: self._connection.execute(text, values).rowcount))
 
     async def execute_many(self, sql: str, rows: Iterable[Parameters]) -> None:
         """Run one statement for each row of parameters."""
-        await self._do(lambda: self._connection.executemany(sql, rows))
+        text, values = translate_many(sql, rows, "qmark")
+        await self._do(lambda: self._connection.executemany(text, values))
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """Run one query; all its rows, each readable by position and by name."""
-        rows: list[Any] = await self._do(lambda: self._connection.execute(sql, parameters).fetchall())
+        text, values = translate(sql, parameters, "qmark")
+        rows: list[Any] = await self._do(lambda: self._connection.execute(text, values).fetchall())
         return rows
 
     async def fetch_one(self, sql: str, parameters: Parameters = ()) -> Any:
         """Run one query; its first row, or None."""
-        return await self._do(lambda: self._connection.execute(sql, parameters).fetchone())
+        text, values = translate(sql, parameters, "qmark")
+        return await self._do(lambda: self._connection.execute(text, values).fetchone())
 
     async def lock(self, name: str) -> None:
         """Nothing to do: the one writer is this transaction."""
@@ -210,13 +215,13 @@ class SQLiteDatabase:
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """Query outside any transaction: sees what is committed, never waits for the writer."""
-        reader = self._connection(reading=True)
-        return await self._on(self._read_thread, lambda: reader.execute(sql, parameters).fetchall())
+        reader, (text, values) = self._connection(reading=True), translate(sql, parameters, "qmark")
+        return await self._on(self._read_thread, lambda: reader.execute(text, values).fetchall())
 
     async def fetch_one(self, sql: str, parameters: Parameters = ()) -> Any:
         """Like `fetch_all`; the first row, or None."""
-        reader = self._connection(reading=True)
-        return await self._on(self._read_thread, lambda: reader.execute(sql, parameters).fetchone())
+        reader, (text, values) = self._connection(reading=True), translate(sql, parameters, "qmark")
+        return await self._on(self._read_thread, lambda: reader.execute(text, values).fetchone())
 
     def _connection(self, *, reading: bool = False) -> sqlite3.Connection:
         connection = self._reader if reading else self._writer

@@ -89,7 +89,7 @@ def test_a_token_that_cannot_be_shown_says_why(staged):
                 async with stage.database.transaction() as tx:
                     second = await stage.outbox.record(tx, stage.Counted(counter="a", n=2))
                 await until(lambda: _begun(projection))
-                with pytest.raises(ProjectionBehind, match="not there yet after 0.01 s"):
+                with pytest.raises(ProjectionBehind, match=r"not there yet after 0.01 s"):
                     await projection.wait(first, timeout=0.01)
                 async with stage.relaying():
                     for token in (first, second):

@@ -1,4 +1,8 @@
-"""One service of the crash tests: `program.py ROLE NAME FOLDER COUNT`. It ends by itself when its work is done."""
+"""One service of the crash tests: `program.py ROLE NAME FOLDER COUNT`. It ends by itself when its work is done.
+
+A publisher goes on beyond COUNT, slowly, until the file `enough` is there. A consumer ends when it has had as many effects as the
+file `total` says.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +36,12 @@ async def publish(database: SQLiteDatabase, log: EventLog) -> None:
     while True:
         async with database.transaction() as tx:
             counter, n = await tx.fetch_one("SELECT counter, n FROM counters ORDER BY n, counter LIMIT 1")
-            if n == count:
+            if n >= count and (folder / "enough").exists():
                 break
             await tx.execute("UPDATE counters SET n = n + 1 WHERE counter = ?", (counter,))
             await outbox.record(tx, Counted(counter=counter, n=n + 1))
+        if n >= count:  # there has to be something to kill, but not much more to do
+            await asyncio.sleep(0.02)
     while await outbox.waiting(database):
         await asyncio.sleep(0.02)
     await relay.stop(relaying, within=5)
@@ -55,7 +61,8 @@ async def consume(database: SQLiteDatabase, log: EventLog, *, deadly: bool) -> N
 
     bus.on(Counted, inbox=Inbox(database), retry=Retry(1000, base=0.02, cap=0.1))(handle)
     bus.start()
-    while (await database.fetch_one("SELECT count(*) FROM effects"))[0] < count:
+    total = folder / "total"
+    while not total.exists() or (await database.fetch_one("SELECT count(*) FROM effects"))[0] < int(total.read_text()):
         await asyncio.sleep(0.02)
     await asyncio.sleep(0.3)  # time for what must not come
     await bus.stop(within=5)

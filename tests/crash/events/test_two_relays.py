@@ -1,3 +1,4 @@
+import os
 import signal
 import sqlite3
 import subprocess
@@ -33,6 +34,19 @@ class Scene:
                 row = (f"event-{self.recorded}", "shop.x", "key", "{}")
                 connection.execute("INSERT INTO skerry_outbox (event_id, type, key, body) VALUES (?, ?, ?, ?)", row)
             connection.commit()
+
+    def stop(self, relay):
+        """Stop it, for good and not only soon, at a moment at which it does not keep others from recording."""
+        while True:
+            relay.send_signal(signal.SIGSTOP)
+            os.waitpid(relay.pid, os.WUNTRACED)
+            with closing(sqlite3.connect(self.folder / "order.db", timeout=0.0)) as connection:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError:
+                    relay.send_signal(signal.SIGCONT)
+                else:
+                    return
 
     def relayed(self):
         """The ids in the log, in order."""
@@ -81,7 +95,7 @@ def test_a_stopped_relay_keeps_the_lead_and_goes_on_where_it_stood(scene):
     scene.all_there()
     for _ in range(5):
         scene.record(300)
-        leader.send_signal(signal.SIGSTOP)
+        scene.stop(leader)
         scene_then = scene.relayed()
         scene.record(300)
         time.sleep(1.0)  # four times as long as the other one waits between two tries to lead

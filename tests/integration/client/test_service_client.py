@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from patience import LOOP_TIME, run_patiently
 from peers import Behaviour, Peer, answers, blackhole, breaks_after, drip, listening, refusing_url, reply
 
 from skerry import context
@@ -30,11 +31,12 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def policy(attempts: int = 3, **options: Any) -> Policy:
-    return Policy("stock", **{"total": 5.0, "attempt": 2.0, "retry": Retry(attempts, base=0.001), **options})
+    defaults = {"total": 5.0, "attempt": 2.0, "retry": Retry(attempts, base=0.001, clock=LOOP_TIME), "clock": LOOP_TIME}
+    return Policy("stock", **{**defaults, **options})
 
 
 def stock_at(url: str) -> ServiceClient:
-    return ServiceClient("stock", url=url, policy=policy())
+    return ServiceClient("stock", url=url, policy=policy(), clock=LOOP_TIME)
 
 
 def against(
@@ -45,13 +47,13 @@ def against(
     async def main() -> tuple[Any, Peer]:
         async with listening(behaviour) as peer:
             options.setdefault("policy", policy())
-            async with ServiceClient("stock", url=peer.url, **options) as client:
+            async with ServiceClient("stock", url=peer.url, clock=LOOP_TIME, **options) as client:
                 try:
                     return await use(client, peer), peer
                 except Exception as error:
                     return error, peer
 
-    return asyncio.run(main())
+    return run_patiently(main())
 
 
 def get(path: str = "/items/1", **options: Any) -> Callable[[ServiceClient, Peer], Awaitable[Any]]:
@@ -97,7 +99,7 @@ def test_the_ambient_context_travels() -> None:
         with context.use(CallContext(traceparent=TRACE, priority=3)):
             await client.get("/", headers=forged)
 
-    _, peer = against(answers(reply()), call, policy=Policy("stock", total=5.0, attempt=2.0))
+    _, peer = against(answers(reply()), call, policy=Policy("stock", total=5.0, attempt=2.0, clock=LOOP_TIME))
     headers = peer.requests[0].headers
     assert headers["traceparent"][3:35] == TRACE[3:35]
     assert headers["traceparent"][36:52] != TRACE[36:52]
@@ -242,11 +244,13 @@ def test_what_was_never_sent_is_repeated() -> None:
                     raise httpx2.ConnectError("refused")
                 return httpx2.Response(201)
 
-        async with ServiceClient("stock", url="http://stock", policy=policy(), transport=Flaky()) as client:
+        async with ServiceClient(
+            "stock", url="http://stock", policy=policy(), clock=LOOP_TIME, transport=Flaky()
+        ) as client:
             assert (await client.post("/items", json={})).status == 201
         return len(refused)
 
-    assert asyncio.run(main()) == 2
+    assert run_patiently(main()) == 2
 
 
 def test_a_server_that_closed_an_idle_connection_is_called_again() -> None:
@@ -256,7 +260,7 @@ def test_a_server_that_closed_an_idle_connection_is_called_again() -> None:
         async with listening(breaks_after(reply(200))) as peer, stock_at(peer.url) as client:
             return [(await client.get("/")).status for _ in range(5)]
 
-    assert asyncio.run(main()) == [200] * 5
+    assert run_patiently(main()) == [200] * 5
 
 
 # --- peers that misbehave
@@ -270,7 +274,7 @@ def test_nobody_listens() -> None:
             await client.get("/")
 
     with pytest.raises(Unreachable, match="stock"):
-        asyncio.run(main())
+        run_patiently(main())
 
 
 @pytest.mark.parametrize(
@@ -321,7 +325,7 @@ def test_a_post_that_timed_out_is_not_repeated() -> None:
 @pytest.mark.parametrize("behaviour", [blackhole, drip])
 def test_the_deadline_holds(behaviour: Behaviour) -> None:
     """The total bounds the whole, also against a peer that drips a byte now and then for ever."""
-    result, _ = against(behaviour, get(), policy=Policy("stock", total=0.2))
+    result, _ = against(behaviour, get(), policy=Policy("stock", total=0.2, clock=LOOP_TIME))
     assert isinstance(result, DeadlineExceeded)
 
 
@@ -447,7 +451,7 @@ def test_a_wait_that_is_asked_for_is_read() -> None:
 
     expected = {"3": 3.0, "0": 0.0, "1000000000": None, "-5": None, "nan": None, "": None, "soon": None}
     expected["Mon, 01 Jan 2001 00:00:00 GMT"] = None
-    assert {value: asyncio.run(ask(value)) for value in expected} == expected
+    assert {value: run_patiently(ask(value)) for value in expected} == expected
 
 
 # --- where it calls

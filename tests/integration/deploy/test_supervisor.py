@@ -204,10 +204,13 @@ def test_children_of_a_killed_process(tmp_path: Path, mode: str) -> None:
     """What a process has started dies with it; what left its session lives on, but cannot hold up the supervisor."""
     lines = Lines()
 
+    def children() -> list[int]:
+        return [int(text.removeprefix("child ")) for _, text in lines.all if text.startswith("child ")]
+
     async def main() -> None:
         async with supervisor(tmp_path, modes={"one": mode}, output=lines) as system:
-            await until(lambda: ("one", "born") in lines.all)
-            child = next(int(text.removeprefix("child ")) for _, text in lines.all if text.startswith("child "))
+            await until(lambda: ("one", "born") in lines.all and children())
+            child = children()[0]
             await system.hold("one")
             if mode == "family":
                 await until(lambda: not alive(child))

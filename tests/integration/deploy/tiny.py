@@ -6,6 +6,7 @@ child of its own that ignores everything); outbreak (its child also leaves the p
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -16,13 +17,14 @@ from pathlib import Path
 
 MODE = sys.argv[1]
 NAME = os.environ["SKERRY_SERVICE"]
-CHILD = "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('born', flush=True); time.sleep(600)"
+# One write for a line: this process and its child share the pipe, and an unbuffered `print` writes the end of its line apart.
+CHILD = "import os,signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.write(1, b'born\\n'); time.sleep(600)"
 
 
 def respond(connection: socket.socket) -> None:
     connection.settimeout(5)
-    with connection:
-        path = connection.recv(4096).split(b" ")[1]
+    with connection, contextlib.suppress(OSError):  # who asked may have given up
+        path = [*connection.recv(4096).split(b" "), b""][1]
         if path == b"/crash":
             os._exit(7)
         sick = MODE == "deaf" or (Path(os.environ["SKERRY_DATA"]) / f"{NAME}.sick").exists()
@@ -45,7 +47,7 @@ def main() -> None:
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD], stdin=subprocess.DEVNULL, start_new_session=MODE == "outbreak"
         )
-        print(f"child {child.pid}", flush=True)
+        os.write(1, f"child {child.pid}\n".encode())
     server = socket.socket()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

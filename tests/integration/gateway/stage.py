@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import uvicorn
+from patience import LOOP_TIME, run_patiently
 from peers import Behaviour, Peer, listening, refusing_url
 
 from skerry.gateway import Gateway, GatewaySpec
@@ -47,13 +48,13 @@ def on_stage(spec: str, behaviours: Mapping[str, Behaviour | None], play: Callab
                 if behaviour is not None
             }
             urls = {name: peers[name].url if name in peers else refusing_url() for name in behaviours}
-            gateway = Gateway(GatewaySpec.parse(spec), urls=urls)
+            gateway = Gateway(GatewaySpec.parse(spec), urls=urls, clock=LOOP_TIME)
             port = await stack.enter_async_context(_serving(gateway))
             client = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30.0)
             await stack.enter_async_context(client)
             return await play(Stage(client, gateway, peers, port))
 
-    return asyncio.run(main())
+    return run_patiently(main())
 
 
 @asynccontextmanager

@@ -37,6 +37,7 @@ service.add(saga)
 
 @api.get("/slow/{seconds}")
 async def slow(seconds: float):
+    (service.settings.data / "slow").touch()
     await asyncio.sleep(seconds)
     return {"slept": seconds}
 

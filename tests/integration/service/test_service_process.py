@@ -6,7 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import httpx2
+import late
 import pytest
 from served import APP, Process, run_once, running
 
@@ -28,7 +28,8 @@ def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
     async def stop(served: Process) -> None:
         await served.client.post("/sagas/1")
         slow = asyncio.create_task(served.client.get("/slow/1.0"))
-        await asyncio.sleep(0.1)
+        while not (tmp_path / "slow").exists():
+            await asyncio.sleep(0.01)
         served.process.send_signal(signal.SIGTERM)
         await served.logged("draining")
         assert (await served.client.get("/health/ready")).status_code == 503
@@ -50,9 +51,8 @@ def test_a_stop_under_load_loses_nothing(tmp_path: Path) -> None:
         async def call_without_pause() -> None:
             nonlocal served_requests
             while True:
-                try:
-                    response = await served.client.post("/quick")
-                except httpx2.ConnectError:
+                response = await late.post(served.client, "/quick")
+                if response is None:
                     return
                 assert response.status_code == 200
                 served_requests += 1
@@ -75,7 +75,8 @@ def test_a_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
 
     async def stop(served: Process) -> None:
         slow = asyncio.create_task(served.client.get("/slow/60"))
-        await asyncio.sleep(0.1)
+        while not (tmp_path / "slow").exists():
+            await asyncio.sleep(0.01)
         served.process.send_signal(signal.SIGTERM)
         assert await served.process.wait() == 0
         await asyncio.wait([slow])

@@ -7,6 +7,7 @@ import pytest
 
 from skerry.errors import EventError, InvalidEvent, NoTransaction
 from skerry.events import Token
+from skerry.events.brokers import Message
 from skerry.signals import EventsRelayed, RelayChanged, RelayFailed
 from skerry.testing import run_virtual
 
@@ -220,7 +221,7 @@ def test_another_writer_of_the_log_is_waited_for(staged):
     async def main(clock):
         async with staged(clock) as stage:
             other = type(stage.log)(stage.log.folder, source="billing", clock=clock)
-            await other.publish([])
+            await other.publish([Message("0", "shop.order.forgotten", "a", "{}")])
             with pytest.raises(EventError, match="another process writes"):
                 await stage.publish(("a", 0))
             async with stage.relaying():

@@ -30,7 +30,8 @@ def test_placeholders_become_those_of_the_driver(sql, numeric, formatted, values
     given_values = tuple(range(1, len(set(values)) + 1))
     assert translate(sql, given_values, "numeric") == (numeric, given_values)
     assert translate(sql, given_values, "format") == (formatted, values)
-    assert translate(sql, given_values, "qmark") == (sql, given_values)
+    asked, ordered = translate(sql, given_values, "qmark")
+    assert (asked.count("?"), ordered) == (translate(asked, ordered, "qmark")[0].count("?"), values)
 
 
 @given(st.lists(st.sampled_from(["?", "?1", "?2", "'a?b'", '"x?"', "1", "/*?*/ 2", "'%'"]), min_size=1, max_size=12))
@@ -39,16 +40,19 @@ def test_a_translated_query_answers_as_sqlite_does(parts):
     parts = [part for part in parts if part != '"x?"']
     numbered = any(part in {"?1", "?2"} for part in parts)
     parts = [part for part in parts if not (numbered and part == "?")] or ["1"]
+    parts += ["?1"] if numbered and "?1" not in parts else []
     sql = f"SELECT {', '.join(parts)}"
     count = 2 if numbered else parts.count("?")
     values = tuple(f"v{n}" for n in range(count))
     if numbered and "?2" not in parts:
         values = values[:1]
+    by_name = {str(n): value for n, value in enumerate(values, 1)}
     with closing(sqlite3.connect(":memory:")) as connection:
-        expected = connection.execute(sql, values).fetchone()
+        expected = connection.execute(sql, by_name if numbered else values).fetchone()
         text, ordered = translate(sql, values, "format")
         back = text.replace("%s", "?").replace("%%", "%")
         assert connection.execute(back, ordered).fetchone() == expected
+        assert connection.execute(*translate(sql, values, "qmark")).fetchone() == expected
 
 
 def test_a_statement_speaks_each_engine(tmp_path, monkeypatch):
