@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import InvalidEvent, LeaseLost, NestedTransaction, NoTransaction, ReceiptConflict, StoreError
@@ -36,7 +36,11 @@ _ITS_OWN_FAULT = (NoTransaction, NestedTransaction, ReceiptConflict)
 
 
 class Consumer:
-    """Handles the events of one group. `retry` counts all attempts; its delays are kept in the database."""
+    """Handles the events of one group. `retry` counts all attempts; its delays are kept in the database.
+
+    `repeatable`: handlers do nothing but write through their transaction, so they may run again when another event that
+    shares it fails. That spares the savepoints.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Consumer:
         retry: Retry,
         on_poison: DeadLetter,
         clock: Clock = SYSTEM,
+        repeatable: bool = False,
     ) -> None:
         self.group = group
         self.database: Database = inbox.database
@@ -60,6 +65,8 @@ class Consumer:
         longest = max(retry.cap, retry.retry_after_cap)
         self._parking = Parking(group, hold_key=on_poison.hold_key, longest=longest, clock=clock)
         self._clock = clock
+        self._repeatable = repeatable
+        self._alone = 0
         self._lease: Lease
         self._subscription: Subscription | None = None
         self._in_hand = 0
@@ -163,8 +170,16 @@ class Consumer:
 
         The first that fails, or must wait behind another of its key, ends it and has had no effect.
         """
-        if len(deliveries) == 1 or self._suspects or any(map(self._in_doubt, deliveries)):
+        if len(deliveries) == 1 or self._suspects or self._alone or any(map(self._in_doubt, deliveries)):
+            self._alone = max(0, self._alone - 1)
             return 0
+        try:
+            return await self._share(deliveries)
+        except _OneByOneError:
+            self._alone = len(deliveries)
+            return 0
+
+    async def _share(self, deliveries: Sequence[Delivery]) -> int:
         handled: list[Delivery] = []
         failed: tuple[Delivery, Exception] | None = None
         async with self.database.transaction() as tx:
@@ -185,7 +200,7 @@ class Consumer:
                         break
                     fresh[message.id] = None
                 handled.append(delivery)
-            await self._inbox.mark(tx, self.group, fresh)
+            await self._mark(tx, fresh)
             for last in {delivery.source: delivery for delivery in handled}.values():
                 await self._settle(tx, last)
         for message in [delivery.message for delivery in handled]:
@@ -195,13 +210,26 @@ class Consumer:
             await self._failed(*failed)
         return len(handled) + (failed is not None)
 
+    async def _mark(self, tx: Transaction, fresh: Collection[str]) -> None:
+        try:
+            await self._inbox.mark(tx, self.group, fresh)
+        except Exception as error:
+            if self._repeatable and not _is_trouble(error):  # a write that was left for later has failed
+                raise _OneByOneError from error
+            raise
+
     async def _failure_of(self, tx: Transaction, message: Message) -> Exception | None:
         """Run a handler inside a shared transaction; what it failed of."""
         try:
-            await self._inbox.run(tx, *self._opened(message))
+            if self._repeatable:
+                await self._inbox.run_again(tx, *self._opened(message))
+            else:
+                await self._inbox.run(tx, *self._opened(message))
         except Exception as error:
             if _is_trouble(error):
                 raise
+            if self._repeatable:
+                raise _OneByOneError from error
             return error
         return None
 
@@ -302,6 +330,10 @@ class Consumer:
         self._doubted[item.source] += 1
         if deaths >= MAX_DEATHS:
             raise InvalidEvent(f"the process died {deaths} times with this event in hand")
+
+
+class _OneByOneError(Exception):
+    """Roll all of it back, and handle each event in a transaction of its own."""
 
 
 def _is_trouble(error: Exception) -> bool:

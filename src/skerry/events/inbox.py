@@ -57,6 +57,10 @@ class Inbox:
         async with tx.savepoint():
             await self._call(tx, envelope, registration)
 
+    async def run_again(self, tx: Transaction, envelope: Envelope, registration: Registration) -> None:
+        """Run a handler that may run again: without a savepoint, so when it fails all of `tx` has to go."""
+        await self._call(tx, envelope, registration)
+
     async def known(self, tx: Transaction, group: str, ids: Sequence[str]) -> set[str]:
         """Which of these events the group has handled."""
         return await self._receipts.known(tx, f"inbox:{group}", ids)

@@ -13,7 +13,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError, Held, ProjectionBehind, StoreError
@@ -21,7 +21,7 @@ from skerry.events._loops import wait_for
 from skerry.events.brokers import Broker
 from skerry.events.consumer import Consumer
 from skerry.events.event import DomainEvent
-from skerry.events.inbox import Inbox, Registration
+from skerry.events.inbox import EventHandler, Inbox, Registration
 from skerry.events.outbox import Token
 from skerry.events.parking import DeadLetter
 from skerry.resilience import Retry
@@ -37,6 +37,7 @@ GRACE: Final = 60.0
 """Seconds for which the tables of before a switch are kept: a read that began on them ends on them."""
 FIRST_LOOK, LAST_LOOK = 0.002, 0.05
 """Seconds between two looks of `wait`, the first and the longest."""
+MAX_TEXTS: Final = 1000
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _TABLE: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
@@ -55,19 +56,24 @@ class ProjectionStatus:
 
 
 class ProjectionTx:
-    """The transaction a projection's handler writes through: `{orders}` in SQL stands for the table of its generation."""
+    """The transaction a projection's handler writes through: `{orders}` in SQL stands for the table of its generation.
+
+    Writes of many events go to the engine together, before the next query; so no count comes back.
+    """
 
     def __init__(self, tx: Transaction, names: Callable[[str], str]) -> None:
         self._tx = tx
         self._names = names
 
-    async def execute(self, sql: str, parameters: Parameters = ()) -> int:
-        """Run one statement; the number of rows it changed."""
-        return await self._tx.execute(self._names(sql), parameters)
+    async def execute(self, sql: str, parameters: Parameters = ()) -> None:
+        """Run one statement."""
+        self._tx.later(self._names(sql), parameters)
 
     async def execute_many(self, sql: str, rows: Iterable[Parameters]) -> None:
         """Run one statement for each row of parameters."""
-        await self._tx.execute_many(self._names(sql), rows)
+        text = self._names(sql)
+        for row in rows:
+            self._tx.later(text, row)
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """Run one query; all its rows."""
@@ -108,6 +114,7 @@ class Projection:
         self._handlers: dict[type[DomainEvent], tuple[Handler, float]] = {}
         self._database: Database | None = None
         self._clock: Clock = SYSTEM
+        self._named: dict[tuple[str, int], str] = {}
 
     def on(self, event: type[DomainEvent], *, timeout: float = 30.0) -> Callable[[H], H]:
         """Register `async def handler(event, tx)`; `timeout` is in seconds. It must write through `tx`, and nothing else."""
@@ -193,12 +200,17 @@ class Projection:
 
     def named(self, sql: str, generation: int) -> str:
         """`sql` with the tables of a generation in the place of their names in braces."""
-        return _TABLE.sub(lambda match: self._physical(match[1], generation), sql)
+        known = self._named.get((sql, generation))
+        if known is None:
+            known = _TABLE.sub(lambda match: self._physical(match[1], generation), sql)
+            if len(self._named) < MAX_TEXTS:
+                self._named[sql, generation] = known
+        return known
 
     def registrations(self, generation: int) -> dict[str, Registration]:
         """The handlers, each writing to the tables of one generation."""
 
-        def writing(handler: Handler) -> Handler:
+        def writing(handler: Handler) -> EventHandler:
             async def handle(event: Any, tx: Any) -> None:
                 await handler(event, ProjectionTx(tx, lambda sql: self.named(sql, generation)))
 
@@ -287,6 +299,7 @@ class Builder:
             retry=self._retry,
             on_poison=self._on_poison,
             clock=self._clock,
+            repeatable=True,
         )
         consumer.registrations.update(projection.registrations(generation))
         task = asyncio.create_task(consumer.run(), name=projection.group(generation))
@@ -322,6 +335,6 @@ class Builder:
         consumer, task = self._consumers.pop(generation)
         await consumer.stop(task, within=within)
 
-    def _say(self, generation: int, state: str) -> None:
+    def _say(self, generation: int, state: Literal["building", "live", "dropped"]) -> None:
         name, version = self.projection.name, self.projection.version
         emit(ProjectionChanged(projection=name, version=version, generation=generation, state=state))

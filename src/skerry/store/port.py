@@ -28,6 +28,13 @@ class Transaction(Tx, Protocol):
         """Run one query; its first row, or None."""
         ...
 
+    def later(self, sql: str, parameters: Parameters = ()) -> None:
+        """Run one statement before the next one that is awaited, or before the commit, whose error its own then is.
+
+        Many of these go to the engine together, which is several times as quick as one by one.
+        """
+        ...
+
     def savepoint(self) -> AbstractAsyncContextManager[None]:
         """What the block writes is undone when it raises, while the rest of the transaction stands."""
         ...

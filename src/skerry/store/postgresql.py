@@ -14,6 +14,8 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -53,6 +55,7 @@ class PostgreSQLTransaction:
         self._database = database
         self._connection = connection
         self._callbacks: list[Callable[[], None]] = []
+        self._queued: list[tuple[str, Parameters]] = []
         self.is_open = True
 
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
@@ -66,6 +69,7 @@ class PostgreSQLTransaction:
         self._demand_open()
         text, values = translate_many(words(sql, "postgresql"), rows, "numeric")
         with self._database.translated():
+            await self.flush()
             await self._connection.executemany(text, values)
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
@@ -77,6 +81,21 @@ class PostgreSQLTransaction:
         """Run one query; its first row, or None."""
         return await self._do(self._connection.fetchrow, sql, parameters)
 
+    def later(self, sql: str, parameters: Parameters = ()) -> None:
+        """See `Transaction.later`."""
+        self._demand_open()
+        self._queued.append(translate(words(sql, "postgresql"), parameters, "numeric"))
+
+    async def flush(self) -> None:
+        """Run what `later` has queued: statements of one text that follow each other go in one round trip."""
+        queued, self._queued = self._queued, []
+        for text, group in groupby(queued, key=itemgetter(0)):
+            rows = [values for _, values in group]
+            if len(rows) == 1:
+                await self._connection.execute(text, *rows[0])
+            else:
+                await self._connection.executemany(text, rows)
+
     async def lock(self, name: str) -> None:
         """Wait until no other transaction holds the lock `name`, then hold it until this one ends."""
         await self.execute(SQL["lock"], (name,))
@@ -84,11 +103,12 @@ class PostgreSQLTransaction:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """See `Transaction.savepoint`."""
-        await self.execute("SAVEPOINT skerry")
+        await self.execute("SAVEPOINT skerry")  # and what is queued before it
         callbacks = len(self._callbacks)
         try:
             yield
         except BaseException:
+            self._queued.clear()
             with contextlib.suppress(NoTransaction):
                 await asyncio.shield(self.execute("ROLLBACK TO SAVEPOINT skerry"))
             del self._callbacks[callbacks:]
@@ -115,6 +135,7 @@ class PostgreSQLTransaction:
     async def _do(self, method: Callable[..., Awaitable[Any]], sql: str, parameters: Parameters) -> Any:
         self._demand_open()
         with self._database.translated():
+            await self.flush()
             return await _run(method, sql, parameters)
 
 
@@ -200,6 +221,8 @@ class PostgreSQLDatabase:
             try:
                 await self._finish(_run(connection.execute, "BEGIN", ()))
                 yield tx
+                with self.translated():
+                    await tx.flush()
                 tx.is_open = False
                 await self._commit(tx, connection)
             except BaseException:

@@ -61,6 +61,7 @@ class SQLiteTransaction:
         self._run = run
         self._connection = connection
         self._callbacks: list[Callable[[], None]] = []
+        self._queued: list[tuple[str, Parameters]] = []
         self.is_open = True
 
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
@@ -87,16 +88,27 @@ class SQLiteTransaction:
     async def lock(self, name: str) -> None:
         """Nothing to do: the one writer is this transaction."""
 
+    def later(self, sql: str, parameters: Parameters = ()) -> None:
+        """See `Transaction.later`."""
+        self._demand_open()
+        self._queued.append(translate(sql, parameters, "qmark"))
+
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
-        """See `Transaction.savepoint`."""
-        await self.execute("SAVEPOINT skerry")
+        """See `Transaction.savepoint`. It goes to the engine with the first statement of the block."""
         callbacks = len(self._callbacks)
+        self.later("SAVEPOINT skerry")
+        mark = self._queued[-1]
         try:
             yield
         except BaseException:
-            with suppress(NoTransaction):  # SQLite has rolled back all of it already
-                await asyncio.shield(self.execute("ROLLBACK TO skerry"))
+            places = [place for place, queued in enumerate(self._queued) if queued is mark]
+            if places:  # nothing of the block has reached the engine
+                del self._queued[places[0] :]
+            else:
+                self._queued.clear()
+                with suppress(NoTransaction):  # SQLite has rolled back all of it already
+                    await asyncio.shield(self.execute("ROLLBACK TO skerry"))
             del self._callbacks[callbacks:]
             raise
 
@@ -104,9 +116,18 @@ class SQLiteTransaction:
         """Call `callback` in the event loop once the commit is durable; never after a roll-back."""
         self._callbacks.append(callback)
 
-    async def _do(self, function: Callable[[], Any]) -> Any:
+    def flush(self) -> None:
+        """Run what `later` has queued; called on the writing thread."""
+        queued, self._queued = self._queued, []
+        for text, values in queued:
+            self._connection.execute(text, values)
+
+    def _demand_open(self) -> None:
         if not self.is_open:
             raise NoTransaction("the transaction has ended; use it only inside the block that opened it")
+
+    async def _do(self, function: Callable[[], Any]) -> Any:
+        self._demand_open()
         try:
             return await self._run(lambda: self._inside(function))
         except asyncio.CancelledError:
@@ -117,7 +138,13 @@ class SQLiteTransaction:
         # After a full disk SQLite rolls back by itself: what follows would commit on its own, one statement at a time.
         if not self._connection.in_transaction:
             raise NoTransaction("the transaction was ended inside its block, by an error or by a COMMIT of your own")
+        self.flush()
         return function()
+
+    def commit(self) -> None:
+        """Run what is queued, and commit; called on the writing thread."""
+        self.flush()
+        self._connection.execute("COMMIT")
 
     def committed(self) -> None:
         """Run what waits for the commit; called once by the database."""
@@ -204,7 +231,7 @@ class SQLiteDatabase:
                 await self._finish(lambda: connection.execute("BEGIN IMMEDIATE"))
                 yield tx
                 tx.is_open = False
-                await self._finish(lambda: connection.execute("COMMIT"), then=tx.committed)
+                await self._finish(tx.commit, then=tx.committed)
             except BaseException:
                 tx.is_open = False
                 await self._finish(lambda: _roll_back(connection))

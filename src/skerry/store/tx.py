@@ -7,8 +7,9 @@ user holds into one. An adapter never begins, commits or rolls back: the transac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from inspect import iscoroutinefunction
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from skerry.errors import NoTransaction
 from skerry.store import drivers
@@ -43,7 +44,6 @@ class Tx(Protocol):
         ...
 
 
-@runtime_checkable
 class SyncTx(Protocol):
     """An open transaction, from synchronous code."""
 
@@ -79,12 +79,13 @@ def adapt(tx: object) -> Tx:
     `TypeError` when the driver is unknown or synchronous.
     """
     found = drivers.find(tx) or tx
-    if not isinstance(found, Tx):
+    form = _form(found)
+    if form is None:
         raise TypeError(_unknown(tx))
-    if not iscoroutinefunction(found.execute):
+    if form == "sync":
         raise TypeError(f"a {_name(tx)} is synchronous: use the *_sync form, such as record_sync")
     _demand_open(found)
-    return found
+    return cast("Tx", found)
 
 
 def adapt_sync(tx: object) -> SyncTx:
@@ -97,19 +98,35 @@ def adapt_sync(tx: object) -> SyncTx:
     `TypeError` when the driver is unknown or asynchronous.
     """
     found = drivers.find(tx) or tx
-    if not isinstance(found, SyncTx):
+    form = _form(found)
+    if form is None:
         raise TypeError(_unknown(tx))
-    if iscoroutinefunction(found.execute):
+    if form == "async":
         raise TypeError(f"a {_name(tx)} is asynchronous: use the form without _sync, such as record")
     _demand_open(found)
-    return found
+    return cast("SyncTx", found)
 
 
-def _demand_open(found: Tx | SyncTx) -> None:
-    if isinstance(found, drivers.Adapter):
-        found.demand_open()
+def _demand_open(found: object) -> None:
+    demand: Callable[[], None] | None = getattr(found, "demand_open", None)
+    if demand is not None:
+        demand()
     elif not getattr(found, "is_open", True):
         raise NoTransaction("the transaction has ended; record before the block that opened it is left")
+
+
+def _form(found: object) -> Literal["async", "sync"] | None:
+    """Whether it is a `Tx`, a `SyncTx` or neither."""
+    kind: Any = type(found)
+    return _form_of(kind)
+
+
+@lru_cache(128)
+def _form_of(kind: type[Any]) -> Literal["async", "sync"] | None:
+    """By its class and once for each: to ask a protocol costs as much as a statement."""
+    if not all(callable(getattr(kind, name, None)) for name in ("execute", "fetch_all", "lock")):
+        return None
+    return "async" if iscoroutinefunction(kind.execute) else "sync"
 
 
 def _unknown(tx: object) -> str:

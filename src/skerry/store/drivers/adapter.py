@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol
 
 from skerry.errors import ConfigurationError
 from skerry.store.queries import Dialect, Queries
@@ -14,7 +14,6 @@ _log = logging.getLogger("skerry.store")
 LOCK: Final = Queries("skerry.store.drivers", "lock.sql")["lock"]
 
 
-@runtime_checkable
 class Adapter(Protocol):
     """A `Tx` or `SyncTx` over an object of the user's."""
 

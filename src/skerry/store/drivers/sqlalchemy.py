@@ -148,8 +148,8 @@ class _Waiting:
     """What waits for the commits of one session.
 
     Each callback stands under the savepoint or transaction it was given in. When that is committed it moves to the one
-    around it, at the outermost it is called; when that ends in any other way, it is dropped. The listeners stay as long as
-    the session lives: SQLAlchemy does not let one remove itself.
+    around it, at the outermost it is called; when that ends in any other way, it is dropped. A savepoint made below the
+    session, on its connection, is not seen. The listeners stay as long as the session lives: none may remove itself.
     """
 
     def __init__(self, session: Session) -> None:
@@ -162,7 +162,7 @@ class _Waiting:
     def add(self, session: Session, connection: Connection | None, callback: Callable[[], None]) -> None:
         inner = session.get_nested_transaction() or session.get_transaction()
         assert inner is not None
-        self._connection = connection
+        self._connection = connection or self._connection
         self._callbacks.append((inner, callback))
 
     def _after_commit(self, session: Session) -> None:

@@ -1,0 +1,26 @@
+"""`python -m benchmarks NAME [--rounds N] [-o text|json]`. Exit status 1 when a bar is missed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.report import show
+
+NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem != "report")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("-o", dest="output", choices=["text", "json"], default="text")
+    options = parser.parse_args()
+    document = import_module(f"benchmarks.{options.name}").run(rounds=options.rounds)
+    print(show(document, options.output))
+    return 0 if document["ok"] else 1
+
+
+sys.exit(main())
