@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SETUP := .venv/.setup
 
-.PHONY: setup demo test lint types layers coverage floors pythons docs lock clean
+.PHONY: setup demo test lint types layers coverage floors pythons docs benchmark lock clean
 setup: $(SETUP)
 
 $(SETUP): requirements/dev.txt pyproject.toml
@@ -63,10 +63,17 @@ pythons: setup
 docs: setup
 	@$(BIN)/zensical build --clean --strict
 
+# One benchmark beside its peers, such as `make benchmark NAME=events`. Never part of the tests.
+NAME ?= events
+benchmark: setup
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/benchmarks.txt
+	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)
+
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-annotate -p 3.11
 lock:
 	@$(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
 	$(LOCK) --extra all --group dev pyproject.toml -o requirements/dev.txt
+	$(LOCK) --extra all --group dev --group peers pyproject.toml -o requirements/benchmarks.txt
 	$(LOCK) --extra all --group test --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 
 clean:

@@ -122,6 +122,44 @@ def test_every_make_command_in_a_text_exists() -> None:
             assert demo.make_context("demo", run[2:])
 
 
+EVOLVING = """
+[system]
+name = "shop"
+events = "sqlite:///events/"
+
+[gateway]
+spec = "gateway.yaml"
+calls = ["order"]
+
+[topics]
+"shop.order.placed" = { owner = "order", description = "a customer placed an order" }
+
+[services.order]
+app = "order:service"
+description = "orders"
+publishes = ["shop.order.placed"]
+"""
+
+
+@runs("docs/how-to/evolve-an-event.md", "console")
+def test_the_commands_that_guard_events_do_what_the_page_shows(shown: list[Block], tmp_path: Path) -> None:
+    """Frozen as the page shows, committed as it says, and then checked against that commit."""
+    declared = re.search(
+        r"^class Placed\(.*?\n\n", (ROOT / "docs/how-to/evolve-an-event.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert declared
+    events = "from skerry import DomainEvent, Service\n\n\n" + declared[0] + '\nservice = Service("order")\n'
+    (tmp_path / "order.py").write_text(events)
+    (tmp_path / "skerry.toml").write_text(EVOLVING)
+    (tmp_path / "gateway.yaml").touch()
+    commit = "git init -q -b main . && git add -A && git -c user.name=a -c user.email=a@b commit -q -m a"
+    with terminal(tmp_path) as opened:
+        for command, expected in (entry for block in shown for entry in commands(block.text)):
+            if "--against" in command:
+                assert opened.bash(f"{commit} && git update-ref refs/remotes/origin/main main").returncode == 0
+            opened.run(command, expected)
+
+
 @runs("docs/how-to/put-a-gateway-in-front.md", "yaml", "json")
 def test_the_gateways_file_gives_the_answer_shown(shown: list[Block]) -> None:
     """A gateway of the page's YAML answers as its JSON says when payment is down and there is no shipment."""
