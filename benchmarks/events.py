@@ -70,15 +70,15 @@ async def _run(report: Report, folder: Path, rounds: int) -> None:
     report.ratio("outbox to inbox over faststream-outbox", "outbox to inbox", "faststream-outbox")
     report.ratio("bus over the bare driver, NATS", "bus on NATS", "nats-py")
     report.ratio("bus over FastStream, NATS", "bus on NATS", "faststream")
-    report.ratio("a transaction with an outbox row over one without", "transactions, 8 connections", "without a row")
+    report.ratio("a flushed transaction with an outbox row over one without", "a flushed transaction", "without a row")
     report.bar(
         "outbox to inbox over faststream-outbox", report.ratios["outbox to inbox over faststream-outbox"], ">=", 3
     )
     report.bar("outbox to inbox, events/s", report.median("outbox to inbox"), ">=", 2000)
     limit = max(3.0, 6 * flush)
     report.bar("commit to handled at 300/s, p50 ms", report.median("commit to handled, p50"), "<=", limit)
-    with_row = report.ratios["a transaction with an outbox row over one without"]
-    report.bar("rate of transactions with an outbox row", with_row, ">=", 1 / 1.1)
+    with_row = report.ratios["a flushed transaction with an outbox row over one without"]
+    report.bar("a flushed transaction with an outbox row over one without", with_row, "<=", 1.1)
     report.bar("bus over the bare driver, NATS", report.ratios["bus over the bare driver, NATS"], ">=", 0.75)
     report.bar("bus over FastStream, NATS", report.ratios["bus over FastStream, NATS"], ">=", 2)
     report.bar("embedded log to 3 processes, events/s", report.median("embedded log to 3 processes"), ">=", 5000)
@@ -136,7 +136,9 @@ async def _service(postgres: PostgresServer, nats: NatsServer, name: str):
         yield here, there, outbox, bus, relay, stack
 
 
-async def _ours(report: Report, postgres: PostgresServer, nats: NatsServer, name: str) -> None:
+async def _ours(  # noqa: C901 - one setting, three measurements
+    report: Report, postgres: PostgresServer, nats: NatsServer, name: str
+) -> None:
     async with _service(postgres, nats, name) as (here, there, outbox, bus, relay, stack):
         handled: dict[int, float] = {}
         done = asyncio.Event()
@@ -160,10 +162,15 @@ async def _ours(report: Report, postgres: PostgresServer, nats: NatsServer, name
 
         bus.on(Changed, inbox=Inbox(there))(handle)
         # what a row costs: the relay sleeps meanwhile
-        for record, who in ((True, "ours"), (False, "without a row")):
-            begun = time.perf_counter()
-            await _in_turns(lambda n, record=record: _nothing(change(n, record=record)), EVENTS // 2)
-            report.add("transactions, 8 connections", who, EVENTS // 2 / (time.perf_counter() - begun), "1/s")
+        kinds = [(True, "ours"), (False, "without a row")]
+        taken: dict[str, list[float]] = {who: [] for _, who in kinds}
+        for n in range(150):
+            for record, who in kinds:
+                begun = time.perf_counter()
+                await change(n, record=record)
+                taken[who].append(time.perf_counter() - begun)
+        for who, times in taken.items():
+            report.add("a flushed transaction", who, statistics.median(times) * 1000, "ms")
         async with here.transaction() as tx:
             await tx.execute("DELETE FROM skerry_outbox")
         relaying = asyncio.create_task(relay.run())

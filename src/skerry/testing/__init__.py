@@ -1,4 +1,7 @@
-"""What a test of a skerry system needs; shipped, so that users test the way skerry is tested."""
+"""What a test of a skerry system needs; shipped, so that users test the way skerry is tested.
+
+`skerry.testing.brokers` is the conformance suite for transports.
+"""
 
 from __future__ import annotations
 

@@ -21,17 +21,30 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError, EventError, StoreCorrupt, UnknownPosition
-from skerry.events.brokers.port import Delivery, Durability, Message, Position
-from skerry.events.brokers.segments import SQL, Writer, begun, checksum, mapped, read_only, segment, segments
+from skerry.events.brokers.port import Delivery, Durability, Features, Message, Position
+from skerry.events.brokers.segments import (
+    SQL,
+    Writer,
+    begun,
+    checksum,
+    first_kept,
+    mapped,
+    read_only,
+    segment,
+    segments,
+)
 from skerry.events.brokers.wake import Wake
 
 T = TypeVar("T")
 
 SEGMENT_BYTES = 64 * 1024 * 1024
+DAY = 86400.0
+RETENTION = 30 * DAY
+"""Seconds for which an event is kept at least: as long as the receipts of what was handled."""
 _WAKE = "wake"
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -40,54 +53,73 @@ class EventLog:
     """The event log of one service in a shared folder. `publish` writes this service's log; `subscribe` reads all logs."""
 
     durability: Durability = "flushed"
+    features = Features(atomic=True, fenced=True, deduplicates=True)
 
-    def __init__(self, folder: Path, *, source: str, segment_bytes: int = SEGMENT_BYTES, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        source: str,
+        segment_bytes: int = SEGMENT_BYTES,
+        retention: float = RETENTION,
+        clock: Clock = SYSTEM,
+    ) -> None:
         if source == _WAKE or not _SOURCE.fullmatch(source):
             raise ConfigurationError(
                 f"{source!r} cannot be the name of a log: it names a folder, and {_WAKE!r} is taken"
             )
         self.folder = folder
         self.source = source
+        self.clock = clock
         self.wake: Wake = Wake(folder / _WAKE)
-        self._writer = Writer(folder / source, segment_bytes, clock)
+        self._writer = Writer(folder / source, segment_bytes, retention, clock)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{source}-log")
-        self._subscriptions: set[_LogSubscription] = set()
-        self._closed = False
+        self._subscriptions: set[LogSubscription] = set()
+        self._ended = ""
 
     async def publish(self, batch: Sequence[Message]) -> None:
         """Append in one transaction. Raises `EventError` while another process writes this service's log."""
         self._check_open()
+        if not batch:
+            return
         await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.append, batch)
         await self.wake.ring()
 
-    async def subscribe(
-        self, group: str, types: Collection[str], positions: Mapping[str, Position]
-    ) -> _LogSubscription:
+    async def subscribe(self, group: str, types: Collection[str], positions: Mapping[str, Position]) -> LogSubscription:
         """Read all logs in the folder, also those of services that come later."""
         self._check_open()
-        subscription = _LogSubscription(self, group, frozenset(types), positions)
+        subscription = LogSubscription(self, group, frozenset(types), positions)
         self._subscriptions.add(subscription)
         await self.wake.listen(f"{self.source}-{os.getpid()}")
         return subscription
 
+    async def drain(self) -> None:
+        """See `Broker.drain`."""
+        self._ended = self._ended or "drained"
+        for subscription in self._subscriptions:
+            subscription.draining = True
+        await self.wake.ring()
+        if self._ended == "drained":
+            await asyncio.get_running_loop().run_in_executor(self._thread, int)  # behind what is being written
+
     async def close(self) -> None:
         """Close the writer and every subscription."""
-        if self._closed:
+        if self._ended == "closed":
             return
-        self._closed = True
+        self._ended = "closed"
         for subscription in list(self._subscriptions):
             await subscription.close()
         await self.wake.close()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
         self._thread.shutdown(wait=False)
 
-    def forget(self, subscription: _LogSubscription) -> None:
+    def forget(self, subscription: LogSubscription) -> None:
         """A subscription has closed."""
         self._subscriptions.discard(subscription)
 
     def _check_open(self) -> None:
-        if self._closed:
-            raise EventError(f"the event log of {self.source!r} is closed")
+        if self._ended:
+            raise EventError(f"the event log of {self.source!r} is {self._ended}")
 
 
 @dataclass(slots=True)
@@ -100,6 +132,7 @@ class _Reader:
     connection: sqlite3.Connection | None = None
     segment: int = 0
     epoch: str = ""
+    not_before: float = 0.0
 
     @property
     def offset(self) -> int:
@@ -110,14 +143,22 @@ class _Reader:
             self.connection.close()
             self.connection = None
 
+    def rewind(self, position: Position | None, *, not_before: float = 0.0) -> None:
+        self.close()
+        self.segment, self.position, self.not_before = 0, position, not_before
 
-class _LogSubscription:
+
+class LogSubscription:
+    """One group's reading of all logs in a folder."""
+
     def __init__(self, log: EventLog, group: str, types: frozenset[str], positions: Mapping[str, Position]) -> None:
         self._log = log
         self._types = types
         self._readers = {source: _Reader(source, log.folder / source, at) for source, at in positions.items()}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{group}-tail")
         self._closed = False
+        self._clock = log.clock
+        self.draining = False
 
     async def fetch(self, limit: int, *, wait: float) -> Sequence[Delivery]:
         """See `Subscription.fetch`. Sources take turns, so that a busy one does not starve the others.
@@ -127,11 +168,26 @@ class _LogSubscription:
         rings = self._log.wake.rings  # counted before reading, so that a ring in between is not missed
         found = await self._run(lambda: self._read(limit))
         if not found and wait > 0:
-            await self._log.wake.wait(wait, after=rings)
+            await self._log.wake.wait(min(wait, self._pause()), after=rings)
             found = await self._run(lambda: self._read(limit))
         for delivery in found:
             self._readers[delivery.source].position = delivery.position
         return found
+
+    def _pause(self) -> float:
+        now = self._clock.monotonic()
+        return min((r.not_before - now for r in self._readers.values() if r.not_before > now), default=float("inf"))
+
+    async def nack(self, delivery: Delivery, *, delay: float = 0.0) -> None:
+        """See `Subscription.nack`."""
+        assert delivery.position is not None
+        before = Position(delivery.position.offset - 1, delivery.position.epoch)
+        not_before = self._clock.monotonic() + delay
+        await self._run(lambda: self._readers[delivery.source].rewind(before, not_before=not_before))
+
+    async def seek(self, where: Literal["start", "end"] | Mapping[str, Position]) -> None:
+        """See `Subscription.seek`."""
+        await self._run(lambda: self._seek(where))
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Nothing to do: the position is committed with the effect, in the consumer's database."""
@@ -145,6 +201,7 @@ class _LogSubscription:
         if not self._closed:
             self._closed = True
             self._log.forget(self)
+            self._log.wake.stir()
             await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
             self._thread.shutdown(wait=False)
 
@@ -168,8 +225,9 @@ class _LogSubscription:
             self._discover()
             share = max(1, limit // max(1, len(self._readers)))
             found: list[Delivery] = []
+            now = self._clock.monotonic()
             for reader in self._readers.values():
-                if len(found) < limit:
+                if len(found) < limit and reader.not_before <= now and not self.draining:
                     found += self._read_source(reader, min(share, limit - len(found)))
             return found
 
@@ -188,6 +246,9 @@ class _LogSubscription:
             elif sealed and begun(following):
                 reader.close()
                 reader.segment += 1
+            elif first_kept(reader.folder) > reader.segment + 1:  # what follows was deleted under a slow reader
+                reader.close()
+                reader.segment = 0
             else:
                 return []
         return []
@@ -204,6 +265,14 @@ class _LogSubscription:
             if event_type in self._types:
                 found.append(Delivery(message, reader.source, Position(offset, reader.epoch)))
         return found
+
+    def _seek(self, where: Literal["start", "end"] | Mapping[str, Position]) -> None:
+        with mapped(self._log.folder):
+            self._discover()
+            for reader in list(self._readers.values()) if isinstance(where, str) else []:
+                reader.rewind(_last(reader.folder) if where == "end" else None)
+        for source, position in where.items() if not isinstance(where, str) else []:
+            self._readers.setdefault(source, _Reader(source, self._log.folder / source, None)).rewind(position)
 
     def _attach(self, reader: _Reader) -> bool:
         """Open the segment the reader needs next; False while there is none."""
@@ -222,6 +291,10 @@ class _LogSubscription:
                 reader.close()
                 raise
             reader.close()
+        kept = first_kept(reader.folder)
+        if reader.position is None and kept in paths and not reader.segment:
+            reader.segment = kept  # a new group missed nothing that was kept for it
+            return self._attach(reader)
         if paths and 1 not in paths and not reader.segment:
             raise UnknownPosition(f"the log of {reader.source} does not reach back to {reader.offset + 1}")
         return False
@@ -236,7 +309,7 @@ class _LogSubscription:
             raise UnknownPosition(f"the log of {source} was replaced: its epoch is not the one consumed before")
         if offset + 1 >= first and offset > last and not reader.segment:
             raise UnknownPosition(f"the log of {source} ends at {last}, before the position {offset}")
-        return bool(offset + 1 >= first)
+        return bool(offset + 1 >= first) or (reader.position is None and reader.segment > 0)
 
     def _count(self) -> int:
         marks = ",".join("?" * len(self._types))
@@ -249,3 +322,13 @@ class _LogSubscription:
                     with closing(read_only(path)) as connection:
                         total += connection.execute(sql, (reader.offset, *sorted(self._types))).fetchone()[0]
         return total
+
+
+def _last(folder: Path) -> Position | None:
+    """The position of the last event in a log."""
+    for path in reversed(segments(folder)):
+        if begun(path):
+            with closing(read_only(path)) as connection:
+                _, last, epoch = connection.execute(SQL["span"]).fetchone()
+            return Position(last, epoch) if last else None
+    return None

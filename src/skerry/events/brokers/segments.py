@@ -12,6 +12,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import takewhile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,14 +21,16 @@ from skerry.errors import EventError, StoreCorrupt
 from skerry.events.brokers.port import Message
 from skerry.store import Queries
 
+_KEPT = "first-kept"
 SQL = Queries("skerry.events", "sql/sqlite/eventlog.sql")
 
 
 class Writer:
     """Appends to one service's log."""
 
-    def __init__(self, folder: Path, segment_bytes: int, clock: Clock) -> None:
+    def __init__(self, folder: Path, segment_bytes: int, retention: float, clock: Clock) -> None:
         self._folder = folder
+        self._retention = retention
         self._segment_bytes = segment_bytes
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
@@ -79,7 +82,26 @@ class Writer:
     def _roll(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         _, last, epoch = connection.execute(SQL["span"]).fetchone()
         self._disconnect()
-        return self._connect(segment(self._folder, int(self._path.stem) + 1), first=last + 1, epoch=epoch)
+        connection = self._connect(segment(self._folder, int(self._path.stem) + 1), first=last + 1, epoch=epoch)
+        self._forget()
+        return connection
+
+    def _forget(self) -> None:
+        """Delete the segments that nothing was written to for so long. Which is the first one kept is on the disk before."""
+        before = self._clock.now() - self._retention
+        paths = segments(self._folder)[:-1]
+        old = list(takewhile(lambda path: _written(path) < before, paths))
+        if not old:
+            return
+        draft = self._folder / (_KEPT + ".draft")
+        with draft.open("w") as file:
+            file.write(str(int(old[-1].stem) + 1))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._folder / _KEPT)
+        for path in old:
+            for name in (path.name + "-wal", path.name + "-shm", path.name):
+                (self._folder / name).unlink(missing_ok=True)
 
     def _connect(self, path: Path, *, first: int, epoch: str) -> sqlite3.Connection:
         self._connection = connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -106,6 +128,16 @@ def segment(folder: Path, number: int) -> Path:
 def segments(folder: Path) -> list[Path]:
     """The segments in `folder`, oldest first."""
     return sorted(path for path in folder.glob("*.db") if path.stem.isdigit()) if folder.is_dir() else []
+
+
+def first_kept(folder: Path) -> int:
+    """The number of the first segment that was not deleted for its age; 1 while none was."""
+    try:
+        return int((folder / _KEPT).read_text())
+    except FileNotFoundError:
+        return 1
+    except ValueError:
+        raise StoreCorrupt(f"{folder / _KEPT} does not name a segment; restore it from a backup") from None
 
 
 def begun(path: Path) -> bool:
@@ -140,6 +172,12 @@ def mapped(folder: Path) -> Iterator[None]:
         raise EventError(f"the log in {folder}: {error}") from error
     except OSError as error:
         raise EventError(f"the log in {folder}: {error.strerror}") from error
+
+
+def _written(path: Path) -> float:
+    """When a segment was last written to. What is in its WAL file counts too, but readers leave empty ones."""
+    wal = path.with_name(path.name + "-wal")
+    return max(each.stat().st_mtime for each in (path, wal) if each == path or (each.exists() and each.stat().st_size))
 
 
 def _exclusive(folder: Path) -> int:

@@ -44,7 +44,7 @@ class Wake:
 
     async def ring(self) -> None:
         """Wake every listener in the folder. The sockets of dead ones are removed. Raises nothing: it is only a hint."""
-        self._ding()
+        self.stir()
         await asyncio.to_thread(self._ring_others)
 
     def _bind(self, name: str) -> socket.socket | None:
@@ -116,9 +116,10 @@ class Wake:
         with contextlib.suppress(OSError):
             for _ in range(64):  # bounded: what is left rings again
                 self._listener.recv(16)
-        self._ding()
+        self.stir()
 
-    def _ding(self) -> None:
+    def stir(self) -> None:
+        """Wake who waits in this process."""
         self.rings += 1
         self._bell.set()
         self._bell = asyncio.Event()

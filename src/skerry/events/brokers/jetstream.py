@@ -1,0 +1,194 @@
+"""NATS JetStream: a stream per publishing source, of which that source's relay is the only writer.
+
+A batch is published without waiting in between, each message expecting the sequence of the one before: one that fails fails
+all behind it, so nothing is reordered, and a writer that was overtaken is refused. After an unclear failure the next batch
+looks at the end of the stream first and skips what is there; for the rest the server's own window of ids (`Nats-Msg-Id`,
+two minutes) keeps duplicates out.
+
+Source: NATS documentation, "JetStream headers"; the server checks the id before the expected sequence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from skerry.clock import SYSTEM, Clock
+from skerry.errors import ConfigurationError, DurabilityTooLow, EventError
+from skerry.events.brokers import wire
+from skerry.events.brokers.adapter import Adapter
+from skerry.events.brokers.address import COMMON, Address
+from skerry.events.brokers.jetstream_link import (
+    NAME_IN_USE,
+    STREAM_NOT_FOUND,
+    WRONG_SEQUENCE,
+    Link,
+    Outgoing,
+    Refusal,
+)
+from skerry.events.brokers.jetstream_tail import EPOCH, MSG_ID, SOURCE, JetStreamTail
+from skerry.events.brokers.names import token, tokens
+from skerry.events.brokers.port import Features, Message, Position
+from skerry.events.brokers.tail import Tail
+from skerry.events.envelope import STRUCTURED
+
+OPTIONS: Final = {**COMMON, "replicas": "copies of each stream"}
+TOGETHER, TOGETHER_BYTES = 256, 4 * 1024 * 1024
+"""How much is under way at once."""
+REPLICATED: Final = 3
+
+
+class JetStreamBroker(Adapter):
+    """nats://[USER:PASSWORD@]HOST[:4222][,HOST...][?durability=flushed][&replicas=3][&namespace=events][&timeout=5]
+
+    A server flushes every two minutes unless it runs with `sync_interval: always`, which it does not tell: for it,
+    `durability=flushed` is the operator's word. That a stream is on disk, and `replicated`, is checked.
+    """
+
+    features = Features(fenced=True, deduplicates=True)
+
+    def __init__(self, address: Address, *, source: str, clock: Clock = SYSTEM) -> None:
+        self.replicas = address.positive("replicas", 1)
+        durability = address.durability
+        if durability == "replicated" and self.replicas < REPLICATED:
+            raise ConfigurationError(f"{address}: durability=replicated needs replicas={REPLICATED} at least")
+        if durability == "process" and self.replicas >= REPLICATED:
+            durability = "replicated"
+        super().__init__(source, durability=durability, clock=clock)
+        self.address = address
+        self.stream = f"{address.namespace}_{token(source)}"
+        self.subject = f"{address.namespace}.{token(source)}"
+        self._link: Link | None = None
+        self._connecting = asyncio.Lock()
+        self._last: int | None = None
+
+    @classmethod
+    def from_url(cls, url: str, *, source: str, clock: Clock = SYSTEM) -> JetStreamBroker:
+        """The broker behind nats://..."""
+        return cls(Address.parse(url, port=4222, allowed=OPTIONS), source=source, clock=clock)
+
+    async def link(self) -> Link:
+        """The connection; a new one when the last has ended. Raises `BrokerUnavailable`."""
+        async with self._connecting:
+            if self._link is None or self._link.lost:
+                link = Link(self.address, self._lost)
+                await link.open(f"skerry {self.source}")
+                self._link, self._last = link, None
+            return self._link
+
+    def _lost(self) -> None:
+        self._last = None
+        for tail in self.tails:
+            if isinstance(tail, JetStreamTail):
+                tail.bell.set()
+
+    async def send(self, batch: Sequence[Message]) -> None:
+        """See `Broker.publish`."""
+        link = await self.link()
+        last, self._last = self._last, None
+        try:
+            if last is None:
+                last = await self._recover(link, batch)
+            else:
+                for part in _parts(batch):
+                    last = await self._chain(link, part, last)
+        except Refusal as error:
+            if error.code in WRONG_SEQUENCE:
+                raise EventError(f"{self.address}: somebody else has written to {self.stream} meanwhile") from error
+            raise
+        self._last = last
+
+    async def _recover(self, link: Link, batch: Sequence[Message]) -> int:
+        """Publish what of the batch is not there yet, one by one; the sequence of the last."""
+        last, known = await self._end(link)
+        found = [number for number, message in enumerate(batch, 1) if message.id == known]
+        for message in batch[found[-1] if found else 0 :]:
+            last = await self._chain(link, [message], last)
+        return last
+
+    async def _chain(self, link: Link, part: Sequence[Message], last: int) -> int:
+        sequence, duplicate = await link.send([self._outgoing(m, last + n) for n, m in enumerate(part)])
+        if duplicate and len(part) == 1:
+            return last
+        if sequence != last + len(part):
+            raise EventError(f"{self.address}: {self.stream} is at {sequence} instead of {last + len(part)}")
+        return sequence
+
+    def _outgoing(self, message: Message, last: int) -> Outgoing:
+        headers = {
+            wire.CONTENT_TYPE: STRUCTURED,
+            MSG_ID: wire.quoted(message.id),
+            wire.KEY: wire.quoted(message.key),
+            "Nats-Expected-Last-Sequence": str(last),
+        }
+        return f"{self.subject}.{tokens(message.type)}", headers, message.body.encode()
+
+    async def _end(self, link: Link) -> tuple[int, str]:
+        """The stream's last sequence, and the id of the message there. Creates the stream when it is not there."""
+        try:
+            info = await link.ask(f"STREAM.INFO.{self.stream}")
+        except Refusal as error:
+            if error.code != STREAM_NOT_FOUND:
+                raise
+            info = await self._create(link)
+        self._check_promise(info["config"])
+        last = int(info["state"]["last_seq"])
+        if not last or not info["state"]["messages"]:
+            return last, ""
+        found = await link.ask(f"STREAM.MSG.GET.{self.stream}", {"seq": last})
+        lines = base64.b64decode(found["message"].get("hdrs", "")).decode(errors="replace").splitlines()
+        headers = dict(line.split(": ", 1) for line in lines if ": " in line)
+        return last, wire.unquoted(headers.get(MSG_ID, ""))
+
+    async def _create(self, link: Link) -> dict[str, Any]:
+        config = {
+            "name": self.stream,
+            "subjects": [f"{self.subject}.>"],
+            "storage": "file",
+            "retention": "limits",
+            "num_replicas": self.replicas,
+            "metadata": {EPOCH: str(self.clock.uuid()), SOURCE: self.source},
+        }
+        try:
+            return await link.ask(f"STREAM.CREATE.{self.stream}", config)
+        except Refusal as error:
+            if error.code != NAME_IN_USE:  # somebody else was quicker
+                raise
+            return await link.ask(f"STREAM.INFO.{self.stream}")
+
+    def _check_promise(self, config: Mapping[str, Any]) -> None:
+        if self.durability != "process" and config.get("storage") != "file":
+            raise DurabilityTooLow(f"{self.address}: the stream {self.stream} is not kept on disk")
+        if self.durability == "replicated" and config.get("num_replicas", 1) < REPLICATED:
+            raise DurabilityTooLow(f"{self.address}: the stream {self.stream} has fewer than {REPLICATED} copies")
+
+    async def open(self, group: str, types: frozenset[str], positions: Mapping[str, Position], /) -> Tail:
+        """Read the streams of all sources in the namespace."""
+        tail = JetStreamTail(
+            self.link, self.address.namespace, group, types, positions, clock=self.clock, on_close=self.forget
+        )
+        try:
+            await tail.look()
+        except BaseException:
+            await tail.close()
+            raise
+        return tail
+
+    async def disconnect(self) -> None:
+        """Close the connection."""
+        if self._link is not None:
+            await self._link.close()
+
+
+def _parts(batch: Sequence[Message]) -> list[list[Message]]:
+    parts: list[list[Message]] = [[]]
+    size = 0
+    for message in batch:
+        if len(parts[-1]) >= TOGETHER or (size + len(message.body) > TOGETHER_BYTES and parts[-1]):
+            parts.append([])
+            size = 0
+        parts[-1].append(message)
+        size += len(message.body)
+    return parts

@@ -1,0 +1,64 @@
+"""What goes over the wire: the envelope's JSON as the body; id, type and key once more as headers.
+
+What others put on the wire is handed on as far as it is known: whoever parses the envelope decides about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote, unquote
+
+from skerry.errors import InvalidEvent
+from skerry.events.brokers.port import Message
+from skerry.events.envelope import MAX_BYTES, MAX_TEXT, STRUCTURED, Envelope
+
+ID: Final = "skerry-id"
+TYPE: Final = "skerry-type"
+KEY: Final = "skerry-key"
+CONTENT_TYPE: Final = "content-type"
+TOO_LARGE: Final = "... cut off by skerry: larger than an event may be"
+_SHOWN: Final = 1024
+_SAFE: Final = "/:@!$&'()*+,;=-._~"
+
+
+def headers(message: Message) -> dict[str, str]:
+    """The headers of a message, in ASCII."""
+    return {
+        CONTENT_TYPE: STRUCTURED,
+        ID: quoted(message.id),
+        TYPE: quoted(message.type),
+        KEY: quoted(message.key),
+    }
+
+
+def received(body: bytes, headers: Mapping[str, str], *, fallback_id: str, event_type: str = "") -> Message:
+    """The message that was on the wire. Raises nothing.
+
+    `event_type` is what the transport routed by. Without our headers the envelope is asked; where that is none,
+    `fallback_id` stands in. A body above 1 MiB is cut, and what is no UTF-8 replaced: neither passes for an envelope.
+    """
+    too_large = len(body) > MAX_BYTES
+    text = body[:_SHOWN].decode(errors="replace") + TOO_LARGE if too_large else body.decode(errors="replace")
+    if ID in headers:
+        found_type = event_type or unquoted(headers.get(TYPE, ""))
+        return Message(unquoted(headers[ID]) or fallback_id, found_type, unquoted(headers.get(KEY, "")), text)
+    try:
+        envelope = Envelope.from_json(text)
+    except InvalidEvent:
+        return Message(fallback_id, event_type, "", text)
+    return Message(envelope.id, event_type or envelope.type, envelope.key, text)
+
+
+def quoted(value: str) -> str:
+    """The value of a header: ASCII without spaces."""
+    if value.isascii() and value.isprintable() and "%" not in value and " " not in value:
+        return value
+    return quote(value, safe=_SAFE)
+
+
+def unquoted(value: str) -> str:
+    """What `quoted` was given. Raises nothing."""
+    if "%" in value:
+        value = unquote(value, errors="replace")
+    return value[: MAX_TEXT * 4]

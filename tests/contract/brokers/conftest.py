@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import pytest
+
+
+@pytest.fixture
+def namespace():
+    """A word for all names at a broker that no other test uses."""
+    return f"t{uuid4().hex[:12]}"
