@@ -96,13 +96,6 @@ async def _outboxes(report: Report, postgres: PostgresServer, nats: NatsServer, 
         await turn(report, postgres, nats, f"round{number}")
 
 
-def _database(postgres: PostgresServer, name: str) -> str:
-    postgres.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
-    postgres.create_database(name, owner=name)
-    postgres.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
-    return postgres.url(name, user=name, password="secret")
-
-
 async def _in_turns(work: Callable[[int], Awaitable[None]], count: int, workers: int = WRITERS) -> None:
     async def worker(first: int) -> None:
         for n in range(first, count, workers):
@@ -117,7 +110,7 @@ async def _service(postgres: PostgresServer, nats: NatsServer, name: str):
     async with AsyncExitStack() as stack:
         databases = []
         for part in ("a", "b"):
-            database = connect_database(_database(postgres, f"{name}{part}"), owner="bench", data=Path())
+            database = connect_database(postgres.own_database(f"{name}{part}"), owner="bench", data=Path())
             await database.open()
             stack.push_async_callback(database.close)
             await Receipts.prepare(database)
@@ -217,7 +210,7 @@ async def _faststream_outbox(report: Report, postgres: PostgresServer, nats: Nat
     from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
     del nats
-    url = _database(postgres, f"{name}peer").replace("postgresql://", "postgresql+asyncpg://")
+    url = postgres.own_database(f"{name}peer").replace("postgresql://", "postgresql+asyncpg://")
     engine = create_async_engine(url, pool_size=20)
     metadata = MetaData()
     table = make_outbox_table(metadata, table_name="outbox")

@@ -8,7 +8,9 @@ Source: "Transactional outbox" and "Polling publisher", microservices.io.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.resources import files
@@ -43,6 +45,7 @@ class Outbox:
         self.source = source
         self._clock = clock
         self._wake: Callable[[], None] = _nobody
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @staticmethod
     async def prepare(database: Database) -> None:
@@ -52,6 +55,10 @@ class Outbox:
     def on_record(self, wake: Callable[[], None]) -> None:
         """Call `wake` after each commit that recorded something; the relay uses it."""
         self._wake = wake
+
+    def heard_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Where `wake` may be called: `record_sync` can come from any thread."""
+        self._loop = loop
 
     async def record(self, tx: object, *events: DomainEvent, delay: float = 0.0) -> Token:
         """Record `events` in the caller's open transaction; the token of the last one.
@@ -69,13 +76,21 @@ class Outbox:
         return self._token(messages)
 
     def record_sync(self, tx: object, *events: DomainEvent, delay: float = 0.0) -> Token:
-        """The same from synchronous code; the relay sees the events at its next look, if nobody in this process wakes it."""
+        """The same from synchronous code, on any thread. Where the driver tells of commits the relay of this process wakes up,
+        else it sees the events at its next look.
+        """
         adapted = adapt_sync(tx)
         messages = [message(self.seal(event)) for event in events]
         for each in messages:
             for statement, parameters in self._writes(each, adapted.dialect, delay):
                 adapted.execute(statement, parameters)
+        adapted.on_commit(self._wake_from_any_thread)
         return self._token(messages)
+
+    def _wake_from_any_thread(self) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it is closed: nobody relays here any more
+                self._loop.call_soon_threadsafe(self._wake)
 
     def _token(self, messages: list[Message]) -> Token:
         last = messages[-1].id if messages else ""

@@ -45,6 +45,7 @@ class Relay:
     async def run(self) -> None:
         """Wait for the lead, then relay. Ends after `stop`, once the outbox is empty or the broker fails."""
         service = self._outbox.source
+        self._outbox.heard_in(asyncio.get_running_loop())
         emit(RelayChanged(service=service, state="waiting"))
         while not self._stopping.is_set():
             try:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import LateAction, Rejected
-from skerry.store import RETENTION, Receipts, Tx
+from skerry.store import RETENTION, Receipts, adapt
 
 DO, UNDO = "do", "undo"
 MAX_KEY = 255
@@ -32,7 +32,8 @@ class Barrier:
         async with service.transaction() as tx:
             return await barrier.act(tx, key, lambda: charge(tx, amount))
 
-    `key` is the `ctx.key` that the saga sent along. An action and its compensation share all of it but the last part.
+    `tx` is whatever `adapt` takes. `key` is the `ctx.key` that the saga sent along; an action and its compensation share all
+    of it but the last part.
     """
 
     def __init__(self, *, scope: str = "barrier", clock: Clock = SYSTEM) -> None:
@@ -40,7 +41,7 @@ class Barrier:
         self._clock = clock
         self._receipts = Receipts(clock=clock)
 
-    async def act(self, tx: Tx, key: str, action: Callable[[], Awaitable[Any]], *, given: Any = None) -> Any:
+    async def act(self, tx: object, key: str, action: Callable[[], Awaitable[Any]], *, given: Any = None) -> Any:
         """Run `action` unless it ran before; its answer (plain JSON) either way.
 
         Raises `LateAction` when it was compensated already or the key is older than 30 days, `ReceiptConflict` when the key
@@ -48,34 +49,36 @@ class Barrier:
         """
         pair = _pair(key)
         self._demand_usable(pair)
-        await tx.lock(f"{self._scope}:{pair}")
-        seen = await self._receipts.find(tx, self._scope, pair)
+        adapted = adapt(tx)
+        await adapted.lock(f"{self._scope}:{pair}")
+        seen = await self._receipts.find(adapted, self._scope, pair)
         if seen is not None:
             if seen.state == "undone":
                 raise LateAction(f"{key} was compensated before it arrived; it has no effect")
-            seen = await self._receipts.find(tx, self._scope, pair, fingerprint=_fingerprint(given))
+            seen = await self._receipts.find(adapted, self._scope, pair, fingerprint=_fingerprint(given))
             assert seen is not None
             return json.loads(seen.result or "null")
         result = json.dumps(await action())
-        await self._receipts.insert(tx, self._scope, pair, "done", fingerprint=_fingerprint(given), result=result)
+        await self._receipts.insert(adapted, self._scope, pair, "done", fingerprint=_fingerprint(given), result=result)
         return json.loads(result)
 
-    async def undo(self, tx: Tx, key: str, compensation: Callable[[Any], Awaitable[None]]) -> bool:
+    async def undo(self, tx: object, key: str, compensation: Callable[[Any], Awaitable[None]]) -> bool:
         """Run `compensation(answer)` if the action had its effect and was not undone before; whether it ran.
 
         Otherwise leave a tombstone, so that the action can never have its effect any more.
         """
         pair = _pair(key)
         self._demand_usable(pair)
-        await tx.lock(f"{self._scope}:{pair}")
-        seen = await self._receipts.find(tx, self._scope, pair)
+        adapted = adapt(tx)
+        await adapted.lock(f"{self._scope}:{pair}")
+        seen = await self._receipts.find(adapted, self._scope, pair)
         if seen is None:
-            await self._receipts.insert(tx, self._scope, pair, "undone")
+            await self._receipts.insert(adapted, self._scope, pair, "undone")
             return False
         if seen.state == "undone":
             return False
         await compensation(json.loads(seen.result or "null"))
-        await self._receipts.update(tx, self._scope, pair, "undone", result=seen.result)
+        await self._receipts.update(adapted, self._scope, pair, "undone", result=seen.result)
         return True
 
     def _demand_usable(self, pair: str) -> None:

@@ -132,11 +132,7 @@ def address(request: pytest.FixtureRequest) -> str:
     """The address of a new, empty database."""
     if request.param == "sqlite":
         return "sqlite:///order.db"
-    server, name = request.getfixturevalue("postgres"), f"events{next(_numbers)}"
-    server.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
-    server.create_database(name, owner=name)
-    server.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
-    return server.url(name, user=name, password="secret")
+    return request.getfixturevalue("postgres").own_database(f"events{next(_numbers)}")
 
 
 @pytest.fixture

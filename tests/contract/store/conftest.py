@@ -35,20 +35,12 @@ def postgres_of_its_own(tmp_path: Path) -> Iterator[PostgresServer]:
         yield server
 
 
-def own_database(server: PostgresServer, name: str) -> str:
-    """A new role that owns a new database nobody else may enter; its address."""
-    server.execute(f"CREATE ROLE \"{name}\" LOGIN PASSWORD 'secret-{name}'")
-    server.create_database(name, owner=name)
-    server.execute(f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC')
-    return server.url(name, user=name, password=f"secret-{name}")
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def address(request: pytest.FixtureRequest) -> str:
     """The address of a new, empty database."""
     if request.param == "sqlite":
         return "sqlite:///order.db"
-    return own_database(request.getfixturevalue("postgres"), f"order{next(_numbers)}")
+    return request.getfixturevalue("postgres").own_database(f"order{next(_numbers)}")
 
 
 @pytest.fixture

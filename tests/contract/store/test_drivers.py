@@ -11,7 +11,6 @@ import asyncpg
 import django
 import psycopg
 import pytest
-from conftest import own_database
 from django.conf import settings
 from django.db import DatabaseError, connection, connections, transaction
 from driver_holders import HOLDERS, Home
@@ -59,7 +58,7 @@ def homes(tmp_path_factory, postgres):
     folder = tmp_path_factory.mktemp("drivers")
     found = {
         "sqlite": Home("sqlite", "sqlite:///order.db", folder / "order.db"),
-        "postgresql": Home("postgresql", own_database(postgres, "drivers"), folder / "none"),
+        "postgresql": Home("postgresql", postgres.own_database("drivers"), folder / "none"),
     }
 
     async def prepare(home):

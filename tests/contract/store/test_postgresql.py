@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import own_database
 
 from skerry.errors import ConfigurationError, LeaseLost, StoreBusy, StoreError, WrongOwner
 from skerry.store import connect
@@ -39,7 +38,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def url(postgres, request):
-    return own_database(postgres, request.node.name[:50])
+    return postgres.own_database(request.node.name[:50])
 
 
 @contextlib.asynccontextmanager
@@ -148,7 +147,7 @@ def test_a_lease_is_kept_by_renewal(url):
 
 def test_credentials_that_open_another_services_database_are_refused(postgres, url):
     """A superuser, or any role that can read there, is not a service's own; the error says what to do."""
-    other = own_database(postgres, "elsewhere")
+    other = postgres.own_database("elsewhere")
 
     async def main():
         async with opening(other, owner="payment"):
@@ -165,7 +164,7 @@ def test_credentials_that_open_another_services_database_are_refused(postgres, u
 
 def test_another_services_login_and_tables_are_closed(postgres, url):
     """With its own role a service neither enters nor reads the database of another."""
-    other = own_database(postgres, "closed")
+    other = postgres.own_database("closed")
 
     async def main():
         async with opening(other, owner="payment"):
@@ -229,7 +228,7 @@ def test_a_deadlock_is_busy_and_one_of_the_two_goes_on(url):
 def test_a_server_that_dies_comes_back_without_a_restart_of_ours(postgres_of_its_own):
     """Killed and started again: errors meanwhile, then everything committed is there and the same object works."""
     server = postgres_of_its_own
-    address = own_database(server, "phoenix")
+    address = server.own_database("phoenix")
 
     async def main():
         async with opening(address) as database:

@@ -1,5 +1,7 @@
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -77,6 +79,48 @@ def test_adapters_tell_sync_from_async():
         adapt(asyncio.Event())
     with pytest.raises(TypeError, match="no transaction adapter"):
         adapt_sync("tx")
+
+
+def test_what_was_adapted_is_taken_again():
+    """An adapter given once more is used as it is, and by its own form only."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        tx = adapt_sync(connection)
+        assert adapt_sync(tx) is tx
+        with pytest.raises(TypeError, match="record_sync"):
+            adapt(tx)
+        connection.execute("ROLLBACK")
+        with pytest.raises(NoTransaction):
+            adapt_sync(tx)
+        with pytest.raises(NoTransaction):
+            tx.fetch_all("SELECT 1")
+
+
+def test_no_library_is_imported_before_its_objects_come():
+    """skerry.store alone, and an object of none of them, import no driver but sqlite3."""
+    code = """if True:
+        import sys
+        from skerry.store import adapt, adapt_sync
+        for form in (adapt, adapt_sync):
+            try:
+                form(None)
+            except TypeError as error:
+                assert "builtins.NoneType" in str(error), error
+        found = {name.partition(".")[0] for name in sys.modules}
+        assert not found & {"sqlalchemy", "asyncpg", "psycopg", "aiosqlite", "django"}, found
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_rows_are_read_by_place_and_by_name():
+    """Whatever the user set the connection to return, and in any shape of slice."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.row_factory = lambda cursor, row: {"mine": row}
+        connection.execute("BEGIN")
+        (row,) = adapt_sync(connection).fetch_all("SELECT 1 AS a, 2 AS b")
+        assert (row["a"], row[1], row[-1], row[:1], len(row)) == (1, 2, 2, (1,), 2)
+        with pytest.raises(KeyError, match="c"):
+            row["c"]
 
 
 def test_a_sync_connection_needs_an_open_transaction():

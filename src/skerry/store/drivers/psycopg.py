@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
@@ -34,7 +33,7 @@ class Psycopg:
 
     dialect: Dialect = "postgresql"
 
-    def __init__(self, connection: Connection[Any]) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
 
     @property
@@ -72,7 +71,7 @@ class AsyncPsycopg:
 
     dialect: Dialect = "postgresql"
 
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
 
     @property
@@ -105,21 +104,18 @@ class AsyncPsycopg:
         """The driver has no such hook: `callback` is never called."""
 
 
-_Any = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
-
-
 def _spoken(sql: str, parameters: Parameters) -> tuple[bytes, Parameters]:
     text, values = translate(words(sql, "postgresql"), parameters, "format")
     return text.encode(), tuple(values)
 
 
-def _is_open(connection: _Any) -> bool:
+def _is_open(connection: Any) -> bool:
     status = connection.info.transaction_status
     pipelining = connection.pgconn.pipeline_status != PipelineStatus.OFF
-    return status in {TransactionStatus.INTRANS, TransactionStatus.ACTIVE} and not pipelining
+    return not pipelining and status in {TransactionStatus.INTRANS, TransactionStatus.ACTIVE}
 
 
-def _demand_open(connection: _Any, block: str) -> None:
+def _demand_open(connection: Any, block: str) -> None:
     if _is_open(connection):
         return
     if connection.info.transaction_status == TransactionStatus.INERROR:

@@ -50,8 +50,8 @@ def find(tx: object) -> SQLAlchemy | AsyncSQLAlchemy:
 class SQLAlchemy:
     """A `SyncTx` over a session or connection of the user's."""
 
-    def __init__(self, holder: Session | Connection) -> None:
-        self._holder = holder
+    def __init__(self, holder: Any) -> None:  # a Session or a Connection
+        self._holder: Session | Connection = holder
         self._transaction = holder.get_transaction()
         self._connection: Connection | None = None
         dialect = (holder.get_bind() if isinstance(holder, Session) else holder).dialect
@@ -118,12 +118,10 @@ class SQLAlchemy:
 class AsyncSQLAlchemy:
     """A `Tx`: the same, run where SQLAlchemy may wait."""
 
-    def __init__(self, run_sync: Callable[..., Any], holder: Session | Connection) -> None:
+    def __init__(self, run_sync: Callable[..., Any], holder: Any) -> None:
         self._run_sync = run_sync
         self._inner = SQLAlchemy(holder)
         self.dialect: Dialect = self._inner.dialect
-        self.on_commit = self._inner.on_commit
-        self.demand_open = self._inner.demand_open
 
     @property
     def is_open(self) -> bool:
@@ -142,6 +140,14 @@ class AsyncSQLAlchemy:
     async def lock(self, name: str) -> None:
         """See `Tx.lock`."""
         await self.execute(LOCK, (name,))
+
+    def demand_open(self) -> None:
+        """See `Adapter.demand_open`."""
+        self._inner.demand_open()
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """See `Tx.on_commit`: in the event loop. Of a bare connection nobody hears: it is never called then."""
+        self._inner.on_commit(callback)
 
 
 class _Waiting:
