@@ -13,6 +13,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from benchmarks.report import Report, flush_probe
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -52,7 +54,7 @@ class Changed(DomainEvent, type="bench.account.changed", key="account"):
 def run(*, rounds: int) -> dict[str, Any]:
     report = Report("events", ["faststream", "faststream-outbox", "nats-py", "asyncpg"])
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_run(report, Path(folder), rounds))
+        uvloop.run(_run(report, Path(folder), rounds))
     return report.document()
 
 
@@ -60,6 +62,7 @@ async def _run(report: Report, folder: Path, rounds: int) -> None:
     with PostgresServer(folder / "pg") as postgres, NatsServer(folder / "nats") as nats:
         for number in range(rounds):
             await _outboxes(report, postgres, nats, folder, number)
+    with NatsServer(folder / "quick", flush=False) as nats:  # where the disk says nothing about the clients
         for number in range(rounds):
             await _buses(report, nats, number)
     for number in range(rounds):
@@ -122,7 +125,7 @@ async def _service(postgres: PostgresServer, nats: NatsServer, name: str):
             await tx.execute_many("INSERT INTO accounts VALUES (?, 0)", [(f"a{n}",) for n in range(KEYS)])
         async with there.transaction() as tx:
             await tx.execute("CREATE TABLE effects (name TEXT PRIMARY KEY, n INTEGER NOT NULL)")
-        broker = connect(f"{nats.url()}/{name}?durability=flushed", source="bench", data=Path())
+        broker = connect(f"{nats.url()}?durability=flushed&namespace={name}", source="bench", data=Path())
         stack.push_async_callback(broker.close)
         outbox, bus = Outbox("bench"), EventBus(broker, source="bench")
         relay = Relay(here, outbox, broker)
@@ -136,13 +139,13 @@ async def _ours(  # noqa: C901 - one setting, three measurements
         handled: dict[int, float] = {}
         done = asyncio.Event()
 
-        async def handle(event: Changed, tx: Any) -> None:
+        async def handle(events: list[Changed], tx: Any) -> None:
             sql = "INSERT INTO effects VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET n = excluded.n"
-            await tx.execute(sql, (event.account, event.n))
-            tx.on_commit(lambda: seen(event.n))
+            await tx.execute_many(sql, [(event.account, event.n) for event in events])
+            tx.on_commit(lambda: seen(events))
 
-        def seen(n: int) -> None:
-            handled[n] = time.perf_counter()
+        def seen(events: list[Changed]) -> None:
+            handled.update(dict.fromkeys((event.n for event in events), time.perf_counter()))
             if len(handled) >= target:
                 done.set()
 
@@ -153,7 +156,7 @@ async def _ours(  # noqa: C901 - one setting, three measurements
                     await outbox.record(tx, Changed(account=f"a{n % KEYS}", n=n, pad=PAD))
             return time.perf_counter()
 
-        bus.on(Changed, inbox=Inbox(there))(handle)
+        bus.on(Changed, inbox=Inbox(there), batch=100)(handle)
         # what a row costs: the relay sleeps meanwhile
         kinds = [(True, "ours"), (False, "without a row")]
         taken: dict[str, list[float]] = {who: [] for _, who in kinds}
@@ -275,7 +278,7 @@ async def _buses(report: Report, nats: NatsServer, number: int) -> None:
 
 
 async def _our_bus(nats: NatsServer, name: str) -> None:
-    broker = connect(f"{nats.url()}/{name}?durability=flushed", source="bench", data=Path())
+    broker = connect(f"{nats.url()}?durability=flushed&namespace={name}", source="bench", data=Path())
     outbox = Outbox("bench")
     messages: list[Message] = [
         message(outbox.seal(Changed(account=f"a{n % KEYS}", n=n, pad=PAD))) for n in range(BUS_MESSAGES)
@@ -365,16 +368,19 @@ def _read_log(folder: str, count: int, paced: int, pipe: Any) -> None:
         bus = EventBus(broker, source=source)
         seen, late, done = 0, list[float](), asyncio.Event()
 
-        async def handle(event: Changed, tx: Any) -> None:
+        async def handle(events: list[Changed], tx: Any) -> None:
             nonlocal seen
-            await tx.execute("INSERT INTO effects VALUES (?)", (event.n,))
-            seen += 1
-            if seen > count:
-                late.append(time.monotonic() - float(event.pad))
-            if seen in {count, count + paced}:
-                tx.on_commit(done.set)
+            await tx.execute_many("INSERT INTO effects VALUES (?)", [(event.n,) for event in events])
+            tx.on_commit(lambda: committed(events))
 
-        bus.on(Changed, inbox=Inbox(database))(handle)
+        def committed(events: list[Changed]) -> None:
+            nonlocal seen
+            seen += len(events)
+            late.extend(time.monotonic() - float(event.pad) for event in events if event.n >= count)
+            if seen in {count, count + paced}:
+                done.set()
+
+        bus.on(Changed, inbox=Inbox(database), batch=100)(handle)
         bus.start()
         pipe.send("ready")
         for _ in range(2):
@@ -386,7 +392,7 @@ def _read_log(folder: str, count: int, paced: int, pipe: Any) -> None:
         await broker.close()
         await database.close()
 
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 async def _embedded(report: Report, folder: Path) -> None:

@@ -47,12 +47,15 @@ class EventBus:
         retry: Retry = HANDLER_RETRY,
         on_poison: DeadLetter = DeadLetter(),  # noqa: B008 - frozen
         timeout: float = 30.0,
+        batch: int = 1,
     ) -> Callable[[H], H]:
         """Register `async def handler(event, tx)` for an event class.
 
         All handlers of one group share a position and a database, and `retry` and `on_poison` are those of its first
         handler. Whatever a handler raises is tried again: of `retry` the attempts and delays count, not `on` and `budget`.
         Per key the order is kept, also across the event classes of a group. `timeout` is in seconds.
+        With a `batch` above 1 it is `async def handler(events, tx)`: a list of at most so many events that wait together, in
+        their order; when it fails, it is called again with one event at a time.
 
         Raises `ConfigurationError` for a second handler of the same class in a group, another database than that of the
         group, and after `start`.
@@ -72,7 +75,7 @@ class EventBus:
                 self.consumers[name] = consumer
             if event.event_type in consumer.registrations:
                 raise ConfigurationError(f"the group {name!r} has a handler for {event.event_type} already")
-            consumer.registrations[event.event_type] = Registration(event, handler, timeout)
+            consumer.registrations[event.event_type] = Registration(event, handler, timeout, batch)
             return handler
 
         return register

@@ -188,18 +188,19 @@ class Consumer:
             known = await self._inbox.known(tx, self.group, [delivery.message.id for delivery in deliveries])
             fresh: dict[str, None] = {}
             end = self._clock.monotonic() + TOGETHER
-            for delivery in deliveries:
-                message = delivery.message
-                if self._stopping.is_set() or self._clock.monotonic() >= end:
+            while len(handled) < len(deliveries) and not self._stopping.is_set() and self._clock.monotonic() < end:
+                run = self._one_call(deliveries[len(handled) :], anything_parked=parked)
+                if parked and await self._parking.holds(tx, run[0].message):
                     break
-                if parked and await self._parking.holds(tx, message):
+                new = {each.message.id: each.message for each in run if each.message.id not in known | fresh.keys()}
+                if new and (error := await self._failure_of(tx, list(new.values()))) is not None:
+                    if len(run) == 1:
+                        failed = run[0], error
+                    else:
+                        self._alone = len(run)
                     break
-                if message.id not in known and message.id not in fresh:
-                    if (error := await self._failure_of(tx, message)) is not None:
-                        failed = delivery, error
-                        break
-                    fresh[message.id] = None
-                handled.append(delivery)
+                fresh.update(dict.fromkeys(new))
+                handled += run
             await self._mark(tx, fresh)
             for last in {delivery.source: delivery for delivery in handled}.values():
                 await self._settle(tx, last)
@@ -210,6 +211,16 @@ class Consumer:
             await self._failed(*failed)
         return len(handled) + (failed is not None)
 
+    def _one_call(self, deliveries: Sequence[Delivery], *, anything_parked: bool) -> Sequence[Delivery]:
+        """Those at the start of `deliveries` that one call of a handler takes."""
+        first = deliveries[0].message.type
+        registration = self.registrations.get(first)
+        most = 1 if registration is None or anything_parked else registration.batch
+        count = 1
+        while count < min(most, len(deliveries)) and deliveries[count].message.type == first:
+            count += 1
+        return deliveries[:count]
+
     async def _mark(self, tx: Transaction, fresh: Collection[str]) -> None:
         try:
             await self._inbox.mark(tx, self.group, fresh)
@@ -218,13 +229,12 @@ class Consumer:
                 raise _OneByOneError from error
             raise
 
-    async def _failure_of(self, tx: Transaction, message: Message) -> Exception | None:
-        """Run a handler inside a shared transaction; what it failed of."""
+    async def _failure_of(self, tx: Transaction, messages: Sequence[Message]) -> Exception | None:
+        """Call a handler once, inside a shared transaction; what it failed of."""
         try:
-            if self._repeatable:
-                await self._inbox.run_again(tx, *self._opened(message))
-            else:
-                await self._inbox.run(tx, *self._opened(message))
+            opened = [self._opened(message) for message in messages]
+            envelopes, registration = [envelope for envelope, _ in opened], opened[0][1]
+            await self._inbox.run(tx, envelopes, registration, repeatable=self._repeatable)
         except Exception as error:
             if _is_trouble(error):
                 raise

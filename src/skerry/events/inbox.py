@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +28,15 @@ EventHandler = Callable[[Any, Transaction], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A handler and the event class it takes. `timeout` is in seconds: a handler holds the database's one writer."""
+    """A handler and the event class it takes. `timeout` is in seconds: a handler holds the database's one writer.
+
+    With a `batch` above 1 the handler takes a list of at most so many events.
+    """
 
     event: type[DomainEvent]
     handler: EventHandler
     timeout: float
+    batch: int = 1
 
 
 class Inbox:
@@ -49,17 +54,19 @@ class Inbox:
         """
         if not await self._receipts.insert(tx, f"inbox:{group}", envelope.id, "handled"):
             return False
-        await self._call(tx, envelope, registration)
+        await self._call(tx, [envelope], registration)
         return True
 
-    async def run(self, tx: Transaction, envelope: Envelope, registration: Registration) -> None:
-        """Run the handler in a savepoint of its own, whose effect goes when it fails; `known` and `mark` are its receipts."""
-        async with tx.savepoint():
-            await self._call(tx, envelope, registration)
+    async def run(
+        self, tx: Transaction, envelopes: Sequence[Envelope], registration: Registration, *, repeatable: bool
+    ) -> None:
+        """Call the handler once for all of `envelopes`; `known` and `mark` are the receipts.
 
-    async def run_again(self, tx: Transaction, envelope: Envelope, registration: Registration) -> None:
-        """Run a handler that may run again: without a savepoint, so when it fails all of `tx` has to go."""
-        await self._call(tx, envelope, registration)
+        It has a savepoint of its own, whose effect goes when it fails. One that is `repeatable` goes without: then all of
+        `tx` has to go.
+        """
+        async with nullcontext() if repeatable else tx.savepoint():
+            await self._call(tx, envelopes, registration)
 
     async def known(self, tx: Transaction, group: str, ids: Sequence[str]) -> set[str]:
         """Which of these events the group has handled."""
@@ -69,15 +76,15 @@ class Inbox:
         """Write the receipts of events that `run` has handled in `tx`."""
         await self._receipts.insert_many(tx, f"inbox:{group}", ids, "handled")
 
-    async def _call(self, tx: Transaction, envelope: Envelope, registration: Registration) -> None:
-        event = registration.event.from_envelope(envelope)
-        token = cause.set(envelope.id)
+    async def _call(self, tx: Transaction, envelopes: Sequence[Envelope], registration: Registration) -> None:
+        events = [registration.event.from_envelope(envelope) for envelope in envelopes]
+        alone = envelopes[0] if len(envelopes) == 1 else None  # many causes are none
+        token = cause.set(alone.id if alone else "")
+        trace = alone.traceparent if alone else ""
         try:
-            with context.use(
-                CallContext(traceparent=context.extract({"traceparent": envelope.traceparent}).traceparent)
-            ):
+            with context.use(CallContext(traceparent=context.extract({"traceparent": trace}).traceparent)):
                 async with asyncio.timeout(registration.timeout):
-                    await registration.handler(event, tx)
+                    await registration.handler(events if registration.batch > 1 else events[0], tx)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():

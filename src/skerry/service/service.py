@@ -149,10 +149,13 @@ class Service:
         retry: Retry = HANDLER_RETRY,
         on_poison: DeadLetter = DeadLetter(),  # noqa: B008 - frozen
         timeout: float = 30.0,
+        batch: int = 1,
     ) -> Callable[[H], H]:
         """Handle an event with `async def handler(event, tx)`; the receipt commits in `tx`. See `EventBus.on`."""
         inbox = Inbox(self.database, clock=self.clock)
-        return self.bus.on(event, inbox=inbox, group=group, retry=retry, on_poison=on_poison, timeout=timeout)
+        return self.bus.on(
+            event, inbox=inbox, group=group, retry=retry, on_poison=on_poison, timeout=timeout, batch=batch
+        )
 
     def add(self, *sagas: Saga) -> None:
         """Host sagas; see `sagas.start`. Raises `ConfigurationError` once the service has started."""

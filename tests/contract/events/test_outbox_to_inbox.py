@@ -7,6 +7,7 @@ import pytest
 
 from skerry.errors import NoTransaction
 from skerry.events import DeadLetters
+from skerry.resilience import Retry
 
 WRITERS, KEYS, EACH = 8, 12, 30
 
@@ -91,6 +92,40 @@ def test_a_failing_event_takes_only_itself_back(staged):
                     assert await DeadLetters(stage.database).retry(letter.id)
             await stage.until(10)
             assert await stage.effects() == {"a": [1, 2, 3, 4, 5], "b": [1, 2, 3, 4, 5]}
+
+    asyncio.run(main())
+
+
+def test_a_batch_is_handled_in_one_call_and_one_by_one_when_it_fails(staged):
+    """A handler of batches gets what waits together, in order; a failing one takes only its own event back."""
+
+    async def main():
+        async with staged() as stage:
+            for _ in range(30):
+                await stage.count("a")
+                await stage.count("b")
+            async with stage.relaying():
+                await stage.handed_over()
+            sizes = []
+
+            async def handle(events, tx):
+                sizes.append(len(events))
+                for event in events:
+                    await stage.handle(event, tx)
+
+            stage.broken = {25}
+            retry = Retry(2, base=0.01, cap=0.02)
+            stage.bus.on(stage.Counted, inbox=stage.inbox, retry=retry, batch=10)(handle)
+            stage.bus.start()
+            await stage.until(48)
+            async with asyncio.timeout(60):
+                while (await stage.database.fetch_one("SELECT count(*) FROM skerry_parked WHERE state = 'dead'"))[
+                    0
+                ] < 2:
+                    await asyncio.sleep(0.01)
+            assert await stage.effects() == {"a": list(range(1, 25)), "b": list(range(1, 25))}
+            assert max(sizes) == 10
+            assert 1 in sizes
 
     asyncio.run(main())
 

@@ -1,6 +1,6 @@
 CREATE TABLE skerry_outbox (
   id       BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  event_id TEXT NOT NULL UNIQUE,
+  event_id TEXT NOT NULL,
   type     TEXT NOT NULL,
   key      TEXT NOT NULL,
   body     TEXT NOT NULL,
@@ -9,7 +9,6 @@ CREATE TABLE skerry_outbox (
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 10000);
 
 CREATE UNIQUE INDEX skerry_outbox_by_sequence ON skerry_outbox (key, sequence) WHERE sequence > 0;
-CREATE INDEX skerry_outbox_unsent ON skerry_outbox (id) WHERE due_at IS NULL;
 CREATE INDEX skerry_outbox_by_due ON skerry_outbox (due_at) WHERE due_at IS NOT NULL;
 
 -- The number of the last event of each key. It counts on without gaps while the key is used; see `record`.

@@ -5,5 +5,4 @@ CREATE TABLE skerry_sequences (key TEXT PRIMARY KEY, last INTEGER NOT NULL) STRI
 ALTER TABLE skerry_outbox ADD COLUMN sequence INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE skerry_outbox ADD COLUMN due_at REAL;
 CREATE UNIQUE INDEX skerry_outbox_by_sequence ON skerry_outbox (key, sequence) WHERE sequence > 0;
-CREATE INDEX skerry_outbox_unsent ON skerry_outbox (id) WHERE due_at IS NULL;
 CREATE INDEX skerry_outbox_by_due ON skerry_outbox (due_at) WHERE due_at IS NOT NULL;
