@@ -147,11 +147,10 @@ class Consumer:
 
     async def _loop(self, subscription: Subscription) -> None:
         while not self._stopping.is_set():
-            parked = await self._parking.due(self.database)
-            if parked is not None:
+            due = await self._parking.next_due(self.database)
+            if due == 0.0 and (parked := await self._parking.due(self.database)) is not None:
                 await self._take(parked)
                 continue
-            due = await self._parking.next_due(self.database)
             deliveries = await subscription.fetch(FETCH, wait=POLL if due is None else min(POLL, due))
             self._in_hand = len(deliveries)
             self._lease.check()
@@ -170,7 +169,7 @@ class Consumer:
 
         The first that fails, or must wait behind another of its key, ends it and has had no effect.
         """
-        if len(deliveries) == 1 or self._suspects or self._alone or any(map(self._in_doubt, deliveries)):
+        if self._suspects or self._alone or any(map(self._in_doubt, deliveries)):
             self._alone = max(0, self._alone - 1)
             return 0
         try:
@@ -184,8 +183,8 @@ class Consumer:
         failed: tuple[Delivery, Exception] | None = None
         async with self.database.transaction() as tx:
             await self._lease.fence(tx)
-            parked = await self._parking.any(tx)
-            known = await self._inbox.known(tx, self.group, [delivery.message.id for delivery in deliveries])
+            ids = [delivery.message.id for delivery in deliveries]
+            known, parked = await self._inbox.known(tx, self.group, ids)
             fresh: dict[str, None] = {}
             end = self._clock.monotonic() + TOGETHER
             while len(handled) < len(deliveries) and not self._stopping.is_set() and self._clock.monotonic() < end:
@@ -203,7 +202,8 @@ class Consumer:
                 handled += run
             await self._mark(tx, fresh)
             for last in {delivery.source: delivery for delivery in handled}.values():
-                await self._settle(tx, last)
+                if (position := last.position) is not None:
+                    tx.later(SQL["move"], (self.group, last.source, position.offset, position.epoch))
         for message in [delivery.message for delivery in handled]:
             duplicate = fresh.pop(message.id, 0) == 0
             emit(EventHandled(group=self.group, type=message.type, id=message.id, duplicate=duplicate))
@@ -222,12 +222,14 @@ class Consumer:
         return deliveries[:count]
 
     async def _mark(self, tx: Transaction, fresh: Collection[str]) -> None:
-        try:
-            await self._inbox.mark(tx, self.group, fresh)
-        except Exception as error:
-            if self._repeatable and not _is_trouble(error):  # a write that was left for later has failed
+        if self._repeatable:
+            try:
+                await tx.fetch_one("SELECT 1")  # have all writes that were left for later gone well?
+            except Exception as error:
+                if _is_trouble(error):
+                    raise
                 raise _OneByOneError from error
-            raise
+        self._inbox.mark(tx, self.group, fresh)
 
     async def _failure_of(self, tx: Transaction, messages: Sequence[Message]) -> Exception | None:
         """Call a handler once, inside a shared transaction; what it failed of."""

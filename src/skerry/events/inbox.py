@@ -9,6 +9,7 @@ Source: "Idempotent consumer", microservices.io.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from skerry.context import CallContext
 from skerry.errors import EventError
 from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
-from skerry.events.outbox import cause
+from skerry.events.outbox import SQL, cause
 from skerry.store import Database, Receipts, Transaction
 
 EventHandler = Callable[[Any, Transaction], Awaitable[None]]
@@ -68,13 +69,15 @@ class Inbox:
         async with nullcontext() if repeatable else tx.savepoint():
             await self._call(tx, envelopes, registration)
 
-    async def known(self, tx: Transaction, group: str, ids: Sequence[str]) -> set[str]:
-        """Which of these events the group has handled."""
-        return await self._receipts.known(tx, f"inbox:{group}", ids)
+    async def known(self, tx: Transaction, group: str, ids: Sequence[str]) -> tuple[set[str], bool]:
+        """Which of these events the group has handled, and whether it has parked anything at all."""
+        rows = await tx.fetch_all(SQL["known_or_parked"], (f"inbox:{group}", json.dumps(ids), group))
+        found = {row[0] for row in rows}
+        return found - {""}, "" in found
 
-    async def mark(self, tx: Transaction, group: str, ids: Collection[str]) -> None:
-        """Write the receipts of events that `run` has handled in `tx`."""
-        await self._receipts.insert_many(tx, f"inbox:{group}", ids, "handled")
+    def mark(self, tx: Transaction, group: str, ids: Collection[str]) -> None:
+        """Write, with the next statement or the commit, the receipts of events that `run` has handled in `tx`."""
+        self._receipts.insert_later(tx, f"inbox:{group}", ids, "handled")
 
     async def _call(self, tx: Transaction, envelopes: Sequence[Envelope], registration: Registration) -> None:
         events = [registration.event.from_envelope(envelope) for envelope in envelopes]

@@ -45,10 +45,6 @@ class Parking:
         self._longest = longest
         self._clock = clock
 
-    async def any(self, tx: Tx) -> bool:
-        """Whether the group has parked anything at all."""
-        return bool(await tx.fetch_all(SQL["is_any_parked"], (self.group,)))
-
     async def holds(self, tx: Tx, message: Message) -> bool:
         """Whether a delivered event must wait: behind a parked one of its key, or because it is parked itself."""
         rows = await tx.fetch_all(
@@ -78,7 +74,10 @@ class Parking:
     async def next_due(self, database: Database) -> float | None:
         """Seconds until the next try; None when nothing waits for one."""
         at = (await database.fetch_one(SQL["next_due"], (self.group,)))[0]
-        return None if at is None else max(0.0, at - self._clock.now())
+        if at is None:
+            return None
+        left = float(at - self._clock.now())
+        return 0.0 if left <= 0 or left > self._longest else left  # longer than any delay: the clock was set back
 
     async def release(self, tx: Tx, parked: Parked) -> None:
         """Take an event out, and let the one held behind it go next."""

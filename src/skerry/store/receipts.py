@@ -6,8 +6,7 @@ participants and idempotent endpoints are three uses of it.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -64,15 +63,11 @@ class Receipts:
         expires = self._clock.now() + RETENTION
         return await tx.execute(self._sql["insert"], (scope, key, state, fingerprint, result, expires)) == 1
 
-    async def known(self, tx: Transaction, scope: str, keys: Sequence[str]) -> set[str]:
-        """Which of `keys` have a receipt."""
-        rows = await tx.fetch_all(self._sql["known"], (scope, json.dumps(keys)))
-        return {row[0] for row in rows}
-
-    async def insert_many(self, tx: Transaction, scope: str, keys: Collection[str], state: str) -> None:
-        """Write a receipt for each of `keys`, of which none has one: anything else is the database's error."""
+    def insert_later(self, tx: Transaction, scope: str, keys: Collection[str], state: str) -> None:
+        """Write a receipt for each of `keys`, of which none has one: anything else is the database's error, later."""
         expires = self._clock.now() + RETENTION
-        await tx.execute_many(self._sql["insert_new"], [(scope, key, state, "", None, expires) for key in keys])
+        for key in keys:
+            tx.later(self._sql["insert_new"], (scope, key, state, "", None, expires))
 
     async def update(self, tx: Tx, scope: str, key: str, state: str, *, result: str | None = None) -> None:
         """Give an existing receipt another state."""

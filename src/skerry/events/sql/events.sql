@@ -46,8 +46,14 @@ ON CONFLICT (consumer, source) DO UPDATE SET offset_ = excluded.offset_, epoch =
 INSERT INTO skerry_parked (consumer, event_id, type, key, body, state, attempts, due_at, reason, parked_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (consumer, event_id) DO NOTHING;
 
--- name: is_any_parked
-SELECT 1 FROM skerry_parked WHERE consumer = ? LIMIT 1;
+-- An empty text stands for: something is parked.
+-- name: known_or_parked
+SELECT key FROM skerry_receipts WHERE scope = ?1 AND key IN (SELECT value FROM json_each(?2))
+UNION ALL SELECT '' WHERE EXISTS (SELECT 1 FROM skerry_parked WHERE consumer = ?3);
+
+-- name: known_or_parked (postgresql)
+SELECT key FROM skerry_receipts WHERE scope = ?1 AND key IN (SELECT jsonb_array_elements_text(?2::jsonb))
+UNION ALL SELECT '' WHERE EXISTS (SELECT 1 FROM skerry_parked WHERE consumer = ?3);
 
 -- name: is_held
 SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND (? = 1 OR state <> 'dead')

@@ -12,11 +12,5 @@ UPDATE skerry_receipts SET state = ?, result = ? WHERE scope = ? AND key = ?;
 DELETE FROM skerry_receipts WHERE (scope, key) IN
   (SELECT scope, key FROM skerry_receipts WHERE expires_at < ? ORDER BY expires_at LIMIT ?);
 
--- name: known
-SELECT key FROM skerry_receipts WHERE scope = ? AND key IN (SELECT value FROM json_each(?));
-
--- name: known (postgresql)
-SELECT key FROM skerry_receipts WHERE scope = ? AND key IN (SELECT jsonb_array_elements_text(?::jsonb));
-
 -- name: insert_new
 INSERT INTO skerry_receipts (scope, key, state, fingerprint, result, expires_at) VALUES (?, ?, ?, ?, ?, ?);
