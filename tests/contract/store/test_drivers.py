@@ -385,7 +385,9 @@ def test_an_action_has_its_effect_once(holder):
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("given", [transaction, transaction.atomic, connection, "block"], ids=str)
+@pytest.mark.parametrize(
+    "given", [transaction, transaction.atomic, connection, "block"], ids=["module", "function", "connection", "block"]
+)
 def test_django_is_taken_as_people_have_it(homes, given):
     """Inside `atomic` nobody holds anything: the module, the block and the proxy of the connection stand for it."""
     with homes["sqlite"].outside() as outside:
