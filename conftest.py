@@ -60,4 +60,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """One line for what could not be run here."""
     left_out = config.stash.get(NOT_RUN, [])
     if left_out:
-        terminalreporter.write_line(f"NOT RUN: what needs root, the independent judge or RabbitMQ: {', '.join(left_out)}")
+        terminalreporter.write_line(
+            f"NOT RUN: what needs root, the independent judge or RabbitMQ: {', '.join(left_out)}"
+        )

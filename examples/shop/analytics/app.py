@@ -27,7 +27,8 @@ async def count(event: OrderConfirmed, tx: Transaction) -> None:
     """Add a confirmed order. The receipt commits with the sums, so no order counts twice."""
     await tx.execute_many(
         "INSERT INTO revenue (day, sku, currency, amount, orders) VALUES (?, ?, ?, ?, 1) "
-        "ON CONFLICT (day, sku, currency) DO UPDATE SET amount = amount + excluded.amount, orders = orders + 1",
+        "ON CONFLICT (day, sku, currency) "
+        "DO UPDATE SET amount = revenue.amount + excluded.amount, orders = revenue.orders + 1",
         [(event.day, line.sku, event.currency, line.amount) for line in event.lines],
     )
 

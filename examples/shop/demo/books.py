@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from skerry.topology import System
 
+from .readers import Aside, EventLog, Ledger, PostgreSQLLedger, Segments, SQLiteLedger, Stream
+
 
 class Books:
-    """Everything an auditor may look at, read-only."""
+    """Everything an auditor may look at, read-only.
 
-    def __init__(self, system: System, data: Path) -> None:
+    `databases` and `events` are the addresses of services that keep their data on servers. Everything here blocks for a
+    moment, and raises `Unreadable` while a server is down.
+    """
+
+    def __init__(
+        self, system: System, data: Path, databases: Mapping[str, str] | None = None, events: str | None = None
+    ) -> None:
         self._system = system
         self._data = data
+        aside = Aside() if databases or events else None
+        self._ledgers: dict[str, Ledger] = {name: SQLiteLedger(data / f"{name}.db") for name in system.services}
+        self._log: EventLog = Segments(data / "events")
+        if aside is not None:
+            self._ledgers |= {name: PostgreSQLLedger(url, aside) for name, url in (databases or {}).items()}
+        if aside is not None and events:
+            self._log = Stream(events, data, list(system.topics), aside)
 
     def rows(self, service: str, sql: str) -> list[Any]:
         """Query the database of a service."""
-        return _query(self._data / f"{service}.db", sql)
+        return self._ledgers[service].rows(sql)
 
     def number(self, service: str, sql: str) -> int:
         """The one number a query gives; none counts as 0."""
@@ -33,12 +46,7 @@ class Books:
 
     def events(self) -> dict[str, str]:
         """Every event in the log: id -> type."""
-        found: dict[str, str] = {}
-        for segment in sorted((self._data / "events").glob("*/*.db")):
-            if not _query(segment, "SELECT 1 FROM sqlite_master WHERE name = 'log'"):
-                continue  # its writer is only just beginning it
-            found.update((row[0], row[1]) for row in _query(segment, "SELECT id, type FROM log"))
-        return found
+        return self._log.events()
 
     def unsent(self) -> int:
         """Events that are recorded but have not left their outbox."""
@@ -58,9 +66,3 @@ class Books:
         """The orders an e-mail was written for, one entry per file."""
         folder = self._data / "notification" / "email"
         return (file.stem for file in folder.glob("*.txt")) if folder.is_dir() else iter(())
-
-
-def _query(path: Path, sql: str) -> list[Any]:
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)) as connection:
-        connection.row_factory = sqlite3.Row
-        return connection.execute(sql).fetchall()

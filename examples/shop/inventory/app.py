@@ -30,7 +30,9 @@ async def reserve(order: Reserve, idempotency_key: Annotated[str, Header()]) -> 
     async with service.transaction() as tx:
 
         async def effect() -> dict[str, Any]:
-            for line in order.lines:
+            for line in sorted(
+                order.lines, key=lambda line: line.sku
+            ):  # one order for all, or two would block each other
                 taken = await tx.execute(
                     "UPDATE stock SET available = available - ?1, reserved = reserved + ?1 "
                     "WHERE sku = ?2 AND available >= ?1",
@@ -108,7 +110,7 @@ async def goods_left(event: ParcelDispatched, tx: Transaction) -> None:
 
 async def _move(tx: Transaction, order_id: str, state: str, column: str) -> None:
     lines = await tx.fetch_all(
-        "SELECT sku, quantity FROM reservations WHERE order_id = ? AND state = 'reserved'", (order_id,)
+        "SELECT sku, quantity FROM reservations WHERE order_id = ? AND state = 'reserved' ORDER BY sku", (order_id,)
     )
     for line in lines:
         await tx.execute(

@@ -32,22 +32,37 @@ INTERRUPTED = 130
 @click.option("--data", type=click.Path(path_type=Path), help="Where the shop keeps its data. [default: a new folder]")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The gateway's port. [default: a free one]")
 @click.option("--keep", is_flag=True, help="Leave the shop running afterwards, until Ctrl-C.")
+@options.engines
 @options.output
-def demo(orders: int, seed: int, rate: float, data: Path | None, port: int, *, keep: bool, output: str) -> None:
+def demo(
+    orders: int,
+    seed: int,
+    rate: float,
+    data: Path | None,
+    port: int,
+    database: str | None,
+    broker: str | None,
+    *,
+    keep: bool,
+    output: str,
+) -> None:
     """Start the shop, place orders, kill payment and order meanwhile, then audit: does everything add up?
+
+    Servers that it works on are killed, too, and start again.
 
     Ends with 0 only when every figure is exact.
     """
     shop = _shop()
     folder = (data or Path(tempfile.mkdtemp(prefix="skerry-demo-"))).resolve()
-    if (folder / "order.db").exists():
+    if any((folder / name).exists() for name in ("order.db", "events", "postgresql", "nats")):
         raise ConfigurationError(f"{folder} holds the data of an earlier shop; name a new folder with --data")
     with ExitStack() as stack:
         logs = stack.enter_context(closing(LogFiles(folder / "logs")))
         show = stack.enter_context(_Screen(quiet=output == "json"))
-        supervisor = Supervisor(load(shop / "skerry.toml"), data=folder, port=port, output=logs)
-        options_ = {"orders": orders, "seed": seed, "rate": rate, "tell": show.tell}
-        code = asyncio.run(_serve(supervisor, shop, options_, keep=keep, output=output, show=show))
+        system, servers = load(shop / "skerry.toml"), options.servers_for(database, broker)
+        supervisor = Supervisor(system, data=folder, port=port, output=logs, servers=servers)
+        job = {"orders": orders, "seed": seed, "rate": rate, "tell": show.tell, "servers": [s.name for s in servers]}
+        code = asyncio.run(_serve(supervisor, shop, job, keep=keep, output=output, show=show))
     sys.exit(code)
 
 
@@ -82,9 +97,11 @@ async def _serve(
         raise MissingExtra("The shop", "demo") from error
     begin = SYSTEM.monotonic()
     try:
-        show.tell("starting seven services and their gateway", 0, 0)
+        servers = "".join(f"{name}, " for name in job["servers"])
+        show.tell(f"starting {servers}seven services and their gateway", 0, 0)
         async with supervisor:
-            report = await run(supervisor, supervisor.system, url=supervisor.url, data=supervisor.data, **job)
+            where = {"databases": supervisor.addresses.databases, "events": supervisor.addresses.events}
+            report = await run(supervisor, supervisor.system, url=supervisor.url, data=supervisor.data, **where, **job)
             working = False
             show.done()
             if output == "json":

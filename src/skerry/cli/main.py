@@ -17,6 +17,8 @@ VERBS = {
     "hold": "Kill a process and keep it down.",
     "release": "Let a held process start again.",
     "stop": "Stop a running system.",
+    "db": "Give services databases of their own.",
+    "events": "Freeze, compare and export the schemas of events.",
 }
 """Every verb with its line in `skerry --help`. The verb `x` is the command `x` in the module `skerry.cli.x`."""
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
-from skerry.deploy import Entry, find_running
-from skerry.topology import find
+from skerry.deploy import Entry, NatsServer, PostgresServer, SecretFolder, Server, find_running
+from skerry.errors import ConfigurationError
+from skerry.topology import FILE_NAME, System, find
+
+DATABASES: Final = {"sqlite": None, "postgresql": PostgresServer}
+BROKERS: Final = {"sqlite": None, "nats": NatsServer}
+"""Words and the servers that are run for them."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,6 +28,53 @@ def which_system(command: F) -> F:
     file = click.option("--file", type=click.Path(path_type=Path), help="The system file of the running system.")
     data = click.option("--data", type=click.Path(path_type=Path), help="The data folder of the running system.")
     return data(file(command))
+
+
+def system_file(otherwise: str) -> Path:
+    """The system file of the current folder. Raises `ConfigurationError`, which ends with what else to do."""
+    file = find(Path.cwd())
+    if file is None:
+        raise ConfigurationError(f"there is no {FILE_NAME} in this folder or above it: name one with --file{otherwise}")
+    return file
+
+
+def engines(command: F) -> F:
+    """Options `--database` and `--broker`; see `servers_for`."""
+    broker = click.option(
+        "--broker",
+        type=click.Choice(list(BROKERS)),
+        help="Where events go: files, or a NATS server that is started for them. [default: as the system file says]",
+    )
+    database = click.option(
+        "--database",
+        type=click.Choice(list(DATABASES)),
+        help="What services keep their data in: files, or a PostgreSQL server that is started for them, with a role and a "
+        "database for each. [default: as the system file says]",
+    )
+    return database(broker(command))
+
+
+def servers_for(database: str | None, broker: str | None) -> list[Server]:
+    """The servers to run for the chosen engines."""
+    found = [DATABASES[database] if database else None, BROKERS[broker] if broker else None]
+    return [server() for server in found if server is not None]
+
+
+def environment_for(
+    system: System, database: str | None, broker: str | None, folder: Path | None = None
+) -> dict[str, dict[str, str]]:
+    """The variables of each service: those in its file in `folder`, and the embedded engines where these were chosen."""
+    if folder is not None and not folder.is_dir():
+        raise ConfigurationError(f"there is no folder {folder} with files NAME.env: write one with `skerry db create`")
+    found: dict[str, dict[str, str]] = {}
+    for name, service in system.services.items():
+        own = SecretFolder(folder).read(name) if folder is not None else {}
+        if database == "sqlite" and service.database and not service.database.startswith("sqlite:"):
+            own["SKERRY_DATABASE"] = f"sqlite:///{name}.db"
+        if broker == "sqlite" and system.events and not system.events.startswith("sqlite:"):
+            own["SKERRY_EVENTS"] = "sqlite:///events/"
+        found[name] = own
+    return found
 
 
 def running_system(data: Path | None, file: Path | None) -> Entry:

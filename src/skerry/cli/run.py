@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -14,9 +15,8 @@ import click
 from skerry import signals
 from skerry.cli import options
 from skerry.deploy import Both, Console, LogFiles, Supervisor
-from skerry.errors import ConfigurationError
 from skerry.signals import ProcessChanged, Signal
-from skerry.topology import FILE_NAME, GATEWAY, System, find, load
+from skerry.topology import FILE_NAME, GATEWAY, System, load
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -35,31 +35,50 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     show_default=True,
     help="The folder for databases and logs.",
 )
+@options.engines
+@click.option(
+    "--env", type=click.Path(path_type=Path), help="A folder with a file NAME.env of variables for each service."
+)
 @options.output
-def run(file: Path | None, port: int | None, data: Path, output: str) -> None:
+def run(
+    file: Path | None,
+    port: int | None,
+    data: Path,
+    database: str | None,
+    broker: str | None,
+    env: Path | None,
+    output: str,
+) -> None:
     """Run every service of a system and its gateway, restart what crashes, and stop them all on Ctrl-C.
 
-    What the processes write goes to DATA/logs and, in the text format, also to the terminal.
+    Servers that were asked for start first and stop last. What the processes write goes to DATA/logs and, in the text
+    format, also to the terminal.
     """
-    system = load(file or _find_file())
+    system = load(file or options.system_file(", or try `skerry demo`"))
     if port is None and system.gateway is not None:
         port = system.gateway.port
     with ExitStack() as stack:
-        console = stack.enter_context(closing(Console(sys.stdout, [*system.services, GATEWAY])))
+        servers = options.servers_for(database, broker)
+        variables = options.environment_for(system, database, broker, env)
+        names = [*(server.name for server in servers), *system.services, GATEWAY]
+        console = stack.enter_context(closing(Console(sys.stdout, names)))
         logs = stack.enter_context(closing(LogFiles(data / "logs")))
-        progress = JsonProgress(system, console) if output == "json" else TextProgress(system, console)
+        lines = logs if output == "json" else Both(console, logs)
+        supervisor = Supervisor(system, data=data, port=port, output=lines, env=variables, servers=servers)
+        progress: JsonProgress | TextProgress = JsonProgress(system, console)
+        if output == "text":
+            progress = TextProgress(system, console, supervisor.names)
         stack.callback(signals.subscribe(progress.on_signal))
-        supervisor = Supervisor(system, data=data, port=port, output=logs if output == "json" else Both(console, logs))
         asyncio.run(serve(supervisor, progress))
 
 
 class TextProgress:
     """Tells a person what happens, among the lines of the processes."""
 
-    def __init__(self, system: System, console: Console) -> None:
+    def __init__(self, system: System, console: Console, names: Sequence[str]) -> None:
         self._system = system
         self._console = console
-        self._waiting = [*system.services, *([GATEWAY] if system.gateway else [])]
+        self._waiting = list(names)
         self._count = len(self._waiting)
 
     def on_signal(self, change: Signal) -> None:
@@ -102,15 +121,6 @@ class JsonProgress:
 
     def _say(self, **values: object) -> None:
         self._console.say(json.dumps(values))
-
-
-def _find_file() -> Path:
-    file = find(Path.cwd())
-    if file is None:
-        raise ConfigurationError(
-            f"there is no {FILE_NAME} in this folder or above it: name one with --file, or try `skerry demo`"
-        )
-    return file
 
 
 async def serve(supervisor: Supervisor, progress: TextProgress | JsonProgress) -> None:

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from skerry.deploy.control import ask
+from skerry.deploy.databases import Created, Granted
+from skerry.deploy.databases import create as create_databases
 from skerry.deploy.keeper import ProcessInfo, State
 from skerry.deploy.output import Both, Console, LogFiles, Output
 from skerry.deploy.processes import Command, command_for
 from skerry.deploy.registry import Entry, find_running, is_known, running
+from skerry.deploy.secrets import SecretFolder
+from skerry.deploy.servers import Addresses, NatsServer, PostgresServer, Server
 from skerry.deploy.supervisor import Supervisor
 
 __all__ = [
+    "Addresses",
     "Both",
     "Command",
     "Console",
+    "Created",
     "Entry",
+    "Granted",
     "LogFiles",
+    "NatsServer",
     "Output",
+    "PostgresServer",
     "ProcessInfo",
+    "SecretFolder",
+    "Server",
     "State",
     "Supervisor",
     "ask",
     "command_for",
+    "create_databases",
     "find_running",
     "is_known",
     "running",

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from skerry.clock import Clock
-from skerry.deploy import probe
 from skerry.deploy.ports import HOST
 from skerry.deploy.processes import Launch, Process, describe_exit
 from skerry.signals import ProcessChanged
@@ -94,7 +93,7 @@ class Keeper:
             pid=self._process.pid if self._process else None,
             state=self._state,
             ready=self._state == "ready",
-            url=f"http://{HOST}:{self.launch.port}",
+            url=f"{self.launch.scheme}://{HOST}:{self.launch.port}",
             restarts=self._restarts,
         )
 
@@ -185,7 +184,7 @@ class Keeper:
 
     async def _check(self) -> None:
         while not self._stopping:
-            if await probe.ready(HOST, self.launch.port):
+            if await self.launch.ready(HOST, self.launch.port):
                 self._become("ready")
             elif self._state == "ready":
                 self._become("running")

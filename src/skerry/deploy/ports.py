@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 
 from skerry.clock import Clock
 from skerry.errors import ConfigurationError
@@ -35,6 +36,17 @@ def reserve(port: int) -> socket.socket:
     if reserved is None:
         raise ConfigurationError(f"port {port} on {HOST} is in use: stop what uses it, or choose another with --port")
     return reserved
+
+
+def lend(reserved: socket.socket) -> None:
+    """Let a server that binds with SO_REUSEADDR, as servers do, have the reserved port; for those that are not skerry's.
+
+    Elsewhere than on Linux the reservation ends with it.
+    """
+    if sys.platform == "linux":
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    else:
+        reserved.close()
 
 
 def _reserve(port: int, *, lingering: bool = False) -> socket.socket | None:

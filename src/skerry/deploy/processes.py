@@ -6,17 +6,22 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from skerry.deploy import probe
 from skerry.deploy.output import LineSplitter
 from skerry.deploy.ports import HOST
 from skerry.settings import variable_for
 from skerry.topology import GATEWAY, Gateway, ServiceSpec, System
 
+_NOT_INHERITED = {"SKERRY_EVENTS", "SKERRY_DATABASE", "SKERRY_ADMIN_URL"}
 _LAST_OUTPUT = 1.0
 """Seconds to wait for the rest of a dead process's output, which a stray grandchild may hold open."""
+
+Ready = Callable[[str, int], Awaitable[bool]]
+"""Says whether the process at a host and port is ready; never raises."""
 
 Command = Callable[[ServiceSpec | Gateway], Sequence[str]]
 """Gives the command line that runs a service or the gateway."""
@@ -30,17 +35,29 @@ def command_for(spec: ServiceSpec | Gateway) -> Sequence[str]:
 
 
 def environment_for(
-    system: System, name: str, *, data: Path, ports: Mapping[str, int], environ: Mapping[str, str]
+    system: System,
+    name: str,
+    *,
+    data: Path,
+    ports: Mapping[str, int],
+    environ: Mapping[str, str],
+    own: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """The environment of the process `name`: what it is called, where it listens, and where the others are."""
+    """The environment of the process `name`: what it is called, where it listens, and where the others are.
+
+    `own` are variables of this process alone; they replace those of the system file, `SKERRY_EVENTS` and `SKERRY_DATABASE`
+    among them.
+    """
+    own = own or {}
     spec = system.services.get(name)
     paths = [str(system.folder), *filter(None, [environ.get("PYTHONPATH")])]
     environment = {
-        **{key: value for key, value in environ.items() if key not in {"SKERRY_EVENTS", "SKERRY_DATABASE"}},
+        **{key: value for key, value in environ.items() if key not in _NOT_INHERITED},
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
         **{variable_for(other): f"http://{HOST}:{port}" for other, port in ports.items() if other != GATEWAY},
         **(spec.env if spec else {}),
+        **own,
         "SKERRY_SERVICE": name,
         "SKERRY_HOST": HOST,
         "SKERRY_PORT": str(ports[name]),
@@ -48,9 +65,9 @@ def environment_for(
         "SKERRY_SUPERVISED": "1",
     }
     if system.events is not None:
-        environment["SKERRY_EVENTS"] = system.events
+        environment.setdefault("SKERRY_EVENTS", system.events)
     if spec is not None and spec.database is not None:
-        environment["SKERRY_DATABASE"] = spec.database
+        environment.setdefault("SKERRY_DATABASE", spec.database)
     return environment
 
 
@@ -65,6 +82,9 @@ class Launch:
     environment: Mapping[str, str]
     grace: float
     """Seconds between asking it to stop and killing it."""
+    stop: int = signal.SIGTERM
+    scheme: str = "http"
+    ready: Ready = probe.ready
 
 
 class Process:
@@ -73,8 +93,9 @@ class Process:
     Its standard input is a pipe that only this process holds the other end of: should we die, the child sees its end and stops.
     """
 
-    def __init__(self, child: asyncio.subprocess.Process, stdin: int, output: _OutputPipe) -> None:
+    def __init__(self, child: asyncio.subprocess.Process, stdin: int, output: _OutputPipe, stop: int) -> None:
         self._child = child
+        self._stop = stop
         self._stdin = stdin
         self._output = output
         self._ended = False
@@ -107,12 +128,12 @@ class Process:
         finally:
             os.close(stdin_read)
             os.close(output_write)
-        return cls(child, stdin_write, output)
+        return cls(child, stdin_write, output, launch.stop)
 
     def terminate(self) -> None:
         """Ask the child to stop."""
         if self._child.returncode is None:
-            self._child.terminate()
+            self._child.send_signal(self._stop)
 
     def kill(self) -> None:
         """Kill the child and every process it started, unless it has left its session."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, closing
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,8 @@ from skerry.deploy.control import ControlServer
 from skerry.deploy.keeper import Keeper, ProcessInfo
 from skerry.deploy.output import Output
 from skerry.deploy.processes import Command, Launch, command_for, environment_for
-from skerry.errors import DeployError
+from skerry.deploy.servers import Addresses, Server, launch
+from skerry.errors import ConfigurationError, DeployError
 from skerry.settings import Settings
 from skerry.signals import ProcessChanged
 from skerry.topology import GATEWAY, Gateway, ServiceSpec, System
@@ -37,7 +38,9 @@ class Supervisor:
 
     `data` is the folder for databases, logs and events, created when missing and refused while another supervisor uses it.
     `port` is the gateway's; None or 0 takes a free one. `output` gets every line the processes write and is not closed here.
-    `environ` is what the processes inherit (default: our own environment). `command` gives their command lines.
+    `environ` is what the processes inherit (default: our own environment), `env` holds variables of single services, which
+    replace those of the system file. `command` gives their command lines. `servers` are run for the services, which are told
+    their addresses: ready before the first service starts, stopped after the last.
 
     Promises: a process that ends is started again with back-off for as long as the system runs; its port stays its own
     meanwhile; when the system stops, or fails to start, or `stop` itself is interrupted, no process of it stays behind. Should
@@ -54,6 +57,8 @@ class Supervisor:
         data: Path,
         port: int | None = None,
         environ: Mapping[str, str] | None = None,
+        env: Mapping[str, Mapping[str, str]] | None = None,
+        servers: Sequence[Server] = (),
         output: Output | None = None,
         clock: Clock = SYSTEM,
         command: Command = command_for,
@@ -64,11 +69,15 @@ class Supervisor:
         self.data: Path = data.resolve()
         self._port = port or 0
         self._environ = dict(os.environ if environ is None else environ)
+        self._env = {name: dict(variables) for name, variables in (env or {}).items()}
+        self._servers = {server.name: server for server in servers}
         self._output = output
         self._clock = clock
         self._command = command
         self._emit = emit
         self._start_timeout = start_timeout
+        self._addresses = Addresses()
+        self._ports: dict[str, int] = {}
         self._keepers: dict[str, Keeper] = {}
         self._resources = AsyncExitStack()
         self._changed = asyncio.Event()
@@ -78,7 +87,17 @@ class Supervisor:
     @property
     def url(self) -> str:
         """The gateway's address, or an empty text for a system without one or one that has not been started."""
-        return self._keepers[GATEWAY].info().url if GATEWAY in self._keepers else ""
+        return f"http://{ports.HOST}:{self._ports[GATEWAY]}" if GATEWAY in self._ports else ""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all processes: servers, then services in the order of the file, then the gateway."""
+        return [*self._servers, *self.system.services, *([GATEWAY] if self.system.gateway else [])]
+
+    @property
+    def addresses(self) -> Addresses:
+        """What the servers gave the services, once they are ready. Holds passwords."""
+        return self._addresses
 
     @property
     def is_stopping(self) -> bool:
@@ -96,11 +115,12 @@ class Supervisor:
             # First in, last out: once the entry is gone, ports and data folder are free again.
             self._resources.callback(registry.remove_entry, path)
             self._resources.enter_context(registry.owned(self.data))
-            self._prepare()
+            self._reserve_ports()
             await self._listen(path)
-            for keeper in self._keepers.values():
-                keeper.begin()
-            await self._all_ready()
+            async with self._in_time():
+                await self._start_servers()
+                self._start_services()
+                await self._all_ready()
         except BaseException:
             await self.stop()
             raise
@@ -117,7 +137,9 @@ class Supervisor:
         self._changed.set()
 
     async def stop(self) -> None:
-        """Stop the gateway, then all services together; kill what has not drained in time. Nothing is left behind.
+        """Stop the gateway, then all services together, then their servers; kill what has not drained in time.
+
+        Nothing is left behind.
 
         Cancelled, it kills everything at once.
         """
@@ -149,7 +171,7 @@ class Supervisor:
         return keeper.info()
 
     def ps(self) -> list[ProcessInfo]:
-        """Every process as it is now, services in the order of the file, the gateway last."""
+        """Every process as it is now, servers first, services in the order of the file, the gateway last."""
         return [keeper.info() for keeper in self._keepers.values()]
 
     async def __aenter__(self) -> Supervisor:
@@ -161,27 +183,54 @@ class Supervisor:
     ) -> None:
         await self.stop()
 
-    def _prepare(self) -> None:
+    def _reserve_ports(self) -> None:
+        if taken := [name for name in self._servers if name in self.system.services]:
+            raise ConfigurationError(f"a service cannot be named {taken[0]} beside the server of that name")
+        for name in self.names:
+            wanted = self._port if name == GATEWAY else 0
+            reserved = ports.reserve(wanted) if wanted else ports.reserve_free(self._clock)
+            self._resources.enter_context(closing(reserved))
+            self._ports[name] = int(reserved.getsockname()[1])
+            if name in self._servers:
+                ports.lend(reserved)
+
+    async def _start_servers(self) -> None:
+        """Start the servers and have each make what the services need."""
+        for name, server in self._servers.items():
+            program = await asyncio.to_thread(server.prepare, self.data, self._ports[name], self._clock)
+            self._keep(launch(server, program, port=self._ports[name], data=self.data, environ=self._environ))
+        await self._all_ready()
+        for name, server in self._servers.items():
+            if not self._asked_to_stop.is_set():
+                self._addresses |= await server.provide(self.system, self.data, self._ports[name], self._clock)
+
+    def _start_services(self) -> None:
+        if self._asked_to_stop.is_set():
+            return
         specs: dict[str, ServiceSpec | Gateway] = dict(self.system.services)
         if self.system.gateway:
             specs[GATEWAY] = self.system.gateway
-        numbers = {name: self._reserve(self._port if name == GATEWAY else 0) for name in specs}
+        numbers = {name: self._ports[name] for name in specs}
         for name, spec in specs.items():
-            environment = environment_for(self.system, name, data=self.data, ports=numbers, environ=self._environ)
-            launch = Launch(
-                name=name,
-                port=numbers[name],
-                command=self._command(spec),
-                folder=self.system.folder,
-                environment=environment,
-                grace=Settings.from_environ(environment).drain + KILL_AFTER,
+            own = {**self._env.get(name, {}), **self._addresses.variables(name)}
+            environment = environment_for(
+                self.system, name, data=self.data, ports=numbers, environ=self._environ, own=own
             )
-            self._keepers[name] = Keeper(launch, on_line=self._line, on_change=self._on_change, clock=self._clock)
+            self._keep(
+                Launch(
+                    name=name,
+                    port=numbers[name],
+                    command=self._command(spec),
+                    folder=self.system.folder,
+                    environment=environment,
+                    grace=Settings.from_environ(environment).drain + KILL_AFTER,
+                )
+            )
 
-    def _reserve(self, port: int) -> int:
-        reserved = ports.reserve(port) if port else ports.reserve_free(self._clock)
-        self._resources.enter_context(closing(reserved))
-        return int(reserved.getsockname()[1])
+    def _keep(self, launch: Launch) -> None:
+        keeper = Keeper(launch, on_line=self._line, on_change=self._on_change, clock=self._clock)
+        self._keepers[launch.name] = keeper
+        keeper.begin()
 
     async def _listen(self, path: Path) -> None:
         server = ControlServer(path, self._handle)
@@ -197,23 +246,33 @@ class Supervisor:
         )
         registry.write_entry(entry)
 
-    async def _all_ready(self) -> None:
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(self._start_timeout):
-                while not self._asked_to_stop.is_set() and not all(k.was_ready for k in self._keepers.values()):
-                    for keeper in self._keepers.values():
-                        if not keeper.was_ready and keeper.early_ends >= EARLY_ENDS:
-                            raise _failure(keeper, f"ended {EARLY_ENDS} times before it was ready ({keeper.reason})")
-                    self._changed.clear()
-                    await self._changed.wait()
+            async with asyncio.timeout(self._start_timeout) as limit:
+                yield
         except TimeoutError:
-            late = next(keeper for keeper in self._keepers.values() if not keeper.was_ready)
+            late = next((keeper for keeper in self._keepers.values() if not keeper.was_ready), None)
+            if not limit.expired():
+                raise
+            if late is None:
+                raise DeployError(f"the servers were not set up within {self._start_timeout:g} s") from None
             raise _failure(late, f"did not become ready within {self._start_timeout:g} s") from None
+
+    async def _all_ready(self) -> None:
+        """Wait until every process that was started so far is ready."""
+        while not self._asked_to_stop.is_set() and not all(k.was_ready for k in self._keepers.values()):
+            for keeper in self._keepers.values():
+                if not keeper.was_ready and keeper.early_ends >= EARLY_ENDS:
+                    raise _failure(keeper, f"ended {EARLY_ENDS} times before it was ready ({keeper.reason})")
+            self._changed.clear()
+            await self._changed.wait()
 
     async def _stop_in_order(self) -> None:
         if gateway := self._keepers.get(GATEWAY):
             await gateway.stop()
-        await asyncio.gather(*(keeper.stop() for name, keeper in self._keepers.items() if name != GATEWAY))
+        for names in (self.system.services, self._servers):
+            await asyncio.gather(*(keeper.stop() for name, keeper in self._keepers.items() if name in names))
 
     async def _handle(self, op: str, name: str) -> dict[str, Any]:
         match op:

@@ -29,7 +29,7 @@ def write_system(folder: Path, *, gateway: bool = True, **modes: str) -> Path:
         (folder / "gateway.yaml").write_text("")
         text += '[gateway]\nspec = "gateway.yaml"\n'
     for name, mode in modes.items():
-        text += f'[services.{name}]\napp = "{name}:{mode}"\n'
+        text += f'[services.{name}]\napp = "{name}:{mode}"\ndatabase = "sqlite:///{name}.db"\n'
     file = folder / "skerry.toml"
     file.write_text(text)
     return file

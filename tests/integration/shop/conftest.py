@@ -1,4 +1,4 @@
-"""One running shop for all tests of this folder; when they are done nothing of it may be left."""
+"""One running shop on each choice of engines for all tests of this folder; afterwards nothing of it may be left."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from running import Shop
 
+ENGINES = {
+    "sqlite": (),
+    "postgresql-nats": ("--database", "postgresql", "--broker", "nats"),
+}
 
-@pytest.fixture(scope="package")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    running = Shop(tmp_path_factory.mktemp("shop"))
+
+@pytest.fixture(scope="package", params=ENGINES)
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    running = Shop(tmp_path_factory.mktemp("shop"), *ENGINES[request.param])
     pids = [info["pid"] for info in running.command("ps")]
     yield running
     assert running.close() == 0

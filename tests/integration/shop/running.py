@@ -21,9 +21,10 @@ SKERRY = [sys.executable, "-m", "skerry"]
 class Shop:
     """A running shop: its address, its folder, its command line."""
 
-    def __init__(self, data: Path, *, folder: Path = SHOP, environ: dict[str, str] | None = None) -> None:
+    def __init__(self, data: Path, *engines: str, folder: Path = SHOP, environ: dict[str, str] | None = None) -> None:
         self.data = data
-        command = [*SKERRY, "run", "--port", "0", "--data", str(data), "-o", "json"]
+        command = [*SKERRY, "run", "--port", "0", "--data", str(data), "-o", "json", *engines]
+        self.servers = [word for word in engines if word in {"postgresql", "nats"}]
         self.process = subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         event: dict[str, Any] = {}

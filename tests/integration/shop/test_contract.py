@@ -188,11 +188,15 @@ def test_the_processes_are_shown_as_promised(shop: Shop) -> None:
     """`skerry ps -o json` lists name, pid, state, ready, url and restarts of each process."""
     shown = shop.command("ps")
     assert [info["name"] for info in shown] == [
+        *shop.servers,
         "order", "payment", "inventory", "shipping", "notification", "product", "analytics", "gateway",
     ]  # fmt: skip
     for info in shown:
         assert info.keys() == {"name", "pid", "state", "ready", "url", "restarts"}
         assert info["ready"] is True
+        if info["name"] in shop.servers:
+            assert info["url"].startswith(f"{info['name']}://127.0.0.1:")
+            continue
         for kind in ("live", "ready"):
             health = httpx2.get(f"{info['url']}/health/{kind}", trust_env=False)
             assert health.status_code == 200
