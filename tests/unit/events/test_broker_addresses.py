@@ -56,6 +56,7 @@ def test_a_wrong_option_is_refused(url, query, tmp_path):
         "redis://host/name",
         "redis://host?max_length=0",
         "kafka://host/path",
+        "nats://host/path",
         "kafka://host?mechanism=NONE",
         "kafka://host?tls=yes",
         "amqp://host?prefetch=0",

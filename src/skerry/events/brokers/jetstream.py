@@ -67,7 +67,10 @@ class JetStreamBroker(Adapter):
     @classmethod
     def from_url(cls, url: str, *, source: str, clock: Clock = SYSTEM) -> JetStreamBroker:
         """The broker behind nats://..."""
-        return cls(Address.parse(url, port=4222, allowed=OPTIONS), source=source, clock=clock)
+        address = Address.parse(url, port=4222, allowed=OPTIONS)
+        if address.path:
+            raise ConfigurationError(f"{address}: the address of NATS has no path; several systems take ?namespace=NAME")
+        return cls(address, source=source, clock=clock)
 
     async def link(self) -> Link:
         """The connection; a new one when the last has ended. Raises `BrokerUnavailable`."""
