@@ -12,8 +12,8 @@ from skerry.deploy import Entry, NatsServer, PostgresServer, SecretFolder, Serve
 from skerry.errors import ConfigurationError
 from skerry.topology import FILE_NAME, System, find
 
-DATABASES: Final = {"sqlite": None, "postgresql": PostgresServer}
-BROKERS: Final = {"sqlite": None, "nats": NatsServer}
+DATABASES: Final[dict[str, type[Server] | None]] = {"sqlite": None, "postgresql": PostgresServer}
+BROKERS: Final[dict[str, type[Server] | None]] = {"sqlite": None, "nats": NatsServer}
 """Words and the servers that are run for them."""
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -109,8 +109,8 @@ class Projection:
             raise ConfigurationError(f"the projection {name!r}: versions count from 1")
         self.name = name
         self.version = version
-        self.tables = dict(tables)
-        self.setup = tuple(setup)
+        self.tables: dict[str, str] = dict(tables)
+        self.setup: tuple[str, ...] = tuple(setup)
         self._handlers: dict[type[DomainEvent], tuple[Handler, float]] = {}
         self._database: Database | None = None
         self._clock: Clock = SYSTEM

@@ -78,7 +78,7 @@ class PostgreSQLLease:
 
     def __init__(self, role: str, session: Session, clock: Clock) -> None:
         self.role = role
-        self.epoch = 0
+        self.epoch: int = 0
         self._session = session
         self._clock = clock
         self._until = 0.0

@@ -53,7 +53,7 @@ class EventLog:
     """The event log of one service in a shared folder. `publish` writes this service's log; `subscribe` reads all logs."""
 
     durability: Durability = "flushed"
-    features = Features(atomic=True, fenced=True, deduplicates=True)
+    features: Features = Features(atomic=True, fenced=True, deduplicates=True)
 
     def __init__(
         self,

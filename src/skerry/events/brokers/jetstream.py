@@ -47,10 +47,10 @@ class JetStreamBroker(Adapter):
     `durability=flushed` is the operator's word. That a stream is on disk, and `replicated`, is checked.
     """
 
-    features = Features(fenced=True, deduplicates=True)
+    features: Features = Features(fenced=True, deduplicates=True)
 
     def __init__(self, address: Address, *, source: str, clock: Clock = SYSTEM) -> None:
-        self.replicas = address.positive("replicas", 1)
+        self.replicas: int = address.positive("replicas", 1)
         durability = address.durability
         if durability == "replicated" and self.replicas < REPLICATED:
             raise ConfigurationError(f"{address}: durability=replicated needs replicas={REPLICATED} at least")
@@ -58,8 +58,8 @@ class JetStreamBroker(Adapter):
             durability = "replicated"
         super().__init__(source, durability=durability, clock=clock)
         self.address = address
-        self.stream = f"{address.namespace}_{token(source)}"
-        self.subject = f"{address.namespace}.{token(source)}"
+        self.stream: str = f"{address.namespace}_{token(source)}"
+        self.subject: str = f"{address.namespace}.{token(source)}"
         self._link: Link | None = None
         self._connecting = asyncio.Lock()
         self._last: int | None = None
@@ -69,7 +69,9 @@ class JetStreamBroker(Adapter):
         """The broker behind nats://..."""
         address = Address.parse(url, port=4222, allowed=OPTIONS)
         if address.path:
-            raise ConfigurationError(f"{address}: the address of NATS has no path; several systems take ?namespace=NAME")
+            raise ConfigurationError(
+                f"{address}: the address of NATS has no path; several systems take ?namespace=NAME"
+            )
         return cls(address, source=source, clock=clock)
 
     async def link(self) -> Link:

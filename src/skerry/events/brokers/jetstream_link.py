@@ -48,8 +48,8 @@ class Link:
 
     def __init__(self, address: Address, on_lost: Callable[[], None]) -> None:
         self.address = address
-        self.client = Client()
-        self.lost = False
+        self.client: Any = Client()
+        self.lost: bool = False
         self._on_lost = on_lost
         self._inbox = ""
         self._burst: _Burst | None = None
@@ -66,12 +66,12 @@ class Link:
                     name=name,
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
-                    reconnect_time_wait=0.02,  # type: ignore[arg-type]
-                    connect_timeout=address.timeout,  # type: ignore[arg-type]
+                    reconnect_time_wait=0.02,
+                    connect_timeout=address.timeout,
                     error_cb=_ignore,
                     disconnected_cb=self._ended,
                     flush_timeout=address.timeout,
-                    **login,  # type: ignore[arg-type]
+                    **login,
                 )
                 self._inbox = self.client.new_inbox()
                 await self.client.subscribe(f"{self._inbox}.*.*", cb=self._acknowledged)

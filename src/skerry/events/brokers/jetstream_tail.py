@@ -59,7 +59,7 @@ class JetStreamTail(Tail):
         super().__init__(positions, clock=clock, on_close=on_close)
         self.types = types
         self.group = group
-        self.bell = asyncio.Event()
+        self.bell: asyncio.Event = asyncio.Event()
         self._connect = link
         self._link: Link | None = None
         self._namespace = namespace
@@ -81,7 +81,7 @@ class JetStreamTail(Tail):
             if stream.startswith(prefix):
                 self.tracks.setdefault(source, Track())
                 self._streams[source] = stream
-        self.look_at = self.clock.monotonic() + (LOOK if self.tracks else FIRST_LOOK)
+        self.look_at: float = self.clock.monotonic() + (LOOK if self.tracks else FIRST_LOOK)
 
     async def fill(self, wait: float) -> None:
         self.bell.clear()

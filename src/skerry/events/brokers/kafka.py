@@ -48,16 +48,16 @@ class KafkaBroker(Adapter):
     `flushed` is the operator's word.
     """
 
-    features = Features(order="key", exact_lag=False)
+    features: Features = Features(order="key", exact_lag=False)
 
     def __init__(self, address: Address, *, source: str, clock: Clock = SYSTEM) -> None:
-        self.partitions = address.positive("partitions", 4)
-        self.replication = address.positive("replication", 3 if address.durability == "replicated" else 1)
+        self.partitions: int = address.positive("partitions", 4)
+        self.replication: int = address.positive("replication", 3 if address.durability == "replicated" else 1)
         self._retention = address.positive("retention_days", 30)
         super().__init__(source, durability=address.durability, clock=clock)
         self.address = address
-        self.topic = f"{address.namespace}.{token(source)}"
-        self.settings = _settings(address, source)
+        self.topic: str = f"{address.namespace}.{token(source)}"
+        self.settings: dict[str, Any] = _settings(address, source)
         self._thread: ThreadPoolExecutor | None = None
         self._producer: Producer | None = None
 

@@ -61,7 +61,7 @@ class KafkaTail(Tail):
             if source in self._known and self._known[source] != found:
                 self._stale.add(source)
             self._known[source] = found
-        self.look_at = self.clock.monotonic() + (LOOK if self.tracks else FIRST_LOOK)
+        self.look_at: float = self.clock.monotonic() + (LOOK if self.tracks else FIRST_LOOK)
 
     async def fill(self, wait: float) -> None:
         ahead = {source: self.tracks[source].ahead for source in self.hungry() if source in self._known}

@@ -21,7 +21,7 @@ class Memory:
     """The logs by source, shared by the brokers that say the same name."""
 
     def __init__(self, *, clock: Clock = SYSTEM) -> None:
-        self.epoch = str(clock.uuid())
+        self.epoch: str = str(clock.uuid())
         self.logs: dict[str, list[Message]] = {}
         self.known: dict[str, set[str]] = {}
         self.readers: WeakSet[_MemoryTail] = WeakSet()
@@ -34,7 +34,7 @@ _NAMED: WeakValueDictionary[str, Memory] = WeakValueDictionary()
 class MemoryBroker(Adapter):
     """Brokers of one `Memory` see each other's events."""
 
-    features = Features(atomic=True, deduplicates=True, survives_kill=False)
+    features: Features = Features(atomic=True, deduplicates=True, survives_kill=False)
 
     def __init__(self, memory: Memory, *, source: str, clock: Clock = SYSTEM) -> None:
         super().__init__(source, durability="process", clock=clock)

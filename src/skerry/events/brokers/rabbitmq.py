@@ -56,15 +56,15 @@ class RabbitBroker(Adapter):
     group's queue wants is not kept.
     """
 
-    features = Features(positions=False, replay=False)
+    features: Features = Features(positions=False, replay=False)
 
     def __init__(self, address: Address, *, source: str, clock: Clock = SYSTEM) -> None:
         super().__init__(source, durability="flushed", clock=clock)
         self.address = address
-        self.prefetch = address.positive("prefetch", PREFETCH)
+        self.prefetch: int = address.positive("prefetch", PREFETCH)
         if self.prefetch > 65535:
             raise ConfigurationError(f"{address}: the option prefetch cannot be above 65535")
-        self.exchange = address.namespace
+        self.exchange: str = address.namespace
         self._connection: AbstractConnection | None = None
         self._connecting = asyncio.Lock()
         self._publisher: AbstractChannel | None = None

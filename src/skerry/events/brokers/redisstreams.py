@@ -45,7 +45,7 @@ class RedisBroker(Adapter):
     `durability=flushed` is checked where the server allows the question: it needs `appendonly yes` and `appendfsync always`.
     """
 
-    features = Features(atomic=True, fenced=True, deduplicates=True, exact_lag=False)
+    features: Features = Features(atomic=True, fenced=True, deduplicates=True, exact_lag=False)
 
     def __init__(self, address: Address, *, source: str, clock: Clock = SYSTEM) -> None:
         if address.durability == "replicated":
@@ -57,7 +57,7 @@ class RedisBroker(Adapter):
         self._max_length = address.positive("max_length", 0) if "max_length" in address.options else ""
         self._script = files("skerry.events.brokers").joinpath("publish.lua").read_text("utf-8")
         host, _, port = address.hosts[0].rpartition(":")
-        self.redis = Redis(
+        self.redis: Any = Redis(
             host=host.strip("[]"),
             port=int(port),
             db=int(address.path or 0),

@@ -40,10 +40,10 @@ class Tail(ABC):
     """A subscription. `on_close` is told when it has closed."""
 
     def __init__(self, positions: Mapping[str, Position], *, clock: Clock, on_close: Callable[[Tail], None]) -> None:
-        self.tracks = {source: Track(position, position) for source, position in positions.items()}
+        self.tracks: dict[str, Track] = {source: Track(position, position) for source, position in positions.items()}
         self.clock = clock
-        self.draining = False
-        self.look_at = float("inf")
+        self.draining: bool = False
+        self.look_at: float = float("inf")
         """When to look for new sources."""
         self._on_close = on_close
         self._turn = 0
