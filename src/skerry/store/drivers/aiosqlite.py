@@ -9,6 +9,7 @@ import aiosqlite
 
 from skerry.errors import NoTransaction
 from skerry.store.drivers.adapter import LOCK, rows
+from skerry.store.placeholders import translate
 from skerry.store.queries import Dialect
 from skerry.store.tx import Parameters
 
@@ -44,13 +45,13 @@ class AioSQLite:
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """See `Tx.execute`."""
         self.demand_open()
-        async with self._connection.execute(sql, parameters) as cursor:
+        async with self._connection.execute(*translate(sql, parameters, "qmark")) as cursor:
             return cursor.rowcount
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """See `Tx.fetch_all`."""
         self.demand_open()
-        async with self._connection.execute(sql, parameters) as cursor:
+        async with self._connection.execute(*translate(sql, parameters, "qmark")) as cursor:
             cursor.row_factory = None
             return rows((column[0] for column in cursor.description), await cursor.fetchall())
 

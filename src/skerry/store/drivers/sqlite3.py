@@ -8,6 +8,7 @@ from typing import Any
 
 from skerry.errors import NoTransaction
 from skerry.store.drivers.adapter import LOCK, rows
+from skerry.store.placeholders import translate
 from skerry.store.queries import Dialect
 from skerry.store.tx import Parameters
 
@@ -43,14 +44,14 @@ class SQLite3:
     def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """See `SyncTx.execute`."""
         self.demand_open()
-        return self._connection.execute(sql, parameters).rowcount
+        return self._connection.execute(*translate(sql, parameters, "qmark")).rowcount
 
     def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """See `SyncTx.fetch_all`."""
         self.demand_open()
         cursor = sqlite3.Cursor(self._connection)
         cursor.row_factory = None
-        cursor.execute(sql, parameters)
+        cursor.execute(*translate(sql, parameters, "qmark"))
         return rows((column[0] for column in cursor.description), cursor)
 
     def lock(self, name: str) -> None:
