@@ -202,7 +202,11 @@ def test_what_is_not_of_the_format_is_refused(line: Line) -> None:
 
 
 @pytest.mark.judge
-@pytest.mark.parametrize(("rule", "broken"), [("", lambda h: h), *BREAKS], ids=str)
+@pytest.mark.parametrize(
+    ("rule", "broken"),
+    [("", lambda h: h), *BREAKS],
+    ids=["whole", *(f"{rule}-{n}" for n, (rule, _) in enumerate(BREAKS))],
+)
 def test_both_judges_agree(rule: str, broken: Callable[[History], History], tmp_path: Path) -> None:
     """On every history of these tests the independent judge names the same rule."""
     file = tmp_path / "history"
