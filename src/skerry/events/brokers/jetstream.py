@@ -106,11 +106,14 @@ class JetStreamBroker(Adapter):
         self._last = last
 
     async def _recover(self, link: Link, batch: Sequence[Message]) -> int:
-        """Publish what of the batch is not there yet, one by one; the sequence of the last."""
+        """Publish the batch one by one, of which the server leaves out what it has; the sequence of the last.
+
+        That the last one is there says nothing of those before it: an outbox may show a lower id after a higher one.
+        """
         last, known = await self._end(link)
-        found = [number for number, message in enumerate(batch, 1) if message.id == known]
-        for message in batch[found[-1] if found else 0 :]:
-            last = await self._chain(link, [message], last)
+        for message in batch:
+            if message.id != known:
+                last = await self._chain(link, [message], last)
         return last
 
     async def _chain(self, link: Link, part: Sequence[Message], last: int) -> int:
