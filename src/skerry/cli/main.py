@@ -18,6 +18,9 @@ VERBS = {
     "release": "Let a held process start again.",
     "stop": "Stop a running system.",
     "db": "Give services databases of their own.",
+    "dead": "List, replay or drop what services could not handle.",
+    "outbox": "Show what waits to be handed over.",
+    "projection": "List projections, and have one made anew.",
     "events": "Freeze, compare and export the schemas of events.",
 }
 """Every verb with its line in `skerry --help`. The verb `x` is the command `x` in the module `skerry.cli.x`."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import click
 
@@ -28,6 +30,40 @@ def which_system(command: F) -> F:
     file = click.option("--file", type=click.Path(path_type=Path), help="The system file of the running system.")
     data = click.option("--data", type=click.Path(path_type=Path), help="The data folder of the running system.")
     return data(file(command))
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which services' databases are meant; see `which_databases`."""
+
+    data: Path | None = None
+    file: Path | None = None
+    env: Path | None = None
+
+
+def which_databases(command: F) -> F:
+    """Options `--file`, `--data` and `--env`, which lead to the services' databases: the command gets `where`."""
+
+    @wraps(command)
+    def told(*, data: Path | None, file: Path | None, env: Path | None, **others: Any) -> Any:
+        return command(where=Where(data, file, env), **others)
+
+    path = click.Path(path_type=Path)
+    found: Any = told
+    for option in (
+        click.option("--env", type=path, help="The folder of files NAME.env that `skerry run` was given."),
+        click.option("--data", type=path, help="The data folder. [default: that of the running system]"),
+        click.option("--file", type=path, help=f"The system file. [default: {FILE_NAME} here or further up]"),
+    ):
+        found = option(found)
+    return cast("F", found)
+
+
+def limit(what: str) -> Callable[[F], F]:
+    """Option `--limit`."""
+    return click.option(
+        "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help=f"At most so many {what}."
+    )
 
 
 def system_file(otherwise: str) -> Path:

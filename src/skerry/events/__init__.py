@@ -13,15 +13,17 @@ try:
 except ImportError as _error:
     raise MissingExtra("Events", "events") from _error
 
+from skerry.events.backlog import Backlog, backlog
 from skerry.events.binding import AMQP, HTTP, KAFKA, NATS, Binding
 from skerry.events.brokers import Broker, connect
 from skerry.events.bus import HANDLER_RETRY, EventBus
+from skerry.events.catalogue import Projections
 from skerry.events.consumer import Consumer
 from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
 from skerry.events.inbox import Inbox
 from skerry.events.outbox import Outbox, Token
-from skerry.events.parking import DeadLetter, DeadLetters, Letter
+from skerry.events.parking import Dead, DeadLetter, DeadLetters, Letter
 from skerry.events.projection import Builder, Projection, ProjectionStatus, ProjectionTx
 from skerry.events.relay import Relay
 
@@ -31,10 +33,12 @@ __all__ = [
     "HTTP",
     "KAFKA",
     "NATS",
+    "Backlog",
     "Binding",
     "Broker",
     "Builder",
     "Consumer",
+    "Dead",
     "DeadLetter",
     "DeadLetters",
     "DomainEvent",
@@ -46,7 +50,9 @@ __all__ = [
     "Projection",
     "ProjectionStatus",
     "ProjectionTx",
+    "Projections",
     "Relay",
     "Token",
+    "backlog",
     "connect",
 ]

@@ -6,6 +6,7 @@ it, in order. After its last attempt it is a dead letter; with `hold_key` those 
 
 from __future__ import annotations
 
+import builtins
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -82,15 +83,16 @@ class Parking:
     async def release(self, tx: Tx, parked: Parked) -> None:
         """Take an event out, and let the one held behind it go next."""
         await tx.execute(SQL["unpark"], (parked.id,))
-        await self._promote(tx, parked.message.key)
+        await self.promote(tx, parked.message.key)
 
     async def keep(self, tx: Tx, parked: Parked, state: str, *, attempts: int, delay: float, reason: str) -> None:
         """Put an event back: for another try in `delay` seconds, or as a dead letter."""
         await tx.execute(SQL["repark"], (state, attempts, self._clock.now() + delay, reason[:500], parked.id))
         if state == "dead" and not self._hold_key:
-            await self._promote(tx, parked.message.key)
+            await self.promote(tx, parked.message.key)
 
-    async def _promote(self, tx: Tx, key: str) -> None:
+    async def promote(self, tx: Tx, key: str) -> None:
+        """Let the first event that is held of this key go next, unless one of the key is about to be tried."""
         rows = await tx.fetch_all(SQL["next_held"], (self.group, key, self.group, key))
         if rows:
             await tx.execute(SQL["repark"], ("retry", 0, self._clock.now(), "released", rows[0][0]))
@@ -98,7 +100,7 @@ class Parking:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead or held event as an operator sees it."""
+    """A dead or held event as an operator sees it. `body` is the envelope: it may hold personal data."""
 
     id: int
     group: str
@@ -112,35 +114,77 @@ class Letter:
     parked_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A dead letter without what is in it; `held` later events of its key wait behind it."""
+
+    id: int
+    group: str
+    event_id: str
+    type: str
+    key: str
+    attempts: int
+    reason: str
+    parked_at: float
+    held: int
+
+
 class DeadLetters:
-    """What a service could not handle, for a person to look at, try again or drop."""
+    """What a service could not handle, for a person to look at, try again or drop.
+
+    All of it may be done beside the running service, from another process: the service goes on from there within half a second.
+    `group`, `event_type` and `key` restrict what is meant; `limit` bounds it, the oldest first.
+    """
 
     def __init__(self, database: Database, *, clock: Clock = SYSTEM) -> None:
         self._database = database
         self._clock = clock
 
-    async def list(self, *, limit: int = 100) -> list[Letter]:
-        """The oldest dead and held events, at most `limit`."""
-        return [Letter(*row) for row in await self._database.fetch_all(SQL["parked_list"], (limit,))]
+    async def list(
+        self, *, limit: int = 100, group: str | None = None, event_type: str | None = None, key: str | None = None
+    ) -> list[Letter]:
+        """Dead and held events with their bodies, which may be a MiB each."""
+        wanted = (group, event_type, key, limit)
+        return [Letter(*row) for row in await self._database.fetch_all(SQL["parked_filtered"], wanted)]
+
+    async def dead(
+        self, *, limit: int = 100, group: str | None = None, event_type: str | None = None, key: str | None = None
+    ) -> builtins.list[Dead]:
+        """Dead letters without their bodies, each with the number of events that wait behind it."""
+        wanted = (group, event_type, key, limit)
+        return [Dead(*row) for row in await self._database.fetch_all(SQL["dead_list"], wanted)]
+
+    async def count(self, *, group: str | None = None, event_type: str | None = None, key: str | None = None) -> int:
+        """How many dead letters there are."""
+        return int((await self._database.fetch_one(SQL["dead_count"], (group, event_type, key)))[0])
+
+    async def get(self, letter_id: int) -> Letter | None:
+        """The parked event of that id, whatever its state: `dead`, `held`, or `retry` when its next try is near."""
+        row = await self._database.fetch_one(SQL["parked_find"], (letter_id,))
+        return None if row is None else Letter(*row)
+
+    async def behind(self, letter_id: int) -> int:
+        """How many events wait behind a dead letter; 0 when there is none of that id."""
+        return int((await self._database.fetch_one(SQL["held_behind"], (letter_id,)))[0])
 
     async def retry(self, letter_id: int) -> bool:
         """Try a dead letter again, with all its attempts; False when there is none of that id."""
         async with self._database.transaction() as tx:
+            return await tx.execute(SQL["dead_retry"], (self._clock.now(), letter_id)) == 1
+
+    async def retry_all(
+        self, *, limit: int = 100, group: str | None = None, event_type: str | None = None, key: str | None = None
+    ) -> builtins.list[int]:
+        """Try dead letters again, with all their attempts; the ids of those that will be, in one transaction."""
+        async with self._database.transaction() as tx:
+            found = [row["id"] for row in await tx.fetch_all(SQL["dead_list"], (group, event_type, key, limit))]
             now = self._clock.now()
-            row = await tx.fetch_one(SQL["parked_find"], (letter_id,))
-            if row is None or row["state"] != "dead":
-                return False
-            await tx.execute(SQL["repark"], ("retry", 0, now, "retried by an operator", letter_id))
-        return True
+            return [each for each in found if await tx.execute(SQL["dead_retry"], (now, each)) == 1]
 
     async def drop(self, letter_id: int) -> bool:
         """Give a dead letter up and let the events behind it go on; False when there is none of that id."""
         async with self._database.transaction() as tx:
-            row = await tx.fetch_one(SQL["parked_find"], (letter_id,))
-            if row is None or row["state"] != "dead":
-                return False
-            parking = Parking(row["consumer"], hold_key=True, clock=self._clock)
-            found = Letter(*row)
-            message = Message(found.event_id, found.type, found.key, found.body)
-            await parking.release(tx, Parked(found.id, message, found.attempts))
-        return True
+            for row in await tx.fetch_all(SQL["dead_drop"], (letter_id,)):
+                await Parking(row["consumer"], hold_key=True, clock=self._clock).promote(tx, row["key"])
+                return True
+        return False

@@ -231,7 +231,7 @@ class PostgreSQLDatabase:
                 raise
         finally:
             self._holders.discard(task)
-            await asyncio.shield(pool.release(connection))
+            await _give_back(pool, connection)
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """See `Database.fetch_all`."""
@@ -332,7 +332,7 @@ class PostgreSQLDatabase:
             with self.translated():
                 return await _run(getattr(connection, method), sql, parameters)
         finally:
-            await asyncio.shield(pool.release(connection))
+            await _give_back(pool, connection)
 
     async def _commit(self, tx: PostgreSQLTransaction, connection: _Connection) -> None:
         if _state(connection) == "idle":
@@ -368,6 +368,12 @@ class PostgreSQLDatabase:
             then()
         if cancelled is not None:
             raise cancelled
+
+
+async def _give_back(pool: _Connection, connection: _Connection) -> None:
+    """Return it to the pool. One that is lost just now makes the driver complain; what was committed stays committed."""
+    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+        await asyncio.shield(pool.release(connection))
 
 
 def _state(connection: _Connection) -> Literal["open", "idle", "gone"]:

@@ -59,6 +59,12 @@ UNION ALL SELECT '' WHERE EXISTS (SELECT 1 FROM skerry_parked WHERE consumer = ?
 SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND (? = 1 OR state <> 'dead')
 UNION ALL SELECT 1 FROM skerry_parked WHERE consumer = ? AND event_id = ? LIMIT 1;
 
+-- The lock keeps what it found until this transaction ends: else an operator could drop it meanwhile, see nothing behind it, and
+-- the event that is held now would wait for nobody, for ever.
+-- name: is_held (postgresql)
+SELECT 1 FROM skerry_parked
+WHERE (consumer = ?1 AND key = ?2 AND (?3 = 1 OR state <> 'dead')) OR (consumer = ?4 AND event_id = ?5) LIMIT 1 FOR SHARE;
+
 -- A time further off than any delay was written before the clock was set back.
 -- name: due
 SELECT id, event_id, type, key, body, attempts FROM skerry_parked
@@ -77,12 +83,48 @@ DELETE FROM skerry_parked WHERE id = ?;
 -- name: repark
 UPDATE skerry_parked SET state = ?, attempts = ?, due_at = ?, reason = ? WHERE id = ?;
 
--- name: parked_list
-SELECT id, consumer, event_id, type, key, body, state, attempts, reason, parked_at FROM skerry_parked
-WHERE state <> 'retry' ORDER BY id LIMIT ?;
-
 -- name: parked_find
 SELECT id, consumer, event_id, type, key, body, state, attempts, reason, parked_at FROM skerry_parked WHERE id = ?;
+
+-- name: parked_filtered
+SELECT id, consumer, event_id, type, key, body, state, attempts, reason, parked_at FROM skerry_parked
+WHERE state <> 'retry' AND consumer = coalesce(?1, consumer) AND type = coalesce(?2, type) AND key = coalesce(?3, key)
+ORDER BY id LIMIT ?4;
+
+-- Behind a dead one: nothing of their key is about to be tried again.
+-- name: dead_list
+SELECT id, consumer, event_id, type, key, attempts, reason, parked_at, (
+  SELECT count(*) FROM skerry_parked held WHERE held.consumer = dead.consumer AND held.key = dead.key AND held.state = 'held'
+  AND NOT EXISTS (
+    SELECT 1 FROM skerry_parked next WHERE next.consumer = dead.consumer AND next.key = dead.key AND next.state = 'retry'
+  )
+) AS held FROM skerry_parked dead
+WHERE state = 'dead' AND consumer = coalesce(?1, consumer) AND type = coalesce(?2, type) AND key = coalesce(?3, key)
+ORDER BY id LIMIT ?4;
+
+-- name: dead_count
+SELECT count(*) FROM skerry_parked
+WHERE state = 'dead' AND consumer = coalesce(?1, consumer) AND type = coalesce(?2, type) AND key = coalesce(?3, key);
+
+-- name: held_behind
+SELECT count(*) FROM skerry_parked held JOIN skerry_parked dead ON dead.consumer = held.consumer AND dead.key = held.key
+WHERE dead.id = ? AND dead.state = 'dead' AND held.state = 'held' AND NOT EXISTS (
+  SELECT 1 FROM skerry_parked next WHERE next.consumer = dead.consumer AND next.key = dead.key AND next.state = 'retry'
+);
+
+-- name: dead_retry
+UPDATE skerry_parked SET state = 'retry', attempts = 0, due_at = ?, reason = 'retried by an operator'
+WHERE id = ? AND state = 'dead';
+
+-- name: dead_drop
+DELETE FROM skerry_parked WHERE id = ? AND state = 'dead' RETURNING consumer, key;
+
+-- name: outbox_backlog
+SELECT count(CASE WHEN due_at IS NULL OR due_at <= ?1 THEN 1 END) AS waiting, count(CASE WHEN due_at > ?1 THEN 1 END) AS delayed,
+  min(CASE WHEN due_at <= ?1 THEN due_at END) AS due_at FROM skerry_outbox;
+
+-- name: outbox_oldest
+SELECT body FROM skerry_outbox WHERE due_at IS NULL ORDER BY id LIMIT 1;
 
 -- name: run_begin
 INSERT INTO skerry_running (consumer) VALUES (?) ON CONFLICT DO NOTHING;
@@ -99,3 +141,12 @@ DELETE FROM skerry_suspects WHERE consumer = ? AND event_id = ?;
 
 -- name: acquit_all
 DELETE FROM skerry_suspects WHERE consumer = ?;
+
+-- name: has_tables
+SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'skerry_migrations';
+
+-- name: has_tables (postgresql)
+SELECT 1 WHERE to_regclass('skerry_migrations') IS NOT NULL;
+
+-- name: applied
+SELECT version FROM skerry_migrations WHERE component = 'skerry.events';
