@@ -1,12 +1,14 @@
 """`python -m tests.crash.events --events N --kills K --database D --broker B [--seed S] [-o json]`: one run of the events soak.
 
-Exit status: 0 valid, 1 not (the folder with history, databases and logs is kept and named).
+Exit status: 0 when the books agree and all planned faults happened, 1 when not (the folder with history, databases and logs is
+kept and named), 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -14,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from soak import BROKERS, Soak, as_json
+from storming.run import BROKERS, Soak
 
 
 def main() -> int:
@@ -37,8 +39,13 @@ def main() -> int:
     def tell(text: str) -> None:
         sys.stderr.write(f"{time.monotonic() - begun:6.1f} s  {text}\n")
 
-    result = Soak(**chosen, folder=folder, tell=tell).run()
-    sys.stdout.write((as_json(result) if form == "json" else result.text()) + "\n")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and with that everything is cleared up
+    try:
+        result = Soak(**chosen, folder=folder, tell=tell).run()
+    except KeyboardInterrupt:
+        tell(f"interrupted; databases and logs lie in {folder}")
+        return 130
+    sys.stdout.write((result.json() if form == "json" else result.text()) + "\n")
     if result.ok and kept is None:
         shutil.rmtree(folder)
     elif not result.ok:

@@ -54,6 +54,9 @@ class Actor:
                 await self.database.open()
                 await Receipts.prepare(self.database)
                 await Outbox.prepare(self.database)
+                async with self.database.transaction() as tx:
+                    await tx.lock("effects")
+                    await tx.execute(self.settings["effects"])
             except SkerryError as error:
                 print(f"{os.getpid()} {self.settings['owner']} waits: {error}", flush=True)
                 await asyncio.sleep(0.1)
@@ -82,7 +85,7 @@ class Actor:
         chance = random.Random(os.getpid())
         outbox = Outbox(self.settings["owner"])
 
-        async def writer(number: int) -> None:
+        async def writer() -> None:
             while not self.stopping.is_set() and not (self.folder / "enough").exists():
                 counter = f"k{chance.randrange(self.settings['keys'])}"
                 try:
@@ -95,12 +98,9 @@ class Actor:
                 except SkerryError:
                     await asyncio.sleep(0.05)
                 else:
-                    self.write(
-                        "published.jsonl", kind="publish_ok", event_id=f"{counter}:{n}", aggregate=counter, seq=n
-                    )
-            del number
+                    self.write("published.jsonl", counter=counter, n=n)
 
-        await asyncio.gather(*(writer(number) for number in range(self.settings["writers"])))
+        await asyncio.gather(*(writer() for _ in range(self.settings["writers"])))
         await self.stopping.wait()
 
     async def relay(self) -> None:
@@ -108,8 +108,7 @@ class Actor:
         publish = broker.publish
 
         async def told(batch: Any) -> None:
-            for each in batch:
-                self.write("relayed.jsonl", id=each.id)
+            self.write("relayed.jsonl", ids=[each.id for each in batch])
             await publish(batch)
             if self.due("die-relay"):
                 os.kill(os.getpid(), signal.SIGKILL)  # handed over, and not deleted yet
@@ -122,11 +121,15 @@ class Actor:
         await broker.close()
 
     async def consume(self) -> None:
-        async with self.database.transaction() as tx:
-            await tx.lock("effects")
-            await tx.execute(self.settings["effects"])
         broker = self._broker()
-        bus = EventBus(broker, source=self.settings["owner"], accept_process=True)
+        subscribe = broker.subscribe
+
+        async def seen(*arguments: Any) -> Any:
+            return Seen(await subscribe(*arguments), self)
+
+        broker.subscribe = seen  # type: ignore[method-assign]
+        in_memory = self.settings["broker"].startswith("kafka:")  # the server of the tests, see servers/kafka.py
+        bus = EventBus(broker, source=self.settings["owner"], accept_process=in_memory)
 
         async def handle(event: Counted, tx: Any) -> None:
             self.write("called.jsonl", id=event.envelope.id, consumer=self.settings["owner"])
@@ -146,13 +149,39 @@ class Actor:
         return connect(self.settings["broker"], source=self.settings["owner"], data=self.folder)
 
 
+class Seen:
+    """A subscription that writes down what the broker delivers."""
+
+    def __init__(self, inner: Any, actor: Actor) -> None:
+        self._inner, self._actor = inner, actor
+
+    async def fetch(self, limit: int, *, wait: float) -> Any:
+        found = await self._inner.fetch(limit, wait=wait)
+        if found:
+            consumer = self._actor.settings["owner"]
+            self._actor.write("wire.jsonl", consumer=consumer, ids=[each.message.id for each in found])
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+async def no_orphan(parent: int) -> None:
+    """End with the run, even one that was killed."""
+    while os.getppid() == parent:
+        await asyncio.sleep(1.0)
+    os._exit(3)
+
+
 async def main() -> None:
     actor = Actor(json.loads(sys.argv[2]))
+    watch = asyncio.create_task(no_orphan(os.getppid()))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, actor.stopping.set)
     await actor.opened()
     try:
         await getattr(actor, sys.argv[1])()
     finally:
+        watch.cancel()
         await actor.database.close()
 
 
