@@ -25,6 +25,8 @@ from skerry.store.tx import Parameters
 
 SQL = Queries("skerry.events", "sql/events.sql")
 
+Later = Callable[[str, Parameters], None]
+
 cause: ContextVar[str] = ContextVar("skerry_cause", default="")
 """The id of the event being handled, so that what is recorded meanwhile says what led to it."""
 
@@ -69,9 +71,13 @@ class Outbox:
         """
         adapted: Tx = adapt(tx)
         messages = [message(self.seal(event)) for event in events]  # all of them, before the first is written
+        later: Later | None = getattr(adapted, "later", None)
         for each in messages:
             for statement, parameters in self._writes(each, adapted.dialect, delay):
-                await adapted.execute(statement, parameters)
+                if later is None:
+                    await adapted.execute(statement, parameters)
+                else:  # a transaction of ours: with its commit, which costs no way to the server and back
+                    later(statement, parameters)
         adapted.on_commit(self._wake)
         return self._token(messages)
 

@@ -36,6 +36,54 @@ def translate_many(sql: str, rows: Iterable[Sequence[Any]], style: Style) -> tup
     return (text, list(rows)) if order is None else (text, [tuple(row[index] for index in order) for row in rows])
 
 
+def inline(sql: str, parameters: Sequence[str | float | None]) -> str:
+    """`sql` with its parameters written into it, as PostgreSQL reads them whatever its settings are.
+
+    For skerry's own statements that travel with others. Raises `TypeError` for anything but text, numbers and None,
+    `ValueError` for a text with a NUL.
+
+    >>> inline("UPDATE stock SET note = ? WHERE sku = ?", ("it's", None))
+    "UPDATE stock SET note = E'it''s' WHERE sku = NULL"
+    """
+    pieces, order = _pieces(sql)
+    written = [_literal(value) for value in parameters]
+    found = [pieces[0]]
+    for index, piece in zip(order, pieces[1:], strict=True):
+        found += (written[index], piece)
+    return "".join(found)
+
+
+def _literal(value: str | float | None) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError(f"a {type(value).__name__} is not written into a statement")
+    text = value if isinstance(value, str) else repr(value)
+    if "\x00" in text:
+        raise ValueError("PostgreSQL takes no NUL in a text")
+    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+@lru_cache(1024)
+def _pieces(sql: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The text around the placeholders, and which parameter goes between."""
+    order: list[int] = []
+    pieces = [""]
+    at = 0
+    for match in _TOKEN.finditer(sql):
+        pieces[-1] += sql[at : match.start()]
+        at = match.end()
+        if match["operator"] is not None:
+            pieces[-1] += "?"
+        elif match["kept"] is not None or match["percent"] is not None:
+            pieces[-1] += match[0]
+        else:
+            order.append(int(match["number"]) - 1 if match["number"] else len(order))
+            pieces.append("")
+    pieces[-1] += sql[at:]
+    return tuple(pieces), tuple(order)
+
+
 @lru_cache(1024)
 def _translated(sql: str, style: Style) -> tuple[str, tuple[int, ...] | None]:
     """The text, and which parameter goes where; None when they go as they come."""

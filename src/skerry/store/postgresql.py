@@ -1,6 +1,6 @@
 """PostgreSQL: a service's own database on a server, shared by all processes of that service.
 
-A bounded pool of connections; who finds it empty waits in a bounded line. Exclusive roles are leases with an epoch, on the
+Exclusive roles are leases with an epoch, on the
 server's clock: `lead` takes over at once when the holder's session has ended, and after `LEASE` seconds when the holder is
 stopped or cut off. A holder that lost its lease finds out at the next `check` or `fence`.
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -30,8 +30,9 @@ from skerry.clock import SYSTEM, Clock
 from skerry.errors import NestedTransaction, NoTransaction, StoreBusy, StoreError
 from skerry.store.leases import LEASE, SQL, Bells, PostgreSQLLease, Session
 from skerry.store.ownership import claim
-from skerry.store.placeholders import translate, translate_many
-from skerry.store.queries import Dialect, words
+from skerry.store.placeholders import inline, translate, translate_many
+from skerry.store.pool import Pool
+from skerry.store.queries import Dialect, Statement, words
 from skerry.store.tx import Parameters, Tx
 
 T = TypeVar("T")
@@ -43,7 +44,12 @@ IDLE_IN_TRANSACTION: Final = 60.0
 """Seconds after which the server ends a transaction in which nothing happens, such as that of a stopped process."""
 _TRANSIENT: Final = ("08", "53", "57P", "58", "40", "55P03", "25006", "XX")
 _BUSY: Final = ("40", "53300", "55P03")
-_Connection = Any  # asyncpg's pool hands out proxies, whose type it does not export
+_DRIVER: Final = (
+    asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError,
+)  # fmt: skip
+_Connection = Any
+WITH_COMMIT: Final = 8
+"""So many statements that wait for the commit travel with it."""
 
 
 class PostgreSQLTransaction:
@@ -69,7 +75,7 @@ class PostgreSQLTransaction:
         self._demand_open()
         text, values = translate_many(words(sql, "postgresql"), rows, "numeric")
         with self._database.translated():
-            await self.flush()
+            await self._flush()
             await self._connection.executemany(text, values)
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
@@ -84,13 +90,24 @@ class PostgreSQLTransaction:
     def later(self, sql: str, parameters: Parameters = ()) -> None:
         """See `Transaction.later`."""
         self._demand_open()
-        self._queued.append(translate(words(sql, "postgresql"), parameters, "numeric"))
+        self._queued.append((sql, parameters))
 
-    async def flush(self) -> None:
+    async def commit(self) -> str:
+        """Run what `later` has queued, and commit, if possible in one message; the server's word for what it did."""
+        queued = self._queued
+        if queued and len(queued) <= WITH_COMMIT and all(isinstance(sql, Statement) for sql, _ in queued):
+            self._queued = []
+            last = [inline(words(sql, "postgresql"), parameters) for sql, parameters in queued]
+            done: str = await self._connection.execute(";\n".join([*last, "COMMIT"]))
+            return done
+        await self._flush()
+        return str(await self._connection.execute("COMMIT"))
+
+    async def _flush(self) -> None:
         """Run what `later` has queued: statements of one text that follow each other go in one round trip."""
         queued, self._queued = self._queued, []
-        for text, group in groupby(queued, key=itemgetter(0)):
-            rows = [values for _, values in group]
+        for sql, group in groupby(queued, key=itemgetter(0)):
+            text, rows = translate_many(words(sql, "postgresql"), (values for _, values in group), "numeric")
             if len(rows) == 1:
                 await self._connection.execute(text, *rows[0])
             else:
@@ -135,7 +152,8 @@ class PostgreSQLTransaction:
     async def _do(self, method: Callable[..., Awaitable[Any]], sql: str, parameters: Parameters) -> Any:
         self._demand_open()
         with self._database.translated():
-            await self.flush()
+            if self._queued:
+                await self._flush()
             return await _run(method, sql, parameters)
 
 
@@ -166,8 +184,7 @@ class PostgreSQLDatabase:
         self._size = pool
         self._max_waiting = max_waiting
         self._wait = wait
-        self._waiting = 0
-        self._pool: _Connection | None = None
+        self._pool: Pool | None = None
         self._holders: set[asyncio.Task[Any] | None] = set()
         self._session = Session(self._connect, clock)
         self._bells = Bells(self._session, clock)
@@ -176,22 +193,18 @@ class PostgreSQLDatabase:
         """See `Database.open`. Raises `WrongOwner` also when these credentials open the database of another service."""
         if self._pool is not None:
             return
+        self._pool = Pool(
+            self._connect, of=self.owner, size=self._size, max_waiting=self._max_waiting, wait=self._wait,
+            clock=self.clock,
+        )  # fmt: skip
         try:
-            with self.translated(connecting=True):
-                self._pool = await asyncpg.create_pool(
-                    self._url,
-                    min_size=1,
-                    max_size=self._size,
-                    timeout=CONNECT_TIMEOUT,
-                    reset=_nothing,
-                    server_settings=self._settings(),
-                )
             await claim(self, self._url)
             async with self.transaction() as tx:
                 await tx.lock("skerry_leases")
                 await tx.execute(SQL["create_leases"])
         except BaseException:
-            await self._disconnect()
+            self._pool.terminate()
+            self._pool = None
             raise
 
     async def close(self) -> None:
@@ -200,11 +213,7 @@ class PostgreSQLDatabase:
         await self._session.close()
         pool, self._pool = self._pool, None
         if pool is not None:
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT):
-                    await pool.close()
-            except TimeoutError:
-                pool.terminate()
+            await pool.close()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgreSQLTransaction]:
@@ -214,24 +223,21 @@ class PostgreSQLDatabase:
             raise NestedTransaction(
                 "this task is in a transaction already: use that one, for a second would wait for its locks"
             )
-        pool, connection = await self._enter()
+        pool = self._opened()
+        connection = await self._begin(pool)
         self._holders.add(task)
         tx = PostgreSQLTransaction(self, connection)
         try:
-            try:
-                await self._finish(_run(connection.execute, "BEGIN", ()))
-                yield tx
-                with self.translated():
-                    await tx.flush()
-                tx.is_open = False
-                await self._commit(tx, connection)
-            except BaseException:
-                tx.is_open = False
-                await self._roll_back(connection)
-                raise
+            yield tx
+            tx.is_open = False
+            await self._commit(tx, connection)
+        except BaseException:
+            tx.is_open = False
+            await self._roll_back(connection)
+            raise
         finally:
             self._holders.discard(task)
-            await _give_back(pool, connection)
+            pool.release(connection)
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """See `Database.fetch_all`."""
@@ -268,15 +274,11 @@ class PostgreSQLDatabase:
         """See `Database.on_ring`."""
         self._bells.listen(name, callback)
 
-    @contextlib.contextmanager
-    def translated(self, *, connecting: bool = False) -> Iterator[None]:
+    def translated(self, *, connecting: bool = False) -> Translated:
         """Turn the driver's trouble into ours; the caller's own SQL errors stay as they are."""
-        try:
-            yield
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, asyncpg.InternalClientError) as e:
-            raise self._translate(e, connecting=connecting) from e
+        return Translated(self, connecting)
 
-    def _translate(self, error: Exception, *, connecting: bool) -> Exception:
+    def translate(self, error: Exception, *, connecting: bool) -> Exception:
         code = getattr(error, "sqlstate", None) or ""
         what = type(error).__name__
         if isinstance(error, asyncpg.PostgresError) and code and not code.startswith(_TRANSIENT):
@@ -298,46 +300,41 @@ class PostgreSQLDatabase:
         with self.translated(connecting=True):
             return await asyncpg.connect(self._url, timeout=CONNECT_TIMEOUT, server_settings=self._settings())
 
-    async def _disconnect(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.terminate()
-
-    async def _enter(self) -> tuple[_Connection, _Connection]:
-        pool = self._pool
-        if pool is None:
+    def _opened(self) -> Pool:
+        if self._pool is None:
             raise StoreError(f"the database of {self.owner} is not open")
-        if self._waiting >= self._max_waiting:
-            raise StoreBusy(f"{self._waiting} transactions already wait for the database of {self.owner}")
-        self._waiting += 1
-        try:
-            with self.translated():
-                async with asyncio.timeout(self._wait) as limit:
-                    try:
-                        return pool, await pool.acquire()
-                    except TimeoutError:
-                        if limit.expired():
-                            raise
-                        raise StoreError(f"{self.where}: no connection within {CONNECT_TIMEOUT:g} s") from None
-        except StoreError as error:
-            if isinstance(error.__cause__, TimeoutError):
-                raise StoreBusy(f"waited {self._wait:g} s for a connection to the database of {self.owner}") from None
-            raise
-        finally:
-            self._waiting -= 1
+        return self._pool
 
     async def _query(self, method: str, sql: str, parameters: Parameters) -> Any:
-        pool, connection = await self._enter()
+        pool = self._opened()
+        connection: _Connection = await pool.acquire()
         try:
             with self.translated():
                 return await _run(getattr(connection, method), sql, parameters)
         finally:
-            await _give_back(pool, connection)
+            pool.release(connection)
+
+    async def _begin(self, pool: Pool) -> _Connection:
+        """A connection with a transaction open on it. One that turns out to be lost, as after the server's restart, is no matter."""
+        for left in range(self._size, -1, -1):
+            connection: _Connection = await pool.acquire()
+            try:
+                with self.translated():
+                    await _run(connection.execute, "BEGIN", ())
+                return connection
+            except BaseException as error:
+                if isinstance(error, asyncio.CancelledError):
+                    connection.terminate()  # whether it has begun is not known
+                lost = connection.is_closed()
+                pool.release(connection)
+                if not (lost and left and isinstance(error, StoreError)):
+                    raise
+        raise AssertionError
 
     async def _commit(self, tx: PostgreSQLTransaction, connection: _Connection) -> None:
         if _state(connection) == "idle":
             raise NoTransaction("the transaction was ended inside its block, by a COMMIT of your own")
-        await self._finish(_run(connection.execute, "COMMIT", ()), then=tx.committed)
+        await self._finish(tx.commit(), then=tx.committed)
 
     async def _roll_back(self, connection: _Connection) -> None:
         if _state(connection) != "open":
@@ -357,8 +354,11 @@ class PostgreSQLDatabase:
                 break
             except asyncio.CancelledError as error:
                 cancelled = error
-        with self.translated():
-            status = job.result() if cancelled is None or job.exception() is None else "failed"
+        try:
+            with self.translated():
+                status = job.result() if cancelled is None or job.exception() is None else "failed"
+        except asyncpg.InFailedSQLTransactionError:
+            status = "ROLLBACK"
         if status == "ROLLBACK" and then is not None:
             # a caught SQL error had aborted it: the server says ROLLBACK to a COMMIT
             raise NoTransaction(
@@ -370,10 +370,23 @@ class PostgreSQLDatabase:
             raise cancelled
 
 
-async def _give_back(pool: _Connection, connection: _Connection) -> None:
-    """Return it to the pool. One that is lost just now makes the driver complain; what was committed stays committed."""
-    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
-        await asyncio.shield(pool.release(connection))
+class Translated:
+    """A block whose errors of the driver leave it as errors of ours; see `PostgreSQLDatabase.translate`."""
+
+    __slots__ = ("_connecting", "_database")
+
+    def __init__(self, database: PostgreSQLDatabase, connecting: bool) -> None:
+        self._database = database
+        self._connecting = connecting
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, _DRIVER):
+            ours = self._database.translate(error, connecting=self._connecting)
+            if ours is not error:
+                raise ours from error
 
 
 def _state(connection: _Connection) -> Literal["open", "idle", "gone"]:
@@ -393,10 +406,6 @@ async def _run(method: Callable[..., Awaitable[Any]], sql: str, parameters: Para
         return await method(text)
     text, values = translate(text, parameters, "numeric")
     return await method(text, *values)
-
-
-async def _nothing(connection: _Connection) -> None:
-    """What `transaction` and `_query` hand back needs no reset: nothing is left open on it."""
 
 
 __all__ = ["LEASE", "PostgreSQLDatabase", "PostgreSQLTransaction", "Tx"]

@@ -23,12 +23,12 @@ def lose_while_given_back(connection):
 async def commit(database):
     async with database.transaction() as tx:
         await tx.execute("INSERT INTO t VALUES (1)")
-        connection = tx._connection._con  # below the pool's proxy, as the server's end reaches it
+        connection = tx._connection
         tx.on_commit(lambda: lose_while_given_back(connection))
 
 
 def test_a_commit_is_no_failure_when_its_connection_is_lost_right_after_it(url, tmp_path):
-    """The driver complains about a place that is free already; what was committed is committed, and the pool goes on."""
+    """What was committed is committed, and the pool goes on with other connections."""
 
     async def main():
         database = connect(url, owner="order", data=tmp_path)
@@ -38,6 +38,8 @@ def test_a_commit_is_no_failure_when_its_connection_is_lost_right_after_it(url, 
                 await tx.execute("CREATE TABLE t (n INTEGER)")
             for _ in range(12):  # more often than there are places in the pool
                 await commit(database)
+                for _ in range(3):
+                    await asyncio.sleep(0)  # it is lost before the next one begins
             return await database.fetch_all("SELECT n FROM t")
         finally:
             await database.close()

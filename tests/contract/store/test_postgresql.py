@@ -182,6 +182,30 @@ def test_another_services_login_and_tables_are_closed(postgres, url):
     asyncio.run(main())
 
 
+def test_connections_lost_while_nobody_used_them_fail_no_transaction(url, postgres):
+    """After a restart of the server, or of what stands between, the first transactions find other connections."""
+
+    async def main():
+        async with opening(url) as database:
+            async with database.transaction() as tx:
+                await tx.execute("CREATE TABLE t (n INTEGER)")
+            everybody = asyncio.Barrier(10)
+
+            async def insert(n):
+                async with database.transaction() as tx:
+                    await everybody.wait()
+                    await tx.execute("INSERT INTO t VALUES (?)", (n,))
+
+            async with asyncio.timeout(60):
+                await asyncio.gather(*map(insert, range(10)))
+                ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}' AND state = 'idle'"
+                postgres.execute(ended.format(url.rpartition("/")[2]))  # the loop hears of it only in the next line
+                await asyncio.gather(*map(insert, range(10)))
+            assert (await database.fetch_one("SELECT count(*) FROM t"))[0] == 20
+
+    asyncio.run(main())
+
+
 def test_a_lost_connection_is_an_error_and_the_next_transaction_works(url, postgres):
     """A backend that is ended mid-transaction rolls back; the caller gets `StoreError`; nothing has to be restarted."""
 
