@@ -1,5 +1,3 @@
--- The number comes first: on PostgreSQL its row lock makes the writers of one key wait for each other, so the ids of a key
--- are given in the order of its commits.
 -- name: outbox_next
 INSERT INTO skerry_sequences (key, last) VALUES (?, 1)
 ON CONFLICT (key) DO UPDATE SET last = skerry_sequences.last + 1;
@@ -8,13 +6,9 @@ ON CONFLICT (key) DO UPDATE SET last = skerry_sequences.last + 1;
 INSERT INTO skerry_outbox (event_id, type, key, body, sequence)
 SELECT ?1, ?2, ?3, ?4, last FROM skerry_sequences WHERE key = ?3;
 
--- Both in one.
+-- Both in one; see the migration that makes it.
 -- name: outbox_insert (postgresql)
-WITH next AS (
-  INSERT INTO skerry_sequences AS known (key, last) VALUES (?3, 1)
-  ON CONFLICT (key) DO UPDATE SET last = known.last + 1 RETURNING last
-)
-INSERT INTO skerry_outbox (event_id, type, key, body, sequence) SELECT ?1, ?2, ?3, ?4, last FROM next;
+SELECT skerry_record(?, ?, ?, ?);
 
 -- name: outbox_delay
 INSERT INTO skerry_outbox (event_id, type, key, body, sequence, due_at) VALUES (?, ?, ?, ?, 0, ?);
