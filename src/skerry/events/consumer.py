@@ -179,47 +179,54 @@ class Consumer:
             return 0
 
     async def _share(self, deliveries: Sequence[Delivery]) -> int:
-        handled: list[Delivery] = []
-        failed: tuple[Delivery, Exception] | None = None
-        async with self.database.transaction() as tx:
-            await self._lease.fence(tx)
-            ids = [delivery.message.id for delivery in deliveries]
-            known, parked = await self._inbox.known(tx, self.group, ids)
-            fresh: dict[str, None] = {}
-            end = self._clock.monotonic() + TOGETHER
-            while len(handled) < len(deliveries) and not self._stopping.is_set() and self._clock.monotonic() < end:
-                run = self._one_call(deliveries[len(handled) :], anything_parked=parked)
-                if parked and await self._parking.holds(tx, run[0].message):
-                    break
-                new = {each.message.id: each.message for each in run if each.message.id not in known | fresh.keys()}
-                if new and (error := await self._failure_of(tx, list(new.values()))) is not None:
-                    if len(run) == 1:
-                        failed = run[0], error
-                    else:
-                        self._alone = len(run)
-                    break
-                fresh.update(dict.fromkeys(new))
-                handled += run
-            await self._mark(tx, fresh)
-            for last in {delivery.source: delivery for delivery in handled}.values():
-                if (position := last.position) is not None:
-                    tx.later(SQL["move"], (self.group, last.source, position.offset, position.epoch))
-        for message in [delivery.message for delivery in handled]:
+        handled, failed = 0, None
+        fresh: dict[str, None] = {}
+        try:
+            async with self._lease.transaction() as tx:
+                ids = [delivery.message.id for delivery in deliveries]
+                known, parked = await self._inbox.known(tx, self.group, ids)
+                end = self._clock.monotonic() + TOGETHER
+                while handled < len(deliveries) and not self._stopping.is_set() and self._clock.monotonic() < end:
+                    if parked and await self._parking.holds(tx, deliveries[handled].message):
+                        break
+                    run = self._one_call(deliveries, handled, anything_parked=parked)
+                    new = {
+                        each.message.id: each.message
+                        for each in run
+                        if each.message.id not in known and each.message.id not in fresh
+                    }
+                    if new and (error := await self._failure_of(tx, list(new.values()), first=not handled)) is not None:
+                        if len(run) > 1:
+                            self._alone = len(run)
+                        else:
+                            failed = run[0], error
+                        if not handled:
+                            raise _FirstError  # it had no savepoint: all of it goes
+                        break
+                    fresh.update(dict.fromkeys(new))
+                    handled += len(run)
+                await self._mark(tx, fresh)
+                for last in {delivery.source: delivery for delivery in deliveries[:handled]}.values():
+                    if (position := last.position) is not None:
+                        tx.later(SQL["move"], (self.group, last.source, position.offset, position.epoch))
+        except _FirstError:
+            pass
+        for message in [delivery.message for delivery in deliveries[:handled]]:
             duplicate = fresh.pop(message.id, 0) == 0
             emit(EventHandled(group=self.group, type=message.type, id=message.id, duplicate=duplicate))
         if failed is not None:
             await self._failed(*failed)
-        return len(handled) + (failed is not None)
+        return handled + (failed is not None)
 
-    def _one_call(self, deliveries: Sequence[Delivery], *, anything_parked: bool) -> Sequence[Delivery]:
-        """Those at the start of `deliveries` that one call of a handler takes."""
-        first = deliveries[0].message.type
+    def _one_call(self, deliveries: Sequence[Delivery], at: int, *, anything_parked: bool) -> Sequence[Delivery]:
+        """Those from `at` on that one call of a handler takes."""
+        first = deliveries[at].message.type
         registration = self.registrations.get(first)
         most = 1 if registration is None or anything_parked else registration.batch
-        count = 1
-        while count < min(most, len(deliveries)) and deliveries[count].message.type == first:
-            count += 1
-        return deliveries[:count]
+        end = at + 1
+        while end < min(at + most, len(deliveries)) and deliveries[end].message.type == first:
+            end += 1
+        return deliveries[at:end]
 
     async def _mark(self, tx: Transaction, fresh: Collection[str]) -> None:
         if self._repeatable:
@@ -231,12 +238,12 @@ class Consumer:
                 raise _OneByOneError from error
         self._inbox.mark(tx, self.group, fresh)
 
-    async def _failure_of(self, tx: Transaction, messages: Sequence[Message]) -> Exception | None:
-        """Call a handler once, inside a shared transaction; what it failed of."""
+    async def _failure_of(self, tx: Transaction, messages: Sequence[Message], *, first: bool) -> Exception | None:
+        """Call a handler once, inside a shared transaction; what it failed of. The first is spared the savepoint."""
         try:
             opened = [self._opened(message) for message in messages]
             envelopes, registration = [envelope for envelope, _ in opened], opened[0][1]
-            await self._inbox.run(tx, envelopes, registration, repeatable=self._repeatable)
+            await self._inbox.run(tx, envelopes, registration, alone=first or self._repeatable)
         except Exception as error:
             if _is_trouble(error):
                 raise
@@ -262,8 +269,7 @@ class Consumer:
 
     async def _handle_delivered(self, delivery: Delivery) -> None:
         message, fresh = delivery.message, False
-        async with self.database.transaction() as tx:
-            await self._lease.fence(tx)
+        async with self._lease.transaction() as tx:
             held = await self._parking.holds(tx, message)
             if held:
                 await self._parking.add(tx, message, "held", reason="an earlier event of this key is parked")
@@ -277,8 +283,7 @@ class Consumer:
 
     async def _handle_parked(self, parked: Parked) -> None:
         message = parked.message
-        async with self.database.transaction() as tx:
-            await self._lease.fence(tx)
+        async with self._lease.transaction() as tx:
             fresh = await self._handle(tx, message)
             await self._parking.release(tx, parked)
             await self._settle(tx, parked)
@@ -342,6 +347,10 @@ class Consumer:
         self._doubted[item.source] += 1
         if deaths >= MAX_DEATHS:
             raise InvalidEvent(f"the process died {deaths} times with this event in hand")
+
+
+class _FirstError(Exception):
+    """Roll back what began with the failure of a handler."""
 
 
 class _OneByOneError(Exception):

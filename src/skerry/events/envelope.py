@@ -202,7 +202,7 @@ def _written(body: Mapping[str, Any], name: str) -> None:
 def _plain(*values: Any) -> bool:
     """Whether nothing is wrong with any of them: one question for most envelopes, in the place of one for each attribute."""
     try:
-        return "".join(values).isprintable() and 0 < min(map(len, values)) and max(map(len, values)) <= MAX_TEXT
+        return "".join(values).isprintable() and min(map(len, values)) > 0 and max(map(len, values)) <= MAX_TEXT
     except TypeError:
         return False
 

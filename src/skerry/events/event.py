@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from skerry.errors import InvalidEvent
 from skerry.events.envelope import MAX_TEXT, Envelope
@@ -25,13 +25,13 @@ class DomainEvent(BaseModel):
     are handled in the order they were recorded.
     """
 
+    __slots__ = ("_envelope",)  # a private attribute of pydantic's would cost as much as all fields together
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore")
 
     event_type: ClassVar[str] = ""
     event_version: ClassVar[int] = 1
     event_key: ClassVar[str] = ""
     _upcasters: ClassVar[dict[int, Upcaster]] = {}
-    _envelope: Envelope | None = PrivateAttr(default=None)
 
     def __init_subclass__(cls, *, type: str = "", version: int = 1, key: str = "", **kwargs: Any) -> None:  # noqa: A002
         super().__init_subclass__(**kwargs)
@@ -101,7 +101,7 @@ class DomainEvent(BaseModel):
             first = error.errors(include_input=False, include_url=False, include_context=False)[0]
             where = first["loc"][0] if first["loc"] else "data"  # what comes deeper may be a name out of the data
             raise InvalidEvent(f"{cls.event_type} version {envelope.version}: {where}: {first['type']}") from None
-        event._envelope = envelope
+        object.__setattr__(event, "_envelope", envelope)
         return event
 
     @property
@@ -112,6 +112,7 @@ class DomainEvent(BaseModel):
     @property
     def envelope(self) -> Envelope:
         """What came with a delivered event: id, time, source, trace. Raises `InvalidEvent` on one made here."""
-        if self._envelope is None:
-            raise InvalidEvent(f"this {self.event_type} was not delivered, so it has no envelope yet")
-        return self._envelope
+        try:
+            return cast("Envelope", object.__getattribute__(self, "_envelope"))
+        except AttributeError:
+            raise InvalidEvent(f"this {self.event_type} was not delivered, so it has no envelope yet") from None

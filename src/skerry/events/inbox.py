@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,14 +58,17 @@ class Inbox:
         return True
 
     async def run(
-        self, tx: Transaction, envelopes: Sequence[Envelope], registration: Registration, *, repeatable: bool
+        self, tx: Transaction, envelopes: Sequence[Envelope], registration: Registration, *, alone: bool
     ) -> None:
         """Call the handler once for all of `envelopes`; `known` and `mark` are the receipts.
 
-        It has a savepoint of its own, whose effect goes when it fails. One that is `repeatable` goes without: then all of
-        `tx` has to go.
+        It has a savepoint of its own, whose effect goes when it fails. One that is `alone` goes without: then all of `tx`
+        has to go.
         """
-        async with nullcontext() if repeatable else tx.savepoint():
+        if alone:
+            await self._call(tx, envelopes, registration)
+            return
+        async with tx.savepoint():
             await self._call(tx, envelopes, registration)
 
     async def known(self, tx: Transaction, group: str, ids: Sequence[str]) -> tuple[set[str], bool]:
@@ -83,9 +85,11 @@ class Inbox:
         events = [registration.event.from_envelope(envelope) for envelope in envelopes]
         alone = envelopes[0] if len(envelopes) == 1 else None  # many causes are none
         token = cause.set(alone.id if alone else "")
-        trace = alone.traceparent if alone else ""
+        trace = context.EMPTY
+        if alone is not None and alone.traceparent:
+            trace = CallContext(traceparent=context.extract({"traceparent": alone.traceparent}).traceparent)
         try:
-            with context.use(CallContext(traceparent=context.extract({"traceparent": trace}).traceparent)):
+            with context.use(trace):
                 async with asyncio.timeout(registration.timeout):
                     await registration.handler(events if registration.batch > 1 else events[0], tx)
         except asyncio.CancelledError:

@@ -98,15 +98,12 @@ class Relay:
 
     async def pass_on(self, lease: Lease) -> int:
         """Relay one batch; how many events it had. Raises `LeaseLost` when another relay leads by now."""
-        rows = await self._database.fetch_all(SQL["outbox_read"], (BATCH,))
-        if len(rows) < BATCH:
-            rows += await self._database.fetch_all(SQL["outbox_due"], (self._clock.now(), BATCH - len(rows)))
+        rows = await self._database.fetch_all(SQL["outbox_read"], (BATCH, self._clock.now()))
         if not rows:
             return 0
         lease.check()
         await self._broker.publish([_message(*row[1:6]) for row in rows])
-        async with self._database.transaction() as tx:
-            await lease.fence(tx)
+        async with lease.transaction() as tx:
             await tx.execute(SQL["outbox_delete"], (json.dumps([row[0] for row in rows]),))
         emit(EventsRelayed(service=self._outbox.source, count=len(rows)))
         return len(rows)

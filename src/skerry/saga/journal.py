@@ -154,9 +154,7 @@ class Journal:
         while self._pending:
             batch, self._pending = self._pending, []
             try:
-                async with self._database.transaction() as tx:
-                    if self.lease is not None:
-                        await self.lease.fence(tx)
+                async with (self.lease or self._database).transaction() as tx:
                     await self._apply(tx, [record for record, _ in batch])
             except Exception as error:
                 self.failure = type(error).__name__

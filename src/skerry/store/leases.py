@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Final
 
 from skerry.clock import Clock
 from skerry.errors import LeaseLost
-from skerry.store.placeholders import translate
+from skerry.store.placeholders import inline, translate
 from skerry.store.queries import Queries
 from skerry.store.tx import Tx
+
+if TYPE_CHECKING:
+    from skerry.store.postgresql import PostgreSQLDatabase, PostgreSQLTransaction
 
 SQL = Queries("skerry.store", "sql/leases.sql")
 
@@ -76,9 +80,10 @@ class Session:
 class PostgreSQLLease:
     """A role held for a time, see `Lease`. `epoch` is 0 while it is not held."""
 
-    def __init__(self, role: str, session: Session, clock: Clock) -> None:
+    def __init__(self, role: str, database: PostgreSQLDatabase, session: Session, clock: Clock) -> None:
         self.role = role
         self.epoch: int = 0
+        self._database = database
         self._session = session
         self._clock = clock
         self._until = 0.0
@@ -116,7 +121,15 @@ class PostgreSQLLease:
     async def fence(self, tx: Tx) -> None:
         """See `Lease.fence`."""
         if not await tx.fetch_all(SQL["is_held"], (self.role, self.epoch)):
-            raise LeaseLost(f"another process holds the role {self.role!r}")
+            raise self._lost()
+
+    def transaction(self) -> AbstractAsyncContextManager[PostgreSQLTransaction]:
+        """See `Lease.transaction`."""
+        held = inline(SQL["is_held"].on("postgresql"), (self.role, self.epoch))
+        return self._database.unit_of_work(f"BEGIN; {held}", fenced=self._lost)
+
+    def _lost(self) -> LeaseLost:
+        return LeaseLost(f"another process holds the role {self.role!r}")
 
 
 class Bells:

@@ -54,6 +54,10 @@ class Lease(Protocol):
         """Raise `LeaseLost` when the role is somebody else's, as the database sees it inside `tx`."""
         ...
 
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """`Database.transaction` and `fence` in one, which is one way to the server and back less."""
+        ...
+
 
 class Database(Protocol):
     """The one database of the service `owner`.

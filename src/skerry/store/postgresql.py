@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, Literal, TypeVar
@@ -215,19 +215,27 @@ class PostgreSQLDatabase:
         if pool is not None:
             await pool.close()
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[PostgreSQLTransaction]:
+    def transaction(self) -> AbstractAsyncContextManager[PostgreSQLTransaction]:
         """See `Database.transaction`."""
+        return self.unit_of_work("BEGIN")
+
+    @asynccontextmanager
+    async def unit_of_work(
+        self, begin: str, *, fenced: Callable[[], Exception] | None = None
+    ) -> AsyncIterator[PostgreSQLTransaction]:
+        """A transaction that starts with the statements `begin`. When the last of them finds no row, `fenced` is raised."""
         task = asyncio.current_task()
         if task in self._holders:
             raise NestedTransaction(
                 "this task is in a transaction already: use that one, for a second would wait for its locks"
             )
         pool = self._opened()
-        connection = await self._begin(pool)
+        connection, found = await self._begin(pool, begin)
         self._holders.add(task)
         tx = PostgreSQLTransaction(self, connection)
         try:
+            if fenced is not None and found == "SELECT 0":
+                raise fenced()
             yield tx
             tx.is_open = False
             await self._commit(tx, connection)
@@ -251,7 +259,7 @@ class PostgreSQLDatabase:
     @asynccontextmanager
     async def lead(self, role: str, *, poll: float = 0.25) -> AsyncIterator[PostgreSQLLease]:
         """See `Database.lead`: a lease on the server's clock, see the module."""
-        lease = PostgreSQLLease(role, self._session, self.clock)
+        lease = PostgreSQLLease(role, self, self._session, self.clock)
         while True:
             with self.translated():
                 if await lease.take():
@@ -314,14 +322,16 @@ class PostgreSQLDatabase:
         finally:
             pool.release(connection)
 
-    async def _begin(self, pool: Pool) -> _Connection:
-        """A connection with a transaction open on it. One that turns out to be lost, as after the server's restart, is no matter."""
+    async def _begin(self, pool: Pool, begin: str) -> tuple[_Connection, str]:
+        """A connection with a transaction open on it, and what the server said.
+
+        One that turns out to be lost, as after the server's restart, is no matter.
+        """
         for left in range(self._size, -1, -1):
             connection: _Connection = await pool.acquire()
             try:
                 with self.translated():
-                    await _run(connection.execute, "BEGIN", ())
-                return connection
+                    return connection, await _run(connection.execute, begin, ())
             except BaseException as error:
                 if isinstance(error, asyncio.CancelledError):
                     connection.terminate()  # whether it has begun is not known

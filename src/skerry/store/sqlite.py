@@ -14,7 +14,9 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -45,11 +47,18 @@ class FileLease:
 
     epoch = 1
 
+    def __init__(self, database: SQLiteDatabase) -> None:
+        self._database = database
+
     def check(self) -> None:
         """The lock is ours."""
 
     async def fence(self, tx: Tx) -> None:
         """The lock is ours."""
+
+    def transaction(self) -> AbstractAsyncContextManager[SQLiteTransaction]:
+        """See `Lease.transaction`."""
+        return self._database.transaction()
 
 
 class SQLiteTransaction:
@@ -119,8 +128,12 @@ class SQLiteTransaction:
     def flush(self) -> None:
         """Run what `later` has queued; called on the writing thread."""
         queued, self._queued = self._queued, []
-        for text, values in queued:
-            self._connection.execute(text, values)
+        for text, group in groupby(queued, key=itemgetter(0)):
+            rows = [values for _, values in group]
+            if len(rows) == 1:
+                self._connection.execute(text, rows[0])
+            else:
+                self._connection.executemany(text, rows)
 
     def _demand_open(self) -> None:
         if not self.is_open:
@@ -271,7 +284,7 @@ class SQLiteDatabase:
         try:
             while not _locked(descriptor):
                 await self.clock.sleep(poll)
-            yield FileLease()
+            yield FileLease(self)
         finally:
             os.close(descriptor)
 

@@ -13,11 +13,12 @@ SELECT skerry_record(?, ?, ?, ?);
 -- name: outbox_delay
 INSERT INTO skerry_outbox (event_id, type, key, body, sequence, due_at) VALUES (?, ?, ?, ?, 0, ?);
 
+-- The delayed ones that are due come last; they are outside any order.
 -- name: outbox_read
-SELECT id, event_id, type, key, body, sequence FROM skerry_outbox WHERE due_at IS NULL ORDER BY id LIMIT ?;
-
--- name: outbox_due
-SELECT id, event_id, type, key, body, sequence FROM skerry_outbox WHERE due_at <= ? ORDER BY due_at, id LIMIT ?;
+SELECT id, event_id, type, key, body, sequence FROM (
+  SELECT * FROM (SELECT * FROM skerry_outbox WHERE due_at IS NULL ORDER BY id LIMIT ?1) waiting
+  UNION ALL SELECT * FROM (SELECT * FROM skerry_outbox WHERE due_at <= ?2 ORDER BY due_at, id LIMIT ?1) due
+) every ORDER BY due_at IS NOT NULL, due_at, id LIMIT ?1;
 
 -- By their ids, never a range: a lower one may have been committed meanwhile.
 -- name: outbox_delete
