@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import InvalidEvent, LeaseLost, NestedTransaction, NoTransaction, ReceiptConflict, StoreError
@@ -179,44 +180,44 @@ class Consumer:
             return 0
 
     async def _share(self, deliveries: Sequence[Delivery]) -> int:
-        handled, failed = 0, None
-        fresh: dict[str, None] = {}
-        try:
-            async with self._lease.transaction() as tx:
-                ids = [delivery.message.id for delivery in deliveries]
-                known, parked = await self._inbox.known(tx, self.group, ids)
-                end = self._clock.monotonic() + TOGETHER
-                while handled < len(deliveries) and not self._stopping.is_set() and self._clock.monotonic() < end:
-                    if parked and await self._parking.holds(tx, deliveries[handled].message):
-                        break
-                    run = self._one_call(deliveries, handled, anything_parked=parked)
-                    new = {
-                        each.message.id: each.message
-                        for each in run
-                        if each.message.id not in known and each.message.id not in fresh
-                    }
-                    if new and (error := await self._failure_of(tx, list(new.values()), first=not handled)) is not None:
-                        if len(run) > 1:
-                            self._alone = len(run)
-                        else:
-                            failed = run[0], error
-                        if not handled:
-                            raise _FirstError  # it had no savepoint: all of it goes
-                        break
-                    fresh.update(dict.fromkeys(new))
-                    handled += len(run)
-                await self._mark(tx, fresh)
-                for last in {delivery.source: delivery for delivery in deliveries[:handled]}.values():
+        shared = _Shared()
+        with contextlib.suppress(_FirstError):
+            async with self._lease.transaction(*self._inbox.doubt(self.group, deliveries)) as tx:
+                known, parked = await self._inbox.known(tx, self.group, deliveries) if tx.found else (set[str](), False)
+                await self._handle_in_turn(tx, deliveries, shared, known=known, parked=parked)
+                await self._mark(tx, shared.fresh)
+                for last in {delivery.source: delivery for delivery in deliveries[: shared.handled]}.values():
                     if (position := last.position) is not None:
                         tx.later(SQL["move"], (self.group, last.source, position.offset, position.epoch))
-        except _FirstError:
-            pass
-        for message in [delivery.message for delivery in deliveries[:handled]]:
-            duplicate = fresh.pop(message.id, 0) == 0
+        for message in [delivery.message for delivery in deliveries[: shared.handled]]:
+            duplicate = shared.fresh.pop(message.id, 0) == 0
             emit(EventHandled(group=self.group, type=message.type, id=message.id, duplicate=duplicate))
-        if failed is not None:
-            await self._failed(*failed)
-        return handled + (failed is not None)
+        if shared.failed is not None:
+            await self._failed(*shared.failed)
+            return shared.handled + 1
+        return shared.handled
+
+    async def _handle_in_turn(
+        self, tx: Transaction, deliveries: Sequence[Delivery], shared: _Shared, *, known: Collection[str], parked: bool
+    ) -> None:
+        """Call handlers until one fails, an event must wait, or time is over."""
+        fresh, end = shared.fresh, self._clock.monotonic() + TOGETHER
+        while shared.handled < len(deliveries) and not self._stopping.is_set() and self._clock.monotonic() < end:
+            if parked and await self._parking.holds(tx, deliveries[shared.handled].message):
+                return
+            run = self._one_call(deliveries, shared.handled, anything_parked=parked)
+            new = {m.id: m for m in [each.message for each in run] if m.id not in known and m.id not in fresh}
+            first = not shared.handled
+            if new and (error := await self._failure_of(tx, list(new.values()), first=first)) is not None:
+                if len(run) > 1:
+                    self._alone = len(run)
+                else:
+                    shared.failed = run[0], error
+                if first:
+                    raise _FirstError  # it had no savepoint: all of it goes
+                return
+            fresh.update(dict.fromkeys(new))
+            shared.handled += len(run)
 
     def _one_call(self, deliveries: Sequence[Delivery], at: int, *, anything_parked: bool) -> Sequence[Delivery]:
         """Those from `at` on that one call of a handler takes."""
@@ -347,6 +348,15 @@ class Consumer:
         self._doubted[item.source] += 1
         if deaths >= MAX_DEATHS:
             raise InvalidEvent(f"the process died {deaths} times with this event in hand")
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What has come of the events of one transaction: so many are handled, these for the first time, and this one failed."""
+
+    handled: int = 0
+    fresh: dict[str, None] = field(default_factory=dict)
+    failed: tuple[Delivery, Exception] | None = None
 
 
 class _FirstError(Exception):

@@ -18,10 +18,12 @@ from skerry import context
 from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext
 from skerry.errors import EventError
+from skerry.events.brokers import Delivery
 from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
 from skerry.events.outbox import SQL, cause
 from skerry.store import Database, Receipts, Transaction
+from skerry.store.tx import Parameters
 
 EventHandler = Callable[[Any, Transaction], Awaitable[None]]
 
@@ -71,9 +73,14 @@ class Inbox:
         async with tx.savepoint():
             await self._call(tx, envelopes, registration)
 
-    async def known(self, tx: Transaction, group: str, ids: Sequence[str]) -> tuple[set[str], bool]:
+    def doubt(self, group: str, deliveries: Sequence[Delivery]) -> tuple[str, Parameters]:
+        """The query that finds nothing when the group has handled none of these, and has parked nothing at all."""
+        ids = json.dumps([delivery.message.id for delivery in deliveries])
+        return SQL["known_or_parked"], (f"inbox:{group}", ids, group)
+
+    async def known(self, tx: Transaction, group: str, deliveries: Sequence[Delivery]) -> tuple[set[str], bool]:
         """Which of these events the group has handled, and whether it has parked anything at all."""
-        rows = await tx.fetch_all(SQL["known_or_parked"], (f"inbox:{group}", json.dumps(ids), group))
+        rows = await tx.fetch_all(*self.doubt(group, deliveries))
         found = {row[0] for row in rows}
         return found - {""}, "" in found
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from skerry.clock import Clock
 from skerry.errors import LeaseLost
 from skerry.store.placeholders import inline, translate
-from skerry.store.queries import Queries
-from skerry.store.tx import Tx
+from skerry.store.queries import Queries, words
+from skerry.store.tx import Parameters, Tx
 
 if TYPE_CHECKING:
     from skerry.store.postgresql import PostgreSQLDatabase, PostgreSQLTransaction
@@ -121,15 +121,18 @@ class PostgreSQLLease:
     async def fence(self, tx: Tx) -> None:
         """See `Lease.fence`."""
         if not await tx.fetch_all(SQL["is_held"], (self.role, self.epoch)):
-            raise self._lost()
+            raise LeaseLost(f"another process holds the role {self.role!r}")
 
-    def transaction(self) -> AbstractAsyncContextManager[PostgreSQLTransaction]:
+    @asynccontextmanager
+    async def transaction(self, ask: str = "", parameters: Parameters = ()) -> AsyncIterator[PostgreSQLTransaction]:
         """See `Lease.transaction`."""
-        held = inline(SQL["is_held"].on("postgresql"), (self.role, self.epoch))
-        return self._database.unit_of_work(f"BEGIN; {held}", fenced=self._lost)
-
-    def _lost(self) -> LeaseLost:
-        return LeaseLost(f"another process holds the role {self.role!r}")
+        begin = inline(SQL["begin_held"].on("postgresql"), (self.role, self.epoch))
+        if ask:
+            begin = f"{begin} UNION ALL SELECT FROM ({inline(words(ask, 'postgresql'), parameters)}) asked"
+        async with self._database.unit_of_work(begin) as tx:
+            if tx.found:
+                await self.fence(tx)
+            yield tx
 
 
 class Bells:

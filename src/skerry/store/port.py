@@ -19,6 +19,8 @@ class Transaction(Tx, Protocol):
     """An open unit of work. It is also a `Tx`. Use it only inside the block that opened it."""
 
     is_open: bool
+    found: int
+    """How many rows the question had that came with `Lease.transaction`."""
 
     async def execute_many(self, sql: str, rows: Iterable[Parameters]) -> None:
         """Run one statement for each row of parameters."""
@@ -54,8 +56,11 @@ class Lease(Protocol):
         """Raise `LeaseLost` when the role is somebody else's, as the database sees it inside `tx`."""
         ...
 
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """`Database.transaction` and `fence` in one, which is one way to the server and back less."""
+    def transaction(self, ask: str = "", parameters: Parameters = ()) -> AbstractAsyncContextManager[Transaction]:
+        """`Database.transaction`, `fence` and the query `ask` in one way to the database and back.
+
+        Of the query's rows there is only `Transaction.found`: as many, or, when there are any, more.
+        """
         ...
 
 

@@ -57,7 +57,8 @@ class PostgreSQLTransaction:
 
     dialect: Dialect = "postgresql"
 
-    def __init__(self, database: PostgreSQLDatabase, connection: _Connection) -> None:
+    def __init__(self, database: PostgreSQLDatabase, connection: _Connection, *, found: int = 0) -> None:
+        self.found = found
         self._database = database
         self._connection = connection
         self._callbacks: list[Callable[[], None]] = []
@@ -66,9 +67,7 @@ class PostgreSQLTransaction:
 
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """Run one statement; the number of rows it changed. Without parameters it may be several."""
-        status: str = await self._do(self._connection.execute, sql, parameters)
-        count = status.rpartition(" ")[2]
-        return int(count) if count.isdigit() else 0
+        return _count(await self._do(self._connection.execute, sql, parameters))
 
     async def execute_many(self, sql: str, rows: Iterable[Parameters]) -> None:
         """Run one statement for each row of parameters."""
@@ -220,22 +219,18 @@ class PostgreSQLDatabase:
         return self.unit_of_work("BEGIN")
 
     @asynccontextmanager
-    async def unit_of_work(
-        self, begin: str, *, fenced: Callable[[], Exception] | None = None
-    ) -> AsyncIterator[PostgreSQLTransaction]:
-        """A transaction that starts with the statements `begin`. When the last of them finds no row, `fenced` is raised."""
+    async def unit_of_work(self, begin: str) -> AsyncIterator[PostgreSQLTransaction]:
+        """A transaction that starts with the statements `begin`; of the last one the number of rows is kept."""
         task = asyncio.current_task()
         if task in self._holders:
             raise NestedTransaction(
                 "this task is in a transaction already: use that one, for a second would wait for its locks"
             )
         pool = self._opened()
-        connection, found = await self._begin(pool, begin)
+        connection, status = await self._begin(pool, begin)
         self._holders.add(task)
-        tx = PostgreSQLTransaction(self, connection)
+        tx = PostgreSQLTransaction(self, connection, found=_count(status))
         try:
-            if fenced is not None and found == "SELECT 0":
-                raise fenced()
             yield tx
             tx.is_open = False
             await self._commit(tx, connection)
@@ -397,6 +392,12 @@ class Translated:
             ours = self._database.translate(error, connecting=self._connecting)
             if ours is not error:
                 raise ours from error
+
+
+def _count(status: str) -> int:
+    """The number of rows in the server's word for what it did."""
+    count = status.rpartition(" ")[2]
+    return int(count) if count.isdigit() else 0
 
 
 def _state(connection: _Connection) -> Literal["open", "idle", "gone"]:

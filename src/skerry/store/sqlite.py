@@ -14,7 +14,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -56,9 +56,12 @@ class FileLease:
     async def fence(self, tx: Tx) -> None:
         """The lock is ours."""
 
-    def transaction(self) -> AbstractAsyncContextManager[SQLiteTransaction]:
+    @asynccontextmanager
+    async def transaction(self, ask: str = "", parameters: Parameters = ()) -> AsyncIterator[SQLiteTransaction]:
         """See `Lease.transaction`."""
-        return self._database.transaction()
+        async with self._database.transaction() as tx:
+            tx.found = len(await tx.fetch_all(ask, parameters)) if ask else 0
+            yield tx
 
 
 class SQLiteTransaction:
@@ -71,7 +74,9 @@ class SQLiteTransaction:
         self._connection = connection
         self._callbacks: list[Callable[[], None]] = []
         self._queued: list[tuple[str, Parameters]] = []
+        self._begun = False
         self.is_open = True
+        self.found = 0
 
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """Run one statement; the number of rows it changed."""
@@ -148,6 +153,9 @@ class SQLiteTransaction:
             raise
 
     def _inside(self, function: Callable[[], Any]) -> Any:
+        if not self._begun:  # with the first statement, which spares a way to the thread and back
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._begun = True
         # After a full disk SQLite rolls back by itself: what follows would commit on its own, one statement at a time.
         if not self._connection.in_transaction:
             raise NoTransaction("the transaction was ended inside its block, by an error or by a COMMIT of your own")
@@ -156,8 +164,8 @@ class SQLiteTransaction:
 
     def commit(self) -> None:
         """Run what is queued, and commit; called on the writing thread."""
-        self.flush()
-        self._connection.execute("COMMIT")
+        if self._begun or self._queued:
+            self._inside(lambda: self._connection.execute("COMMIT"))
 
     def committed(self) -> None:
         """Run what waits for the commit; called once by the database."""
@@ -241,7 +249,6 @@ class SQLiteDatabase:
             connection = self._connection()
             tx = SQLiteTransaction(lambda function: self._on(self._write_thread, function), connection)
             try:
-                await self._finish(lambda: connection.execute("BEGIN IMMEDIATE"))
                 yield tx
                 tx.is_open = False
                 await self._finish(tx.commit, then=tx.committed)

@@ -66,7 +66,7 @@ def test_a_full_buffer_is_as_good_as_a_ring(tmp_path):
         listener, ringer = Wake(tmp_path), Wake(tmp_path)
         await listener.listen("slow")
         for _ in range(2000):
-            ringer._ring_others()  # without a turn of the loop in between
+            ringer.ring_others()  # without a turn of the loop in between
         async with asyncio.timeout(10):
             await listener.wait(60, after=0)
         assert 0 < listener.rings < 2000

@@ -112,7 +112,7 @@ def test_without_a_write_ahead_log_it_refuses():
 
 
 def test_another_processes_lock_is_busy(opened):
-    """While another connection holds the write lock, BEGIN ends in StoreBusy after SQLite's own wait."""
+    """While another connection holds the write lock, the first statement ends in StoreBusy after SQLite's own wait."""
 
     async def main(clock):
         async with opened() as database:
@@ -120,7 +120,8 @@ def test_another_processes_lock_is_busy(opened):
             other = sqlite3.connect(database.path, isolation_level=None)
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreBusy, match="locked by another process"):
-                async with database.transaction():
+                async with database.transaction() as tx:
+                    await tx.execute("CREATE TABLE t (n INTEGER)")
                     pytest.fail("entered")
             other.execute("ROLLBACK")
             async with database.transaction():

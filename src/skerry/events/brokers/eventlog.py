@@ -82,8 +82,9 @@ class EventLog:
         self._check_open()
         if not batch:
             return
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.append, batch)
-        await self.wake.ring()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._append, batch)
+        if not self.wake.hears:
+            self.wake.stir()
 
     async def subscribe(self, group: str, types: Collection[str], positions: Mapping[str, Position]) -> LogSubscription:
         """Read all logs in the folder, also those of services that come later."""
@@ -116,6 +117,10 @@ class EventLog:
     def forget(self, subscription: LogSubscription) -> None:
         """A subscription has closed."""
         self._subscriptions.discard(subscription)
+
+    def _append(self, batch: Sequence[Message]) -> None:
+        self._writer.append(batch)
+        self.wake.ring_others()
 
     def _check_open(self) -> None:
         if self._ended:

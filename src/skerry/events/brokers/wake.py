@@ -42,10 +42,15 @@ class Wake:
             return
         self._listener = listener
 
+    @property
+    def hears(self) -> bool:
+        """Whether rings reach this process like any other."""
+        return self._listener is not None
+
     async def ring(self) -> None:
         """Wake every listener in the folder. The sockets of dead ones are removed. Raises nothing: it is only a hint."""
         self.stir()
-        await asyncio.to_thread(self._ring_others)
+        await asyncio.to_thread(self.ring_others)
 
     def _bind(self, name: str) -> socket.socket | None:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -59,7 +64,8 @@ class Wake:
             return None
         return listener
 
-    def _ring_others(self) -> None:
+    def ring_others(self) -> None:
+        """`ring` for the listeners elsewhere; blocks, so it is for a thread."""
         with self._lock, contextlib.suppress(OSError):
             if self._folder.is_dir():
                 self._send_all()

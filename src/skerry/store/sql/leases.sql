@@ -31,5 +31,9 @@ UPDATE skerry_leases SET expires_at = '-infinity' WHERE role = ? AND epoch = ?;
 -- name: is_held (postgresql)
 SELECT 1 FROM skerry_leases WHERE role = ? AND epoch = ?;
 
+-- One row when it is not held. More questions may follow.
+-- name: begin_held (postgresql)
+BEGIN; SELECT WHERE NOT EXISTS (SELECT FROM skerry_leases WHERE role = ? AND epoch = ?);
+
 -- name: lock (postgresql)
 SELECT pg_advisory_xact_lock(hashtextextended(?, 0));
