@@ -128,13 +128,15 @@ def test_cancellation_during_begin_wins_over_a_failing_begin(opened):
 
             async def work():
                 asyncio.current_task().cancel()
-                async with database.transaction():
+                async with database.transaction() as tx:
+                    await tx.execute("CREATE TABLE t (n INTEGER)")
                     pytest.fail("entered")
 
             with pytest.raises(asyncio.CancelledError):
                 await asyncio.create_task(work())
             with pytest.raises(StoreBusy, match="locked by another process"):
-                async with database.transaction():
+                async with database.transaction() as tx:
+                    await tx.execute("CREATE TABLE t (n INTEGER)")
                     pytest.fail("entered")
             other.close()
 
