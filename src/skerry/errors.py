@@ -15,6 +15,7 @@ SkerryError
 │   └── StatusError               the callee answered with an error status
 ├── StoreError
 │   ├── StoreBusy                 too many callers wait for the one writer
+│   │   └── OutboxFull            too many committed events wait for the broker
 │   ├── StoreCorrupt              the file is damaged: refuses to start
 │   ├── WrongOwner                the database belongs to another service
 │   ├── MigrationError
@@ -141,6 +142,10 @@ class StoreError(SkerryError):
 
 class StoreBusy(StoreError):
     """Too many callers wait for the database's one writer, or one waited too long. Nothing was written."""
+
+
+class OutboxFull(StoreBusy):
+    """As many committed events wait for the broker as the outbox may hold. Nothing was written."""
 
 
 class StoreCorrupt(StoreError):

@@ -136,6 +136,19 @@ class RelayFailed(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxChanged(Signal):
+    """So many events wait for the broker that no more are recorded (`full`), or there is room again."""
+
+    service: str
+    full: bool
+    waiting: int
+
+    @property
+    def level(self) -> Level:
+        return "error" if self.full else "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventHandled(Signal):
     """A handler's transaction with its receipt is committed. `duplicate`: it had been handled before."""
 

@@ -14,16 +14,24 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Final
 
 from skerry import context
 from skerry.clock import SYSTEM, Clock
+from skerry.errors import OutboxFull
 from skerry.events.brokers import Message
 from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
+from skerry.signals import OutboxChanged, emit
 from skerry.store import Database, Dialect, Queries, Tx, adapt, adapt_sync, migrate
 from skerry.store.tx import Parameters
 
 SQL = Queries("skerry.events", "sql/events.sql")
+
+MAX_WAITING: Final = 1_000_000
+"""Events of roughly 1 KiB: an hour without a broker at 300 a second."""
+ROOM: Final = 0.9
+"""A full outbox takes events again once it is filled to this share."""
 
 Later = Callable[[str, Parameters], None]
 
@@ -41,10 +49,16 @@ class Token:
 
 
 class Outbox:
-    """The outbox of the service `source`, in its own database."""
+    """The outbox of the service `source`, in its own database.
 
-    def __init__(self, source: str, *, clock: Clock = SYSTEM) -> None:
+    It buffers what the broker does not take, up to `limit` events, roughly: the relay looks once a second. Then `record`
+    raises `OutboxFull`, so that the disk is not what ends first. Delayed events do not count.
+    """
+
+    def __init__(self, source: str, *, limit: int = MAX_WAITING, clock: Clock = SYSTEM) -> None:
         self.source = source
+        self.limit = limit
+        self.full: bool = False
         self._clock = clock
         self._wake: Callable[[], None] = _nobody
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -67,8 +81,9 @@ class Outbox:
 
         Writers of one key wait for each other, so that the order of its events is that of the commits. With a `delay`, in
         seconds, the events are handed over no sooner, and outside that order. Never opens or ends a transaction. Raises
-        `NoTransaction` when `tx` has none open, `InvalidEvent` when an event is too large or not plain JSON.
+        `NoTransaction` when `tx` has none open, `InvalidEvent` when an event is too large or not plain JSON, `OutboxFull`.
         """
+        self._demand_room()
         adapted: Tx = adapt(tx)
         messages = [message(self.seal(event)) for event in events]  # all of them, before the first is written
         later: Later | None = getattr(adapted, "later", None)
@@ -85,6 +100,7 @@ class Outbox:
         """The same from synchronous code, on any thread. Where the driver tells of commits the relay of this process wakes up,
         else it sees the events at its next look.
         """
+        self._demand_room()
         adapted = adapt_sync(tx)
         messages = [message(self.seal(event)) for event in events]
         for each in messages:
@@ -109,6 +125,22 @@ class Outbox:
         if dialect == "sqlite":
             yield SQL["outbox_next"], (each.key,)
         yield SQL["outbox_insert"], (each.id, each.type, each.key, each.body)
+
+    async def measure(self, database: Database) -> None:
+        """Find out whether there is room; the relay asks for it."""
+        bound = int(self.limit * ROOM) if self.full else self.limit
+        waiting = int((await database.fetch_one(SQL["outbox_most"]))[0])
+        if waiting >= bound:
+            waiting = int((await database.fetch_one(SQL["outbox_counted"], (self.limit,)))[0])
+        if self.full != (waiting >= bound):
+            self.full = not self.full
+            emit(OutboxChanged(service=self.source, full=self.full, waiting=waiting))
+
+    def _demand_room(self) -> None:
+        if self.full:
+            raise OutboxFull(
+                f"{self.limit} events in the outbox of {self.source} wait for the broker: nothing more is recorded"
+            )
 
     async def waiting(self, database: Database) -> int:
         """How many committed events the relay has not handed over yet."""

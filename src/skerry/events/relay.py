@@ -8,10 +8,11 @@ PostgreSQL a lower id may become visible after a higher one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import LeaseLost
+from skerry.errors import LeaseLost, StoreError
 from skerry.events._loops import Bell, end, wait_for
 from skerry.events.brokers import Broker, Message
 from skerry.events.envelope import with_sequence
@@ -22,6 +23,8 @@ from skerry.store import Database, Lease
 BATCH = 500
 POLL = 0.25
 """Seconds between looks when nobody rings: covers events recorded through other connections."""
+MEASURE = 1.0
+"""Seconds between looks whether the outbox is full."""
 _BELL = "outbox"
 FIRST_DELAY, LAST_DELAY = 0.1, 5.0
 
@@ -44,6 +47,21 @@ class Relay:
 
     async def run(self) -> None:
         """Wait for the lead, then relay. Ends after `stop`, once the outbox is empty or the broker fails."""
+        watching = asyncio.create_task(self._watch(), name="outbox-room")
+        try:
+            await self._relay()
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+
+    async def _watch(self) -> None:
+        """In every process, for each records."""
+        while True:
+            with contextlib.suppress(StoreError):  # the loop beside this one reports it
+                await self._outbox.measure(self._database)
+            await self._clock.sleep(MEASURE)
+
+    async def _relay(self) -> None:
         service = self._outbox.source
         self._outbox.heard_in(asyncio.get_running_loop())
         emit(RelayChanged(service=service, state="waiting"))

@@ -345,6 +345,8 @@ class Service:
         failures += [f"projection {b.projection.name}: {b.failure}" for b in self._builders if b.failure]
         if self._relay is not None and self._relay.failure:
             failures.append(f"relay: {self._relay.failure}")
+        if self.outbox.full:
+            failures.append("the outbox is full")
         if failures:
             raise StoreError("; ".join(failures))
         return f"{await self.outbox.waiting(self.database)} in the outbox"

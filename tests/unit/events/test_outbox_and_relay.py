@@ -5,10 +5,10 @@ from contextlib import closing
 
 import pytest
 
-from skerry.errors import EventError, InvalidEvent, NoTransaction
+from skerry.errors import EventError, InvalidEvent, NoTransaction, OutboxFull
 from skerry.events import Token
 from skerry.events.brokers import Message
-from skerry.signals import EventsRelayed, RelayChanged, RelayFailed
+from skerry.signals import EventsRelayed, OutboxChanged, RelayChanged, RelayFailed
 from skerry.testing import run_virtual
 
 
@@ -230,5 +230,30 @@ def test_another_writer_of_the_log_is_waited_for(staged):
                 await other.close()
                 await clock.sleep(6)
             assert await stage.logged() == [1]
+
+    run_virtual(main)
+
+
+def test_a_full_outbox_takes_nothing_more_until_the_broker_has(staged, heard):
+    """While the broker is down the outbox fills to its limit; then `record` refuses, and takes events again after that."""
+
+    async def main(clock):
+        async with staged(clock) as stage:
+            broker = Flaky(stage.log)
+            stage.outbox.limit = 5
+            async with stage.relaying(broker):
+                await stage.record(*(("a", n) for n in range(4)))
+                await clock.sleep(2)
+                await stage.record(("b", 4), ("b", 5))
+                await clock.sleep(2)
+                with pytest.raises(OutboxFull, match="5 events in the outbox of billing wait for the broker"):
+                    await stage.record(("c", 6))
+                assert await stage.outbox.waiting(stage.database) == 6
+                broker.down = False
+                await clock.sleep(10)
+                await stage.record(("c", 7))
+                await clock.sleep(2)
+                assert await stage.logged() == [0, 1, 2, 3, 4, 5, 7]
+            assert [change.full for change in heard if isinstance(change, OutboxChanged)] == [True, False]
 
     run_virtual(main)

@@ -119,7 +119,7 @@ def test_another_processes_lock_is_busy(opened):
             database._writer.execute("PRAGMA busy_timeout=1")
             other = sqlite3.connect(database.path, isolation_level=None)
             other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StoreBusy, match="locked by another process"):
+            with pytest.raises(StoreBusy, match="locked by another process"):  # noqa: PT012 - the first statement begins
                 async with database.transaction() as tx:
                     await tx.execute("CREATE TABLE t (n INTEGER)")
                     pytest.fail("entered")

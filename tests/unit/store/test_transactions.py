@@ -134,7 +134,7 @@ def test_cancellation_during_begin_wins_over_a_failing_begin(opened):
 
             with pytest.raises(asyncio.CancelledError):
                 await asyncio.create_task(work())
-            with pytest.raises(StoreBusy, match="locked by another process"):
+            with pytest.raises(StoreBusy, match="locked by another process"):  # noqa: PT012 - the first statement begins
                 async with database.transaction() as tx:
                     await tx.execute("CREATE TABLE t (n INTEGER)")
                     pytest.fail("entered")

@@ -27,6 +27,13 @@ DELETE FROM skerry_outbox WHERE id IN (SELECT value FROM json_each(?));
 -- name: outbox_delete (postgresql)
 DELETE FROM skerry_outbox WHERE id IN (SELECT jsonb_array_elements_text(?::jsonb)::bigint);
 
+-- As many at most wait, for ids are given without gaps but for what was rolled back.
+-- name: outbox_most
+SELECT coalesce(max(id) - min(id) + 1, 0) FROM skerry_outbox WHERE due_at IS NULL;
+
+-- name: outbox_counted
+SELECT count(*) FROM (SELECT 1 FROM skerry_outbox WHERE due_at IS NULL LIMIT ?) counted;
+
 -- name: outbox_count
 SELECT count(*) FROM skerry_outbox;
 
