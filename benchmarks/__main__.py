@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.report import show
 
-NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem != "report")
+NAMES = sorted(path.parent.name for path in Path(__file__).parent.glob("*/__init__.py"))
 
 
 def main() -> int:
