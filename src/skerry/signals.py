@@ -194,6 +194,19 @@ class EventParked(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessagePassedOver(Signal):
+    """A message of another producer says nowhere of what type it is, so no group handles it. `place` is where it stands."""
+
+    group: str
+    source: str
+    place: str
+
+    @property
+    def level(self) -> Level:
+        return "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerFailed(Signal):
     """A group cannot read its events or its database; it keeps trying and loses nothing."""
 

@@ -218,11 +218,19 @@ def _since(letter: Dead | Letter, now: float) -> float:
 
 
 def _parsed(body: str) -> Any:
-    """The envelope; None when it is no JSON that can be shown again."""
+    """The envelope; None when it is no JSON, or would not be shown again as it stands there."""
     try:
-        return json.loads(body, parse_constant=_refuse)
+        found = json.loads(body, parse_constant=_refuse, object_pairs_hook=_once)
+        json.dumps(found, indent=2)
     except (ValueError, RecursionError):
         return None
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found
 
 
 def _refuse(name: str) -> NoReturn:

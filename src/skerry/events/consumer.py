@@ -175,7 +175,11 @@ class Consumer:
             return 0
         try:
             return await self._share(deliveries)
-        except _OneByOneError:
+        except (
+            Exception
+        ) as error:  # also what a database cannot take, such as an id with a NUL: one of them is to blame
+            if _is_trouble(error):
+                raise
             self._alone = len(deliveries)
             return 0
 
@@ -269,16 +273,17 @@ class Consumer:
         self._suspects.discard(item.message.id)
 
     async def _handle_delivered(self, delivery: Delivery) -> None:
-        message, fresh = delivery.message, False
+        message, fresh, state = delivery.message, False, ""
         async with self._lease.transaction() as tx:
             held = await self._parking.holds(tx, message)
             if held:
-                await self._parking.add(tx, message, "held", reason="an earlier event of this key is parked")
+                reason = "an earlier event of this key is parked"
+                state = await self._parking.add(tx, message, "held", reason=reason)
             else:
                 fresh = await self._handle(tx, message)
             await self._settle(tx, delivery)
         if held:
-            emit(EventParked(group=self.group, type=message.type, id=message.id, held=True, reason="held"))
+            emit(EventParked(group=self.group, type=message.type, id=message.id, held=state == "held", reason=state))
         else:
             emit(EventHandled(group=self.group, type=message.type, id=message.id, duplicate=not fresh))
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import builtins
 import math
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from skerry.clock import SYSTEM, Clock
 from skerry.events.brokers import Message
+from skerry.events.brokers.wire import keepable
 from skerry.events.outbox import SQL
 from skerry.store import Database, Tx
 
@@ -47,7 +49,10 @@ class Parking:
         self._clock = clock
 
     async def holds(self, tx: Tx, message: Message) -> bool:
-        """Whether a delivered event must wait: behind a parked one of its key, or because it is parked itself."""
+        """Whether a delivered event must wait: behind a parked one of its key, or because it is parked itself.
+
+        What has no key, since it is no envelope, waits for nobody.
+        """
         rows = await tx.fetch_all(
             SQL["is_held"], (self.group, message.key, int(self._hold_key), self.group, message.id)
         )
@@ -55,16 +60,25 @@ class Parking:
 
     async def add(
         self, tx: Tx, message: Message, state: str, *, attempts: int = 0, delay: float = 0.0, reason: str
-    ) -> None:
-        """Park a message; `delay` is in seconds. One that is parked already stays as it is."""
-        now = self._clock.now()
-        await tx.execute(
-            SQL["park"],
-            (
-                self.group, message.id, message.type, message.key, message.body,
-                state, attempts, now + delay, reason[:500], now,
-            ),
-        )  # fmt: skip
+    ) -> str:
+        """Park a message; `delay` is in seconds. Returns the state it has got, for one that is parked already stays as it is.
+
+        Another one with the id of a parked one is a dead letter at once, under an id of its own.
+        """
+        message, now = keepable(message), self._clock.now()
+
+        async def park(one: Message, state: str, reason: str) -> bool:
+            columns = (self.group, one.id, one.type, one.key, one.body)
+            return await tx.execute(SQL["park"], (*columns, state, attempts, now + delay, reason[:500], now)) == 1
+
+        if await park(message, state, reason):
+            return state
+        known = await tx.fetch_all(SQL["parked_body"], (self.group, message.id))
+        if all(row["body"] == message.body for row in known):
+            return state
+        another = replace(message, id=f"{message.id} {zlib.crc32(message.body.encode()):08x}")
+        await park(another, "dead", f"another event with the id {message.id[:255]} is parked already")
+        return "dead"
 
     async def due(self, database: Database) -> Parked | None:
         """The event whose time for another try has come first."""

@@ -80,7 +80,11 @@ async def messages_of_others_do_no_harm(bench: Bench) -> None:
     broker, subscription = await bench.pair()
     await broker.publish(bench.messages(1))
     assert bench.stage.foreign is not None
-    bodies = [b"", b"not json", b"\xff\xfe\x00", b'{"specversion":"9"}']
+    theirs = Envelope("theirs", "other", TYPE, "2026-01-01T00:00:00Z", "their key", 1, {"n": "n"}).to_json().encode()
+    bodies = [b"", b"not json", b"\xff\xfe\x00", b'{"specversion":"9"}', b"7" * 100_000, b"[" * 100_000]
+    bodies += [
+        theirs.replace(b'"n":"n"', b'"n":"' + raw + b'"') for raw in (b"\xff", b"\xed\xa0\x80", b"\x00", b"\\ud800")
+    ]
     for body in bodies:
         await bench.stage.foreign("order", TYPE, body)
     await _published(bench, 2)
@@ -93,6 +97,22 @@ async def messages_of_others_do_no_harm(bench: Bench) -> None:
         assert message.type == TYPE
         assert message.id
         await raises(InvalidEvent, _parsed(message.body))
+
+
+@case(foreign=True)
+async def a_batch_behind_a_message_of_others_is_whole(bench: Bench) -> None:
+    """A batch that is published after somebody else wrote is there whole and in order, at the latest when it is repeated."""
+    broker, subscription = await bench.pair()
+    await broker.publish(bench.messages(1))
+    assert bench.stage.foreign is not None
+    await bench.stage.foreign("order", TYPE, b"theirs")
+    await bench.repeated(lambda: broker.publish(bench.messages(*range(2, 40))))
+    await bench.repeated(lambda: broker.publish(bench.messages(40)))
+    found: list[str] = []
+    while "40" not in found:
+        part = await subscription.fetch(100, wait=1.0)
+        found += numbers([delivery for delivery in part if delivery.message.key == "k"])
+    assert list(dict.fromkeys(found)) == expected(*range(1, 41))
 
 
 @case(foreign=True)

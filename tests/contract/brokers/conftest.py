@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
-import pytest
+import pytest  # noqa: E402
 
 
 @pytest.fixture

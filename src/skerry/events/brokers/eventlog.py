@@ -38,6 +38,7 @@ from skerry.events.brokers.segments import (
     segments,
 )
 from skerry.events.brokers.wake import Wake
+from skerry.events.brokers.wire import readable
 
 T = TypeVar("T")
 
@@ -258,16 +259,19 @@ class LogSubscription:
                 return []
         return []
 
-    def _deliveries(self, reader: _Reader, rows: Sequence[tuple[int, str, str, str, str, int]]) -> list[Delivery]:
+    def _deliveries(
+        self, reader: _Reader, rows: Sequence[tuple[int, bytes, bytes, bytes, bytes, int]]
+    ) -> list[Delivery]:
         """The rows of the wanted types; a damaged row ends them, and raises `StoreCorrupt` when it comes first."""
         found: list[Delivery] = []
         for offset, identifier, event_type, key, body, expected in rows:
-            message = Message(identifier, event_type, key, body)
-            if checksum(message) != expected:
+            if checksum(identifier, event_type, key, body) != expected:
                 if found:
                     break
                 raise StoreCorrupt(f"the log of {reader.source}: the event at {offset} does not match its checksum")
-            if event_type in self._types:
+            name = _text(event_type)
+            if name in self._types:
+                message = Message(_text(identifier), name, _text(key), readable(body))
                 found.append(Delivery(message, reader.source, Position(offset, reader.epoch)))
         return found
 
@@ -327,6 +331,10 @@ class LogSubscription:
                     with closing(read_only(path)) as connection:
                         total += connection.execute(sql, (reader.offset, *sorted(self._types))).fetchone()[0]
         return total
+
+
+def _text(column: bytes) -> str:
+    return str(column, "utf-8", "replace")
 
 
 def _last(folder: Path) -> Position | None:

@@ -1,7 +1,7 @@
 """NATS JetStream: a stream per publishing source, of which that source's relay is the only writer.
 
-A batch is published without waiting in between, each message expecting the sequence of the one before: one that fails fails
-all behind it, so nothing is reordered, and a writer that was overtaken is refused. After an unclear failure the next batch
+A batch is published without waiting in between, each message expecting sequence and id of the one before: one that fails
+fails all behind it, so nothing is reordered, and a writer that was overtaken is refused. After an unclear failure the next batch
 looks at the end of the stream first and skips what is there; for the rest the server's own window of ids (`Nats-Msg-Id`,
 two minutes) keeps duplicates out.
 
@@ -117,20 +117,25 @@ class JetStreamBroker(Adapter):
         return last
 
     async def _chain(self, link: Link, part: Sequence[Message], last: int) -> int:
-        sequence, duplicate = await link.send([self._outgoing(m, last + n) for n, m in enumerate(part)])
+        befores = ["", *(message.id for message in part)]
+        sequence, duplicate = await link.send(
+            [self._outgoing(message, last + n, befores[n]) for n, message in enumerate(part)]
+        )
         if duplicate and len(part) == 1:
             return last
         if sequence != last + len(part):
             raise EventError(f"{self.address}: {self.stream} is at {sequence} instead of {last + len(part)}")
         return sequence
 
-    def _outgoing(self, message: Message, last: int) -> Outgoing:
+    def _outgoing(self, message: Message, last: int, before: str) -> Outgoing:
         headers = {
             wire.CONTENT_TYPE: STRUCTURED,
             MSG_ID: wire.quoted(message.id),
             wire.KEY: wire.quoted(message.key),
             "Nats-Expected-Last-Sequence": str(last),
         }
+        if before:  # or else a message of others would stand for the one before, and this one be taken
+            headers["Nats-Expected-Last-Msg-Id"] = wire.quoted(before)
         return f"{self.subject}.{tokens(message.type)}", headers, message.body.encode()
 
     async def _end(self, link: Link) -> tuple[int, str]:

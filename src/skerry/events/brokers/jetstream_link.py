@@ -43,12 +43,23 @@ class Refusal(EventError):
         return cls(where, int(error.get("err_code", 0)), str(error.get("description", ""))[:200])
 
 
+class _Driver(Client):
+    """A message whose block of headers is broken has none; the driver would end its reading instead, for good."""
+
+    async def _process_headers(self, headers: Any) -> dict[str, str] | None:
+        try:
+            found: dict[str, str] | None = await super()._process_headers(headers)  # type: ignore[misc]
+        except Exception:  # whatever it stumbles over
+            return None
+        return found
+
+
 class Link:
     """An open connection. `on_lost` is called when it has ended."""
 
     def __init__(self, address: Address, on_lost: Callable[[], None]) -> None:
         self.address = address
-        self.client: Any = Client()
+        self.client: Any = _Driver()
         self.lost: bool = False
         self._on_lost = on_lost
         self._inbox = ""

@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from operator import methodcaller
 from typing import Any, Final, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -21,6 +22,7 @@ from skerry.events.brokers.kafka import LARGEST, KafkaBroker
 from skerry.events.brokers.names import word
 from skerry.events.brokers.port import Delivery, Position
 from skerry.events.brokers.tail import Tail, Track
+from skerry.signals import MessagePassedOver, emit
 
 T = TypeVar("T")
 LOOK: Final = 1.0
@@ -31,6 +33,7 @@ PART: Final = 256
 SLICE: Final = 0.1
 """The longest a call of the driver waits for messages, so that closing need not wait for long."""
 _READ_AHEAD_KBYTES: Final = 16 * 1024
+_READ_HEADERS: Final = methodcaller("headers")
 
 
 class KafkaTail(Tail):
@@ -230,15 +233,29 @@ class KafkaTail(Tail):
 
     def _read(self, source: str, record: Record) -> None:
         position = Position(int(record.offset() or 0), self._known[source][2])
-        found: Any = record.headers() or []
-        headers = {str(name): _text(value) for name, value in found}
+        headers = _headers(record)
         event_type = wire.unquoted(headers.get(wire.TYPE) or headers.get("ce_type", ""))
         body: Any = record.value() or b""
         fallback = f"{source}:{position.offset}"
         message = wire.received(body, headers, fallback_id=fallback, event_type=event_type)
         if message.type in self._types:
             self.add([Delivery(message, source, position)])
+        elif not message.type:
+            emit(MessagePassedOver(group=self._group, source=source, place=f"{record.topic()} {position.offset}"))
         self.tracks[source].ahead = position
+
+
+def _headers(record: Record) -> dict[str, str]:
+    """The headers; none when the name of one is no text.
+
+    The driver then returns tuples with a hole, which end the process when they are read, and leaves its error pending. Called
+    in this way, and not from byte code, Python finds the error in any case.
+    """
+    try:
+        found: Any = _READ_HEADERS(record) or []
+    except SystemError:
+        return {}
+    return {name: _text(value) for name, value in found}
 
 
 def _text(value: Any) -> str:

@@ -31,6 +31,7 @@ from skerry.events.brokers.adapter import Adapter
 from skerry.events.brokers.address import COMMON, Address
 from skerry.events.brokers.names import tokens
 from skerry.events.brokers.port import Delivery, Features, Message, Position
+from skerry.events.brokers.rabbitmq_frames import Frames
 from skerry.events.brokers.tail import Tail, Track
 from skerry.events.envelope import STRUCTURED
 
@@ -111,7 +112,7 @@ class RabbitBroker(Adapter):
                 encoded=False,
                 query={"heartbeat": str(HEARTBEAT), "name": f"skerry {self.source}"},
             )
-            connection = aiormq.Connection(url)
+            connection = aiormq.Connection(url, transport_factory=Frames(address.scheme))
             try:
                 async with self.asking():
                     await connection.connect()
@@ -305,7 +306,9 @@ class _RabbitTail(Tail):
         headers = {
             name: wire.quoted(value) for name, value in (properties.headers or {}).items() if isinstance(value, str)
         }
-        event_type = wire.unquoted(headers.get(wire.TYPE, "")) or self._routed(deliver.routing_key or "")
+        event_type, key = wire.unquoted(headers.get(wire.TYPE, "")), deliver.routing_key or ""
+        if routing_key(event_type) != key:  # what it says of itself is not what it was routed by
+            event_type = self._routed(key)
         if event_type not in self._types:
             self._unwanted.append(tag)
         else:

@@ -27,6 +27,7 @@ from skerry.events.brokers.adapter import Adapter
 from skerry.events.brokers.address import COMMON, Address
 from skerry.events.brokers.port import Delivery, Features, Message, Position
 from skerry.events.brokers.tail import Tail, Track
+from skerry.signals import MessagePassedOver, emit
 
 OPTIONS: Final = {**COMMON, "max_length": "how many events a source keeps about"}
 LOOK: Final = 0.5
@@ -125,9 +126,9 @@ class RedisBroker(Adapter):
                     f"{settings.get('appendonly')} and {settings.get('appendfsync')}"
                 )
 
-    async def open(self, _group: str, types: frozenset[str], positions: Mapping[str, Position], /) -> Tail:
+    async def open(self, group: str, types: frozenset[str], positions: Mapping[str, Position], /) -> Tail:
         """Read the streams of all sources in the namespace."""
-        tail = _RedisTail(self, types, positions)
+        tail = _RedisTail(self, group, types, positions)
         try:
             await tail.look()
         except UnknownPosition:
@@ -144,9 +145,12 @@ class RedisBroker(Adapter):
 
 
 class _RedisTail(Tail):
-    def __init__(self, broker: RedisBroker, types: frozenset[str], positions: Mapping[str, Position]) -> None:
+    def __init__(
+        self, broker: RedisBroker, group: str, types: frozenset[str], positions: Mapping[str, Position]
+    ) -> None:
         super().__init__(positions, clock=broker.clock, on_close=broker.forget)
         self._broker = broker
+        self._group = group
         self._types = types
         self._epochs: dict[str, str] = {}
         self._count = 16
@@ -244,9 +248,12 @@ class _RedisTail(Tail):
             else {}
         )
         event_type, body = _text(fields.get(b"type", b"")), fields.get(b"body", b"")
-        if event_type in self._types:
+        if event_type in self._types or not event_type:
             message = wire.received(body, headers, fallback_id=f"{source}:{identifier}", event_type=event_type)
-            self.add([Delivery(message, source, position)])
+            if message.type in self._types:
+                self.add([Delivery(message, source, position)])
+            elif not message.type:
+                emit(MessagePassedOver(group=self._group, source=source, place=identifier))
         self.tracks[source].ahead = position
         return len(body)
 

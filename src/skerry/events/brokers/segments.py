@@ -42,7 +42,7 @@ class Writer:
 
         Raises `EventError` when the log cannot be written now, `StoreCorrupt` when it is damaged.
         """
-        rows = [(m.id, m.type, m.key, m.body, checksum(m)) for m in batch]
+        rows = [_row(message) for message in batch]
         with mapped(self._folder):
             try:
                 connection = self._connection or self._open()
@@ -155,9 +155,14 @@ def read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
 
-def checksum(message: Message) -> int:
+def checksum(*columns: bytes) -> int:
     """Tells a damaged row, which SQLite does not; the type counts too, for a damaged one would pass for uninteresting."""
-    return zlib.crc32(f"{message.id}\0{message.type}\0{message.key}\0{message.body}".encode())
+    return zlib.crc32(b"\0".join(columns))
+
+
+def _row(m: Message) -> tuple[str, str, str, str, int]:
+    expected = checksum(m.id.encode(), m.type.encode(), m.key.encode(), m.body.encode())
+    return m.id, m.type, m.key, m.body, expected
 
 
 @contextmanager

@@ -18,6 +18,7 @@ TYPE: Final = "skerry-type"
 KEY: Final = "skerry-key"
 CONTENT_TYPE: Final = "content-type"
 TOO_LARGE: Final = "... cut off by skerry: larger than an event may be"
+NOT_TEXT: Final = "... changed by skerry: it held what is no text"
 _SHOWN: Final = 1024
 _SAFE: Final = "/:@!$&'()*+,;=-._~"
 
@@ -36,10 +37,9 @@ def received(body: bytes, headers: Mapping[str, str], *, fallback_id: str, event
     """The message that was on the wire. Raises nothing.
 
     `event_type` is what the transport routed by. Without our headers the envelope is asked; where that is none,
-    `fallback_id` stands in. A body above 1 MiB is cut, and what is no UTF-8 replaced: neither passes for an envelope.
+    `fallback_id` stands in. See `readable` for the body.
     """
-    too_large = len(body) > MAX_BYTES
-    text = body[:_SHOWN].decode(errors="replace") + TOO_LARGE if too_large else body.decode(errors="replace")
+    text = readable(body)
     if ID in headers:
         found_type = event_type or unquoted(headers.get(TYPE, ""))
         return Message(unquoted(headers[ID]) or fallback_id, found_type, unquoted(headers.get(KEY, "")), text)
@@ -48,6 +48,30 @@ def received(body: bytes, headers: Mapping[str, str], *, fallback_id: str, event
     except InvalidEvent:
         return Message(fallback_id, event_type, "", text)
     return Message(envelope.id, event_type or envelope.type, envelope.key, text)
+
+
+def readable(body: bytes) -> str:
+    """The body as text: above 1 MiB it is cut, and what is no UTF-8 replaced. A mark at its end keeps either from being an
+    envelope.
+    """
+    if len(body) > MAX_BYTES:
+        return body[:_SHOWN].decode(errors="replace") + TOO_LARGE
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return body.decode(errors="replace") + NOT_TEXT
+
+
+def keepable(message: Message) -> Message:
+    """The message as every database takes it: NUL and lone surrogates replaced, the body as `readable` gives it."""
+    body = readable(message.body.encode(errors="surrogatepass"))
+    if "\x00" in body:
+        body = _plain(body) + NOT_TEXT
+    return Message(_plain(message.id), _plain(message.type), _plain(message.key), body)
+
+
+def _plain(text: str) -> str:
+    return text.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def quoted(value: str) -> str:

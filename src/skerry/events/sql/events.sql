@@ -48,6 +48,9 @@ ON CONFLICT (consumer, source) DO UPDATE SET offset_ = excluded.offset_, epoch =
 INSERT INTO skerry_parked (consumer, event_id, type, key, body, state, attempts, due_at, reason, parked_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (consumer, event_id) DO NOTHING;
 
+-- name: parked_body
+SELECT body FROM skerry_parked WHERE consumer = ? AND event_id = ?;
+
 -- An empty text stands for: something is parked.
 -- name: known_or_parked
 SELECT key FROM skerry_receipts WHERE scope = ?1 AND key IN (SELECT value FROM json_each(?2))
@@ -57,15 +60,16 @@ UNION ALL SELECT '' WHERE EXISTS (SELECT 1 FROM skerry_parked WHERE consumer = ?
 SELECT key FROM skerry_receipts WHERE scope = ?1 AND key IN (SELECT jsonb_array_elements_text(?2::jsonb))
 UNION ALL SELECT '' WHERE EXISTS (SELECT 1 FROM skerry_parked WHERE consumer = ?3);
 
+-- What has no key waits for nobody.
 -- name: is_held
-SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND (? = 1 OR state <> 'dead')
+SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND key <> '' AND (? = 1 OR state <> 'dead')
 UNION ALL SELECT 1 FROM skerry_parked WHERE consumer = ? AND event_id = ? LIMIT 1;
 
 -- The lock keeps what it found until this transaction ends: else an operator could drop it meanwhile, see nothing behind it, and
 -- the event that is held now would wait for nobody, for ever.
 -- name: is_held (postgresql)
 SELECT 1 FROM skerry_parked
-WHERE (consumer = ?1 AND key = ?2 AND (?3 = 1 OR state <> 'dead')) OR (consumer = ?4 AND event_id = ?5) LIMIT 1 FOR SHARE;
+WHERE (consumer = ?1 AND key = ?2 AND key <> '' AND (?3 = 1 OR state <> 'dead')) OR (consumer = ?4 AND event_id = ?5) LIMIT 1 FOR SHARE;
 
 -- A time further off than any delay was written before the clock was set back.
 -- name: due

@@ -20,8 +20,9 @@ INSERT INTO sqlite_sequence (name, seq) VALUES ('log', ?);
 -- name: append
 INSERT INTO log (id, type, key, body, crc) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING;
 
+-- As bytes: a row that somebody else has written may hold what is no text.
 -- name: read
-SELECT position, id, type, key, body, crc FROM log WHERE position > ? ORDER BY position LIMIT ?;
+SELECT position, CAST(id AS BLOB), CAST(type AS BLOB), CAST(key AS BLOB), CAST(body AS BLOB), crc FROM log WHERE position > ? ORDER BY position LIMIT ?;
 
 -- name: span
 SELECT first, coalesce((SELECT max(position) FROM log), first - 1), epoch FROM meta;
