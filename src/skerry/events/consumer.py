@@ -18,6 +18,7 @@ from skerry.clock import SYSTEM, Clock
 from skerry.errors import InvalidEvent, LeaseLost, NestedTransaction, NoTransaction, ReceiptConflict, StoreError
 from skerry.events._loops import end, wait_for
 from skerry.events.brokers import Broker, Delivery, Message, Position, Subscription
+from skerry.events.brokers.wire import identity
 from skerry.events.envelope import Envelope
 from skerry.events.inbox import Inbox, Registration
 from skerry.events.outbox import SQL
@@ -175,9 +176,7 @@ class Consumer:
             return 0
         try:
             return await self._share(deliveries)
-        except (
-            Exception
-        ) as error:  # also what a database cannot take, such as an id with a NUL: one of them is to blame
+        except Exception as error:  # also of what a database does not take, such as an id with a NUL
             if _is_trouble(error):
                 raise
             self._alone = len(deliveries)
@@ -296,11 +295,12 @@ class Consumer:
         emit(EventHandled(group=self.group, type=message.type, id=message.id, duplicate=not fresh))
 
     async def _handle(self, tx: Transaction, message: Message) -> bool:
-        return await self._inbox.handle(tx, self.group, *self._opened(message))
+        return await self._inbox.handle(tx, self.group, message.id, *self._opened(message))
 
     def _opened(self, message: Message) -> tuple[Envelope, Registration]:
         envelope = Envelope.from_json(message.body)
-        if (envelope.id, envelope.type, envelope.key) != (message.id, message.type, message.key):
+        known_as = (envelope.id, identity(envelope))
+        if message.id not in known_as or (envelope.type, envelope.key) != (message.type, message.key):
             raise InvalidEvent("the envelope is not the one the message was routed by")
         registration = self.registrations.get(message.type)
         if registration is None:

@@ -48,13 +48,15 @@ class Inbox:
         self.database = database
         self._receipts = Receipts(clock=clock)
 
-    async def handle(self, tx: Transaction, group: str, envelope: Envelope, registration: Registration) -> bool:
-        """Run the handler inside `tx`, once per group and event; False when it ran before.
+    async def handle(
+        self, tx: Transaction, group: str, event_id: str, envelope: Envelope, registration: Registration
+    ) -> bool:
+        """Run the handler inside `tx`, once per group and `event_id`; False when it ran before.
 
         Raises what the handler raises, `TimeoutError` when it takes too long, `InvalidEvent` when the data does not fit,
         `EventError` when the handler was cancelled by something of its own rather than by who runs it.
         """
-        if not await self._receipts.insert(tx, f"inbox:{group}", envelope.id, "handled"):
+        if not await self._receipts.insert(tx, f"inbox:{group}", event_id, "handled"):
             return False
         await self._call(tx, [envelope], registration)
         return True

@@ -117,7 +117,7 @@ async def a_batch_behind_a_message_of_others_is_whole(bench: Bench) -> None:
 
 @case(foreign=True)
 async def an_envelope_of_others_is_read(bench: Bench) -> None:
-    """A CloudEvents envelope without our headers is delivered with its own id, type and key."""
+    """A CloudEvents envelope without our headers is delivered with its own source and id, type and key."""
     broker, subscription = await bench.pair()
     await broker.publish(bench.messages(1))
     await bench.collect(subscription, 1)
@@ -125,7 +125,7 @@ async def an_envelope_of_others_is_read(bench: Bench) -> None:
     body = Envelope("theirs", "other", TYPE, "2026-01-01T00:00:00Z", "their key", 1, {"n": 1}).to_json()
     await bench.stage.foreign("order", TYPE, body.encode())
     message = (await bench.collect(subscription, 1))[0].message
-    assert (message.id, message.type, message.key, message.body) == ("theirs", TYPE, "their key", body)
+    assert (message.id, message.type, message.key, message.body) == ("other theirs", TYPE, "their key", body)
 
 
 @case(foreign=True)

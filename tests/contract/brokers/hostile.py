@@ -81,9 +81,15 @@ def bad_messages() -> Iterator[Bad]:
 
 
 def twins() -> Iterator[Bad]:
-    """Two events of one id, where the broker does not see to it that there is one; the first is bad."""
+    """Two events of one id and source, where the broker does not see to it that there is one; the first is bad."""
     yield Bad("twin", text("twin", data={}).encode())
     yield Bad("other twin", text("other twin", id="bad twin").encode())
+
+
+def namesakes() -> Iterator[str]:
+    """Of an event handled before: it comes again with other content, which is nothing new; one of another source, which is."""
+    yield _edge(3, pad="other")
+    yield json.dumps(json.loads(_edge(4)) | {"id": "edge 3", "source": "somewhere else"})
 
 
 def good_messages() -> Iterator[str]:

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from click.testing import CliRunner
 from foreigners import SOURCE, InMemory, OnKafka, OnNats, OnRabbit, OnRedis, OnSqlite
-from hostile import TYPE, bad_messages, good_messages, twins
+from hostile import TYPE, bad_messages, good_messages, namesakes, twins
 
 from servers.kafka import KafkaServer
 from servers.nats import NatsServer
@@ -130,9 +130,11 @@ class Stage:
             while not await condition():
                 await asyncio.sleep(0.02)
 
+    async def has_handled(self, lane, numbers):
+        return self.handled.get(lane) == numbers
+
     async def all_handled(self, each):
-        lanes = [self.handled.get(f"lane {lane}", []) for lane in range(LANES)]
-        return all(lane == list(range(each)) for lane in lanes)
+        return all([await self.has_handled(f"lane {lane}", list(range(each))) for lane in range(LANES)])
 
     async def dead(self, expected):
         return await self.letters.count() == expected
@@ -175,16 +177,18 @@ def test_hostile_messages_stop_nobody(staged, database, tmp_path, monkeypatch):
                     await stage.publish(n)
                 expected = len(bad) + await stage.foreigner.oddities()
                 for n, body in enumerate(good_messages(), 1):
-                    await stage.foreigner.send(body.encode(), {"id": b"edge %d" % n, "key": b"edge"})
+                    forged = {"id": b"edge %d" % n, "key": b"edge"} if stage.foreigner.unique_ids else {}
+                    await stage.foreigner.send(body.encode(), forged)
+                edge = [1, 2, 3]
                 if not stage.foreigner.unique_ids:
-                    for twin in twins():
-                        await stage.foreigner.send(twin.body, twin.forged)
-                    expected += 2
+                    for body in (*(twin.body for twin in twins()), *(text.encode() for text in namesakes())):
+                        await stage.foreigner.send(body, {})
+                    expected, edge = expected + 2, [1, 2, 3, 4]
                 await stage.publish(len(bad) + 1)
                 await stage.until(lambda: stage.all_handled(len(bad) + 2))
                 await stage.until(lambda: stage.dead(expected))
-                assert stage.handled["edge"] == [1, 2, 3]
-                assert await consumer.caught_up()
+                await stage.until(lambda: stage.has_handled("edge", edge))
+                await stage.until(consumer.caught_up)
             found = await stage.letters.list(limit=1000)
             assert [letter.state for letter in found] == ["dead"] * expected
             parked = [signal for signal in stage.heard if isinstance(signal, EventParked)]

@@ -166,6 +166,23 @@ def test_a_cut_redis_stream_is_noticed(lazy, tmp_path):
     asyncio.run(main())
 
 
+def test_a_redis_entry_whose_number_is_no_position_is_named(lazy, tmp_path):
+    """An entry that others gave a number beyond all positions raises EventError with that number: nothing is skipped."""
+
+    async def main():
+        broker = connect(lazy.url(), source="order", data=tmp_path)
+        await broker.publish(messages(1))
+        subscription = await broker.subscribe("g", {"t"}, {})
+        await collected(subscription, 1)
+        async with Redis.from_url(lazy.url()) as redis:
+            await redis.xadd("events/log/order", {"type": "t", "body": "{}"}, id="5-1048576")
+        with pytest.raises(EventError, match="5-1048576"):
+            await subscription.fetch(10, wait=5.0)
+        await broker.close()
+
+    asyncio.run(main())
+
+
 def test_the_suite_finds_what_is_wrong(tmp_path):
     """The suite is no formality: a log that forgets its order, or what it has, fails it."""
     from skerry.events.brokers.memory import Memory, MemoryBroker

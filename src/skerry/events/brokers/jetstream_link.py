@@ -48,7 +48,7 @@ class _Driver(Client):
 
     async def _process_headers(self, headers: Any) -> dict[str, str] | None:
         try:
-            found: dict[str, str] | None = await super()._process_headers(headers)  # type: ignore[misc]
+            found: dict[str, str] | None = await super()._process_headers(headers)
         except Exception:  # whatever it stumbles over
             return None
         return found

@@ -37,7 +37,7 @@ FIRST_LOOK: Final = 0.1
 PART, PART_BYTES = 256, 8 * 1024 * 1024
 BATCH_BYTES: Final = 16 * 1024 * 1024
 """A batch larger than this is appended in parts."""
-_SEQUENCE_BITS: Final = 20
+_TIME_BITS, _SEQUENCE_BITS = 43, 20
 
 
 class RedisBroker(Adapter):
@@ -275,7 +275,12 @@ def _text(value: Any) -> str:
 
 
 def _offset(identifier: str) -> int:
+    """Raises `EventError` where positions would not be in the order of the entries any more."""
     milliseconds, _, sequence = identifier.partition("-")
+    if int(milliseconds) >> _TIME_BITS or int(sequence or 0) >> _SEQUENCE_BITS:
+        raise EventError(
+            f"a stream has an entry {identifier}, whose number is larger than a position can be: delete it"
+        )
     return (int(milliseconds) << _SEQUENCE_BITS) + int(sequence or 0)
 
 

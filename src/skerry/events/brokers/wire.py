@@ -36,8 +36,8 @@ def headers(message: Message) -> dict[str, str]:
 def received(body: bytes, headers: Mapping[str, str], *, fallback_id: str, event_type: str = "") -> Message:
     """The message that was on the wire. Raises nothing.
 
-    `event_type` is what the transport routed by. Without our headers the envelope is asked; where that is none,
-    `fallback_id` stands in. See `readable` for the body.
+    `event_type` is what the transport routed by. Without our headers the envelope is asked, see `identity`; where that is
+    none, `fallback_id` stands in. See `readable` for the body.
     """
     text = readable(body)
     if ID in headers:
@@ -47,7 +47,12 @@ def received(body: bytes, headers: Mapping[str, str], *, fallback_id: str, event
         envelope = Envelope.from_json(text)
     except InvalidEvent:
         return Message(fallback_id, event_type, "", text)
-    return Message(envelope.id, event_type or envelope.type, envelope.key, text)
+    return Message(identity(envelope), event_type or envelope.type, envelope.key, text)
+
+
+def identity(envelope: Envelope) -> str:
+    """The id of an event among those of all producers. Ours are unique by themselves; another's only for its source."""
+    return f"{envelope.source} {envelope.id}"
 
 
 def readable(body: bytes) -> str:
