@@ -26,6 +26,7 @@ HINT_PAUSE: Final = 0.002
 """Seconds between two hints of one name to other processes; rings in between are one."""
 ANSWER_TIMEOUT: Final = 2.0
 _CHANNEL: Final = "skerry"
+_ONLY_READS: Final = "25006"
 
 
 class Session:
@@ -52,8 +53,9 @@ class Session:
             text, values = translate(sql, parameters, "numeric")
             try:
                 return await connection.fetchval(text, *values, timeout=ANSWER_TIMEOUT)
-            except (OSError, TimeoutError):
-                connection.terminate()
+            except Exception as error:
+                if isinstance(error, OSError) or getattr(error, "sqlstate", "") == _ONLY_READS:
+                    connection.terminate()  # the next one may answer, and write
                 raise
 
     async def close(self) -> None:

@@ -12,12 +12,14 @@ import asyncio
 import hashlib
 import re
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from skerry.errors import MigrationError, NoTransaction, StoreError
 from skerry.signals import MigrationApplied, emit
+from skerry.store.patience import patient
 from skerry.store.port import Database
 from skerry.store.queries import Dialect, Queries
 
@@ -44,6 +46,11 @@ async def migrate(database: Database, component: str, folder: Path | Traversable
     changed, or when two files share a version.
     """
     wanted = await asyncio.to_thread(read, folder, database.dialect)
+    with patient():
+        return await _apply(database, component, wanted)
+
+
+async def _apply(database: Database, component: str, wanted: Sequence[Migration]) -> list[str]:
     applied: list[str] = []
     async with database.transaction() as tx:
         await tx.lock(_LOCK)

@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from skerry.errors import MissingExtra
 
@@ -27,9 +27,10 @@ except ImportError as _error:
     raise MissingExtra("PostgreSQL", "postgres") from _error
 
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import NestedTransaction, NoTransaction, StoreBusy, StoreError
+from skerry.errors import ConfigurationError, NestedTransaction, NoTransaction, StoreBusy, StoreError
 from skerry.store.leases import LEASE, SQL, Bells, PostgreSQLLease, Session
 from skerry.store.ownership import claim
+from skerry.store.patience import LONGEST, patience
 from skerry.store.placeholders import inline, translate, translate_many
 from skerry.store.pool import Pool
 from skerry.store.queries import Dialect, Statement, words
@@ -39,7 +40,10 @@ T = TypeVar("T")
 _log = logging.getLogger("skerry.store")
 
 POOL: Final = 10
-CONNECT_TIMEOUT: Final = 5.0
+TIMEOUT: Final = 30.0
+"""Seconds that a statement may take."""
+ANSWER: Final = 5.0
+"""The same for what is answered at once by a server that answers at all: a connection, BEGIN, ROLLBACK."""
 IDLE_IN_TRANSACTION: Final = 60.0
 """Seconds after which the server ends a transaction in which nothing happens, such as that of a stopped process."""
 _TRANSIENT: Final = ("08", "53", "57P", "58", "40", "55P03", "25006", "XX")
@@ -47,6 +51,8 @@ _BUSY: Final = ("40", "53300", "55P03")
 _DRIVER: Final = (
     asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError,
 )  # fmt: skip
+_GIVEN_UP: Final = (TimeoutError, asyncpg.ReadOnlySQLTransactionError)
+"""How a session stands is not known; or it is one that only reads, which may be over: it was told so when it began."""
 _Connection = Any
 WITH_COMMIT: Final = 8
 """So many statements that wait for the commit travel with it."""
@@ -73,9 +79,9 @@ class PostgreSQLTransaction:
         """Run one statement for each row of parameters."""
         self._demand_open()
         text, values = translate_many(words(sql, "postgresql"), rows, "numeric")
-        with self._database.translated():
+        with self._database.translated(self._connection):
             await self._flush()
-            await self._connection.executemany(text, values)
+            await self._connection.executemany(text, values, timeout=patience.get())
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """Run one query; all its rows, each readable by position and by name."""
@@ -97,10 +103,10 @@ class PostgreSQLTransaction:
         if queued and len(queued) <= WITH_COMMIT and all(isinstance(sql, Statement) for sql, _ in queued):
             self._queued = []
             last = [inline(words(sql, "postgresql"), parameters) for sql, parameters in queued]
-            done: str = await self._connection.execute(";\n".join([*last, "COMMIT"]))
+            done: str = await self._connection.execute(";\n".join([*last, "COMMIT"]), timeout=patience.get())
             return done
         await self._flush()
-        return str(await self._connection.execute("COMMIT"))
+        return str(await self._connection.execute("COMMIT", timeout=patience.get()))
 
     async def _flush(self) -> None:
         """Run what `later` has queued: statements of one text that follow each other go in one round trip."""
@@ -150,7 +156,7 @@ class PostgreSQLTransaction:
 
     async def _do(self, method: Callable[..., Awaitable[Any]], sql: str, parameters: Parameters) -> Any:
         self._demand_open()
-        with self._database.translated():
+        with self._database.translated(self._connection):
             if self._queued:
                 await self._flush()
             return await _run(method, sql, parameters)
@@ -160,7 +166,8 @@ class PostgreSQLDatabase:
     """The PostgreSQL database of the service `owner`.
 
     `url` is a `postgresql://` address; `pool` bounds its connections, `max_waiting` the line for them and `wait` (seconds)
-    the time in it: beyond either `StoreBusy` is raised and nothing was written.
+    the time in it: beyond either `StoreBusy` is raised and nothing was written. With `?timeout=30` in the address a statement
+    may take so many seconds; then `StoreError` is raised, and what it did is not known until the database answers again.
     """
 
     dialect: Dialect = "postgresql"
@@ -175,6 +182,7 @@ class PostgreSQLDatabase:
         wait: float = 10.0,
         clock: Clock = SYSTEM,
     ) -> None:
+        url, self._timeout = _without_timeout(url)
         parts = urlsplit(url)
         self.owner = owner
         self.clock = clock
@@ -277,9 +285,12 @@ class PostgreSQLDatabase:
         """See `Database.on_ring`."""
         self._bells.listen(name, callback)
 
-    def translated(self, *, connecting: bool = False) -> Translated:
-        """Turn the driver's trouble into ours; the caller's own SQL errors stay as they are."""
-        return Translated(self, connecting)
+    def translated(self, connection: _Connection = None, *, connecting: bool = False) -> Translated:
+        """Turn the driver's trouble into ours; the caller's own SQL errors stay as they are.
+
+        A connection that does not answer, or only reads, is given up at once: the next one may be told otherwise.
+        """
+        return Translated(self, connection, connecting)
 
     def translate(self, error: Exception, *, connecting: bool) -> Exception:
         code = getattr(error, "sqlstate", None) or ""
@@ -290,6 +301,8 @@ class PostgreSQLDatabase:
             return error
         if code.startswith(_BUSY):
             return StoreBusy(f"{self.where}: {what}; try again")
+        if isinstance(error, TimeoutError) and not connecting:
+            return StoreError(f"{self.where}: no answer in time; what was asked for may have been done all the same")
         return StoreError(f"{self.where}: {what}")
 
     def _settings(self) -> dict[str, str]:
@@ -301,7 +314,9 @@ class PostgreSQLDatabase:
     async def _connect(self) -> _Connection:
         """A connection beside the pool."""
         with self.translated(connecting=True):
-            return await asyncpg.connect(self._url, timeout=CONNECT_TIMEOUT, server_settings=self._settings())
+            return await asyncpg.connect(
+                self._url, timeout=ANSWER, command_timeout=self._timeout, server_settings=self._settings()
+            )
 
     def _opened(self) -> Pool:
         if self._pool is None:
@@ -312,7 +327,7 @@ class PostgreSQLDatabase:
         pool = self._opened()
         connection: _Connection = await pool.acquire()
         try:
-            with self.translated():
+            with self.translated(connection):
                 return await _run(getattr(connection, method), sql, parameters)
         finally:
             pool.release(connection)
@@ -325,31 +340,34 @@ class PostgreSQLDatabase:
         for left in range(self._size, -1, -1):
             connection: _Connection = await pool.acquire()
             try:
-                with self.translated():
-                    return connection, await _run(connection.execute, begin, ())
+                with self.translated(connection):
+                    return connection, await _run(connection.execute, begin, (), within=ANSWER)
             except BaseException as error:
                 if isinstance(error, asyncio.CancelledError):
                     connection.terminate()  # whether it has begun is not known
                 lost = connection.is_closed()
                 pool.release(connection)
-                if not (lost and left and isinstance(error, StoreError)):
+                silent = isinstance(error.__cause__, TimeoutError)  # as the others would be
+                if not (lost and left and isinstance(error, StoreError)) or silent:
                     raise
         raise AssertionError
 
     async def _commit(self, tx: PostgreSQLTransaction, connection: _Connection) -> None:
         if _state(connection) == "idle":
             raise NoTransaction("the transaction was ended inside its block, by a COMMIT of your own")
-        await self._finish(tx.commit(), then=tx.committed)
+        await self._finish(connection, tx.commit(), then=tx.committed)
 
     async def _roll_back(self, connection: _Connection) -> None:
         if _state(connection) != "open":
             return
         try:
-            await self._finish(_run(connection.execute, "ROLLBACK", ()))
+            await self._finish(connection, _run(connection.execute, "ROLLBACK", (), within=ANSWER))
         except Exception:  # whatever it is: without its connection the server rolls back by itself
             connection.terminate()
 
-    async def _finish(self, work: Awaitable[Any], *, then: Callable[[], None] | None = None) -> None:
+    async def _finish(
+        self, connection: _Connection, work: Awaitable[Any], *, then: Callable[[], None] | None = None
+    ) -> None:
         """Run to the end even when cancelled meanwhile, and `then` if it went well; the cancellation goes on afterwards."""
         job = asyncio.ensure_future(work)
         cancelled: asyncio.CancelledError | None = None
@@ -360,7 +378,7 @@ class PostgreSQLDatabase:
             except asyncio.CancelledError as error:
                 cancelled = error
         try:
-            with self.translated():
+            with self.translated(connection):
                 status = job.result() if cancelled is None or job.exception() is None else "failed"
         except asyncpg.InFailedSQLTransactionError:
             status = "ROLLBACK"
@@ -378,10 +396,11 @@ class PostgreSQLDatabase:
 class Translated:
     """A block whose errors of the driver leave it as errors of ours; see `PostgreSQLDatabase.translate`."""
 
-    __slots__ = ("_connecting", "_database")
+    __slots__ = ("_connecting", "_connection", "_database")
 
-    def __init__(self, database: PostgreSQLDatabase, connecting: bool) -> None:
+    def __init__(self, database: PostgreSQLDatabase, connection: _Connection, connecting: bool) -> None:
         self._database = database
+        self._connection = connection
         self._connecting = connecting
 
     def __enter__(self) -> None:
@@ -389,6 +408,8 @@ class Translated:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, _DRIVER):
+            if self._connection is not None and isinstance(error, _GIVEN_UP):
+                self._connection.terminate()
             ours = self._database.translate(error, connecting=self._connecting)
             if ours is not error:
                 raise ours from error
@@ -410,13 +431,30 @@ def _state(connection: _Connection) -> Literal["open", "idle", "gone"]:
         return "gone"
 
 
-async def _run(method: Callable[..., Awaitable[Any]], sql: str, parameters: Parameters) -> Any:
+async def _run(
+    method: Callable[..., Awaitable[Any]], sql: str, parameters: Parameters, *, within: float | None = None
+) -> Any:
     """Call the driver; inside a coroutine, for it raises at once when the connection is gone."""
-    text = words(sql, "postgresql")
+    text, within = words(sql, "postgresql"), within or patience.get()
     if not parameters:
-        return await method(text)
+        return await method(text, timeout=within)
     text, values = translate(text, parameters, "numeric")
-    return await method(text, *values)
+    return await method(text, *values, timeout=within)
+
+
+def _without_timeout(url: str) -> tuple[str, float]:
+    """The address as the driver takes it, and the seconds that a statement may take."""
+    parts = urlsplit(url)
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    given = [value for name, value in options if name == "timeout"]
+    try:
+        timeout = float(given[-1]) if given else TIMEOUT
+    except ValueError:
+        timeout = 0.0
+    if not 0.0 < timeout <= LONGEST:
+        raise ConfigurationError(f"the address of a PostgreSQL database has a timeout that cannot be: {given[-1]!r}")
+    rest = [(name, value) for name, value in options if name != "timeout"]
+    return urlunsplit(parts._replace(query=urlencode(rest))) if given else url, timeout
 
 
 __all__ = ["LEASE", "PostgreSQLDatabase", "PostgreSQLTransaction", "Tx"]

@@ -78,6 +78,8 @@ class JetStreamBroker(Adapter):
         """The connection; a new one when the last has ended. Raises `BrokerUnavailable`."""
         async with self._connecting:
             if self._link is None or self._link.lost:
+                if self._link is not None:
+                    await self._link.close()
                 link = Link(self.address, self._lost)
                 await link.open(f"skerry {self.source}")
                 self._link, self._last = link, None

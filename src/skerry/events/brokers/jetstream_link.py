@@ -44,7 +44,7 @@ class Refusal(EventError):
 
 
 class _Driver(Client):
-    """A message whose block of headers is broken has none; the driver would end its reading instead, for good."""
+    """The driver, but a message whose block of headers is broken has none, instead of ending all reading for good."""
 
     async def _process_headers(self, headers: Any) -> dict[str, str] | None:
         try:
@@ -52,6 +52,12 @@ class _Driver(Client):
         except Exception:  # whatever it stumbles over
             return None
         return found
+
+    def abort(self) -> None:
+        """End the connection without waiting for what is still to be written."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
 
 
 class Link:
@@ -95,9 +101,11 @@ class Link:
 
     async def close(self) -> None:
         """Close the connection. Raises nothing, and waits no longer than the time-out."""
-        with contextlib.suppress(NatsError, OSError, TimeoutError):
+        try:
             async with asyncio.timeout(self.address.timeout):
                 await self.client.close()
+        except (NatsError, OSError, TimeoutError):  # such as a server that takes nothing more
+            self.client.abort()
         await self._ended()
 
     async def ask(self, subject: str, question: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -106,6 +114,10 @@ class Link:
         try:
             answer = await self.client.request(f"$JS.API.{subject}", payload, timeout=self.address.timeout)
         except (NatsError, OSError, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                await (
+                    self._ended()
+                )  # the next question goes over a new connection: this one may be dead without saying so
             raise self.address.unavailable(error) from None
         found: dict[str, Any] = json.loads(answer.data)
         if "error" in found:
@@ -130,6 +142,7 @@ class Link:
                 before = burst.answers
                 await asyncio.wait({burst.done}, timeout=self.address.timeout)
                 if self.lost or (burst.answers == before and not burst.done.done()):
+                    await self._ended()  # likewise
                     raise BrokerUnavailable(f"{self.address}: no answer to what was published")
             return burst.done.result()
         except MaxPayloadError:
