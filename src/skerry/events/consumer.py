@@ -164,7 +164,13 @@ class Consumer:
                 await subscription.ack(deliveries[:done])
                 deliveries = deliveries[done:]
                 self._in_hand = len(deliveries)
-            self.failure = ""
+            self._note(subscription.trouble)
+
+    def _note(self, trouble: str) -> None:
+        """Say it once when a source cannot be read while the others go on, and tell health as long as that lasts."""
+        if trouble and trouble[:200] != self.failure:
+            emit(ConsumerFailed(group=self.group, error=trouble[:200]))
+        self.failure = trouble[:200]
 
     async def _take_together(self, deliveries: Sequence[Delivery]) -> int:
         """Handle in one transaction what goes well from the start of `deliveries`; how many that were.

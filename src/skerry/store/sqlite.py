@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import NestedTransaction, NoTransaction, StoreBusy, StoreCorrupt, StoreError, WrongOwner
+from skerry.store.integrity import demand_whole
 from skerry.store.placeholders import translate, translate_many
 from skerry.store.queries import Dialect
 from skerry.store.tx import Parameters, Tx
@@ -356,13 +357,13 @@ class SQLiteDatabase:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{self.path.parent}: {error.strerror}") from error
+        demand_whole(self.path)
         self._writer = writer = self._connection_to_file()
         mode = writer.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
             raise StoreError(f"{self.path}: this file system has no write-ahead log (the journal mode is {mode})")
         writer.execute("PRAGMA synchronous=FULL")
         writer.execute("PRAGMA foreign_keys=ON")
-        self._check(writer)
         self._claim(writer)
         self._reader = reader = self._connection_to_file()
         reader.execute("PRAGMA query_only=ON")
@@ -372,11 +373,6 @@ class SQLiteDatabase:
         connection.row_factory = sqlite3.Row
         connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
         return connection
-
-    def _check(self, connection: sqlite3.Connection) -> None:
-        first = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if first != "ok":
-            raise StoreCorrupt(f"{self.path}: {first}. Restore it from a backup; nothing was changed")
 
     def _claim(self, connection: sqlite3.Connection) -> None:
         """Put the owner's name on the file, so that a second service cannot share it by mistake."""

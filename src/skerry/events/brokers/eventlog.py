@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import ConfigurationError, EventError, StoreCorrupt, UnknownPosition
+from skerry.errors import ConfigurationError, EventError, SkerryError, StoreCorrupt, StoreError, UnknownPosition
 from skerry.events.brokers.port import Delivery, Durability, Features, Message, Position
 from skerry.events.brokers.segments import (
     SQL,
@@ -46,6 +46,8 @@ SEGMENT_BYTES = 64 * 1024 * 1024
 DAY = 86400.0
 RETENTION = 30 * DAY
 """Seconds for which an event is kept at least: as long as the receipts of what was handled."""
+AGAIN = 1.0
+"""Seconds until a log that cannot be read is tried again, while others go on."""
 _WAKE = "wake"
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -139,6 +141,8 @@ class _Reader:
     segment: int = 0
     epoch: str = ""
     not_before: float = 0.0
+    trouble: SkerryError | None = None
+    again_at: float = 0.0
 
     @property
     def offset(self) -> int:
@@ -179,6 +183,12 @@ class LogSubscription:
         for delivery in found:
             self._readers[delivery.source].position = delivery.position
         return found
+
+    @property
+    def trouble(self) -> str:
+        """See `Subscription`: one damaged log does not stop the reading of the others."""
+        found = [reader.trouble for reader in self._readers.values() if reader.trouble is not None]
+        return "; ".join(f"{type(error).__name__}: {error}" for error in found)
 
     def _pause(self) -> float:
         now = self._clock.monotonic()
@@ -234,8 +244,30 @@ class LogSubscription:
             now = self._clock.monotonic()
             for reader in self._readers.values():
                 if len(found) < limit and reader.not_before <= now and not self.draining:
-                    found += self._read_source(reader, min(share, limit - len(found)))
-            return found
+                    found += self._read_alone(reader, min(share, limit - len(found)), now)
+        readers = self._readers.values()
+        if readers and all(reader.trouble is not None for reader in readers):
+            self._give_up()
+        return found
+
+    def _read_alone(self, reader: _Reader, limit: int, now: float) -> list[Delivery]:
+        """What a source has; nothing while it is in trouble, of which the others know nothing."""
+        if reader.again_at > now:
+            return []
+        reader.trouble, found = None, []
+        try:
+            with mapped(reader.folder):
+                found = self._read_source(reader, limit)
+        except (EventError, StoreError) as error:
+            reader.close()
+            reader.trouble, reader.again_at = error, now + AGAIN
+        return found
+
+    def _give_up(self) -> None:
+        """Nothing can be read: the caller is told, and all is tried at the next fetch."""
+        for reader in self._readers.values():
+            reader.again_at = 0.0
+        raise next(reader.trouble for reader in self._readers.values() if reader.trouble is not None)
 
     def _read_source(self, reader: _Reader, limit: int) -> list[Delivery]:
         while not self._closed and self._attach(reader):

@@ -142,6 +142,7 @@ class Link:
                 before = burst.answers
                 await asyncio.wait({burst.done}, timeout=self.address.timeout)
                 if self.lost or (burst.answers == before and not burst.done.done()):
+                    self._burst = None
                     await self._ended()  # likewise
                     raise BrokerUnavailable(f"{self.address}: no answer to what was published")
             return burst.done.result()

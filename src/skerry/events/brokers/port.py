@@ -74,7 +74,16 @@ class Features:
 
 
 class Subscription(Protocol):
-    """One group's reading of the log. Used by one task at a time; `close` may come from another."""
+    """One group's reading of the log. Used by one task at a time; `close` may come from another.
+
+    `trouble` says which sources cannot be read while the others go on, and why; empty when there is none. An adapter that
+    cannot go on without them raises from `fetch` instead.
+    """
+
+    @property
+    def trouble(self) -> str:
+        """See the class."""
+        ...
 
     async def fetch(self, limit: int, *, wait: float) -> Sequence[Delivery]:
         """At most `limit` deliveries in order; waits up to `wait` seconds for the first, then returns an empty list.

@@ -20,6 +20,7 @@ from skerry.clock import Clock
 from skerry.errors import EventError, StoreCorrupt
 from skerry.events.brokers.port import Message
 from skerry.store import Queries
+from skerry.store.integrity import demand_whole
 
 _KEPT = "first-kept"
 SQL = Queries("skerry.events", "sql/sqlite/eventlog.sql")
@@ -104,6 +105,7 @@ class Writer:
                 (self._folder / name).unlink(missing_ok=True)
 
     def _connect(self, path: Path, *, first: int, epoch: str) -> sqlite3.Connection:
+        demand_whole(path)
         self._connection = connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._path = path
         connection.execute("PRAGMA journal_mode=WAL")
@@ -115,8 +117,6 @@ class Writer:
             connection.execute(SQL["begin_segment"], (first, epoch))
             connection.execute(SQL["begin_offsets"], (first - 1,))
         connection.execute("COMMIT")
-        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise StoreCorrupt(f"{path} is damaged; restore it from a backup")
         return connection
 
 

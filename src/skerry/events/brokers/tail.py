@@ -43,6 +43,7 @@ class Tail(ABC):
         self.tracks: dict[str, Track] = {source: Track(position, position) for source, position in positions.items()}
         self.clock = clock
         self.draining: bool = False
+        self.trouble: str = ""
         self.look_at: float = float("inf")
         """When to look for new sources."""
         self._on_close = on_close
