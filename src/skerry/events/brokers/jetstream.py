@@ -1,17 +1,19 @@
 """NATS JetStream: a stream per publishing source, of which that source's relay is the only writer.
 
-A batch is published without waiting in between, each message expecting sequence and id of the one before: one that fails
-fails all behind it, so nothing is reordered, and a writer that was overtaken is refused. After an unclear failure the next batch
-looks at the end of the stream first and skips what is there; for the rest the server's own window of ids (`Nats-Msg-Id`,
-two minutes) keeps duplicates out.
+A server from 2.12 on takes a batch whole or not at all, and flushes it once. For an older one it is published without waiting
+in between, each message expecting sequence and id of the one before: one that fails fails all behind it. Either way nothing is
+reordered, and a writer that was overtaken is refused. After an unclear failure the next batch is published one by one, and the
+server's window of ids (`Nats-Msg-Id`, two minutes) keeps duplicates out.
 
-Source: NATS documentation, "JetStream headers"; the server checks the id before the expected sequence.
+Source: NATS documentation, "JetStream headers", and its design record 50, "JetStream batch publishing". The server checks the
+id before the expected sequence.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -35,6 +37,8 @@ from skerry.events.brokers.tail import Tail
 from skerry.events.envelope import STRUCTURED
 
 OPTIONS: Final = {**COMMON, "replicas": "copies of each stream"}
+EXPECTED: Final = "Nats-Expected-Last-Sequence"
+ATOMIC: Final = "allow_atomic"
 TOGETHER, TOGETHER_BYTES = 256, 4 * 1024 * 1024
 """How much is under way at once."""
 REPLICATED: Final = 3
@@ -63,6 +67,7 @@ class JetStreamBroker(Adapter):
         self._link: Link | None = None
         self._connecting = asyncio.Lock()
         self._last: int | None = None
+        self._atomic = False
 
     @classmethod
     def from_url(cls, url: str, *, source: str, clock: Clock = SYSTEM) -> JetStreamBroker:
@@ -119,22 +124,42 @@ class JetStreamBroker(Adapter):
         return last
 
     async def _chain(self, link: Link, part: Sequence[Message], last: int) -> int:
-        befores = ["", *(message.id for message in part)]
-        sequence, duplicate = await link.send(
-            [self._outgoing(message, last + n, befores[n]) for n, message in enumerate(part)]
-        )
+        if self._atomic and len(part) > 1:
+            try:
+                sequence, duplicate = await link.send(self._atomically(part, last))
+            except Refusal as error:
+                if error.code in WRONG_SEQUENCE:
+                    raise
+                return await self._recover(link, part)  # nothing was taken, as when one of them is there already
+        else:
+            befores = ["", *(message.id for message in part)]
+            sequence, duplicate = await link.send(
+                [self._outgoing(message, last + n, befores[n]) for n, message in enumerate(part)]
+            )
         if duplicate and len(part) == 1:
             return last
         if sequence != last + len(part):
             raise EventError(f"{self.address}: {self.stream} is at {sequence} instead of {last + len(part)}")
         return sequence
 
+    def _atomically(self, part: Sequence[Message], last: int) -> list[Outgoing]:
+        """The part as one atomic batch, which the server flushes once and not for each message."""
+        batch, found = self.clock.random_bytes(12).hex(), list[Outgoing]()
+        for number, message in enumerate(part, 1):
+            subject, headers, body = self._outgoing(message, last, "")
+            if number > 1:
+                del headers[EXPECTED]
+            headers |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+            found.append((subject, headers, body))
+        found[-1][1]["Nats-Batch-Commit"] = "1"
+        return found
+
     def _outgoing(self, message: Message, last: int, before: str) -> Outgoing:
         headers = {
             wire.CONTENT_TYPE: STRUCTURED,
             MSG_ID: wire.quoted(message.id),
             wire.KEY: wire.quoted(message.key),
-            "Nats-Expected-Last-Sequence": str(last),
+            EXPECTED: str(last),
         }
         if before:  # or else a message of others would stand for the one before, and this one be taken
             headers["Nats-Expected-Last-Msg-Id"] = wire.quoted(before)
@@ -149,6 +174,7 @@ class JetStreamBroker(Adapter):
                 raise
             info = await self._create(link)
         self._check_promise(info["config"])
+        self._atomic = await self._may_be_atomic(link, info["config"])
         last = int(info["state"]["last_seq"])
         if not last or not info["state"]["messages"]:
             return last, ""
@@ -165,6 +191,7 @@ class JetStreamBroker(Adapter):
             "retention": "limits",
             "num_replicas": self.replicas,
             "metadata": {EPOCH: str(self.clock.uuid()), SOURCE: self.source},
+            ATOMIC: True,
         }
         try:
             return await link.ask(f"STREAM.CREATE.{self.stream}", config)
@@ -172,6 +199,13 @@ class JetStreamBroker(Adapter):
             if error.code != NAME_IN_USE:  # somebody else was quicker
                 raise
             return await link.ask(f"STREAM.INFO.{self.stream}")
+
+    async def _may_be_atomic(self, link: Link, config: Mapping[str, Any]) -> bool:
+        """Whether the stream takes atomic batches; one that was made before there were any is asked to."""
+        if not config.get(ATOMIC):
+            with contextlib.suppress(Refusal):
+                config = (await link.ask(f"STREAM.UPDATE.{self.stream}", {**config, ATOMIC: True}))["config"]
+        return bool(config.get(ATOMIC))
 
     def _check_promise(self, config: Mapping[str, Any]) -> None:
         if self.durability != "process" and config.get("storage") != "file":

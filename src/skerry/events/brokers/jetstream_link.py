@@ -6,7 +6,6 @@ Source: NATS documentation, "JetStream wire API reference".
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -180,8 +179,9 @@ class _Burst:
 
     def answer(self, at: int, msg: Msg) -> None:
         self.answers += 1
-        if not msg.data:
-            self.fail(BrokerUnavailable(f"{self._where}: no stream takes the event"))
+        if not msg.data:  # in an atomic batch it says: so far all has come
+            if (msg.headers or {}).get("Status"):
+                self.fail(BrokerUnavailable(f"{self._where}: no stream takes the event"))
         elif at == self._size or b'"error"' in msg.data:
             found = json.loads(msg.data)
             if "error" in found:
