@@ -49,7 +49,7 @@ def _judge(report: Report) -> None:
         if f"bus on {broker}" in report.samples:
             over = report.ratio(f"bus over the bare driver, {broker}", f"bus on {broker}", driver)
             report.bar(f"bus over the bare driver, {broker}", over, ">=", 0.75)
-    over = report.ratio("bus over FastStream, NATS", "bus on NATS", "faststream")
+    over = report.ratio("bus over FastStream, NATS", "typed events on NATS", "faststream")
     report.bar("bus over FastStream, NATS", over, ">=", 2)
     report.bar("embedded log to 3 processes, events/s", report.median("embedded log to 3 processes"), ">=", 5000)
     report.bar("embedded log at 200/s, p50 ms", report.median("embedded log at 200/s, p50"), "<=", 0.6)

@@ -1,15 +1,17 @@
 """The bus over a broker beside the bare driver and FastStream: batches of 64 published, each read and acknowledged.
 
-The bare driver does what its documentation shows for this: no envelope, no receipts, no order to keep. NATS and Redis run without
-a flush of each write here, so that the clients are compared and not the disk; a quorum queue of RabbitMQ always flushes.
+The bare driver does what its documentation shows for this: no order to keep, nothing that leaves duplicates out. It is compared
+with messages; FastStream is compared with typed events, which are put into envelopes and read out of them. NATS and Redis run
+without a flush of each write here, so that the clients are compared and not the disk; a quorum queue of RabbitMQ always flushes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from benchmarks.report import Report
 from servers.nats import NatsServer
 from servers.rabbitmq import RabbitServer, installed
 from servers.redis import RedisServer
-from skerry.events import Outbox, connect
+from skerry.events import Envelope, Outbox, connect
 from skerry.events.brokers import Message
 from skerry.events.outbox import message
 
@@ -32,7 +34,7 @@ Turn = Callable[[Any, str], Awaitable[None]]
 async def buses(report: Report, folder: Path, rounds: int) -> None:
     with ExitStack() as servers:
         stages: list[tuple[str, Any, dict[str, Turn]]] = [
-            ("NATS", NatsServer(folder / "nats", flush=False), {"nats-py": _bare_nats, "faststream": _faststream}),
+            ("NATS", NatsServer(folder / "nats", flush=False), {"nats-py": _bare_nats}),
             ("Redis", RedisServer(folder / "redis", appendfsync="everysec"), {"redis": _bare_redis}),
         ]
         if installed():
@@ -41,31 +43,44 @@ async def buses(report: Report, folder: Path, rounds: int) -> None:
             report.notes.append("RabbitMQ is not installed here: not measured")
         for broker, server, peers in stages:
             servers.enter_context(server)
-            turns = list({"ours": _ours, **peers}.items())
-            for number in range(rounds):
-                for who, turn in turns[number % len(turns) :] + turns[: number % len(turns)]:
-                    begun = time.perf_counter()
-                    await turn(server, f"{who.replace('-', '')}{number}")
-                    report.add(f"bus on {broker}", who, MESSAGES / (time.perf_counter() - begun), "messages/s")
+            outbox = Outbox("bench")
+            ready = [message(outbox.seal(changed(n))) for n in range(MESSAGES)]
+            turns = {"ours": partial(_ours, ready=ready), **peers}
+            await _in_turns(report, rounds, server, f"bus on {broker}", turns, "messages/s")
+            if broker == "NATS":
+                typed: dict[str, Turn] = {"ours": _ours, "faststream": _faststream}
+                await _in_turns(report, rounds, server, "typed events on NATS", typed, "events/s")
 
 
-async def _ours(server: Any, name: str) -> None:
+async def _in_turns(report: Report, rounds: int, server: Any, metric: str, peers: dict[str, Turn], unit: str) -> None:
+    turns = list(peers.items())
+    for number in range(rounds):
+        for who, turn in turns[number % len(turns) :] + turns[: number % len(turns)]:
+            begun = time.perf_counter()
+            await turn(server, f"{metric.split(maxsplit=1)[0]}{who.replace('-', '')}{number}")
+            report.add(metric, who, MESSAGES / (time.perf_counter() - begun), unit)
+
+
+async def _ours(server: Any, name: str, *, ready: Sequence[Message] = ()) -> None:
+    """With messages that are `ready`, or with events."""
     promise = "" if isinstance(server, RabbitServer | RedisServer) else "durability=flushed&"
     broker = connect(f"{server.url()}?{promise}namespace={name}", source="bench", data=Path())
     outbox = Outbox("bench")
-    messages: list[Message] = [message(outbox.seal(changed(n))) for n in range(MESSAGES)]
     subscription = await broker.subscribe("reader", {Changed.event_type}, {})
 
     async def read() -> None:
         seen = 0
         while seen < MESSAGES:
             found = await subscription.fetch(PART, wait=1.0)
+            if not ready:
+                for delivery in found:
+                    Changed.from_envelope(Envelope.from_json(delivery.message.body))
             await subscription.ack(found)
             seen += len(found)
 
     reading = asyncio.create_task(read())
     for batch in BATCHES:
-        await broker.publish(messages[batch.start : batch.stop])
+        await broker.publish(ready[batch.start : batch.stop] or [message(outbox.seal(changed(n))) for n in batch])
     await reading
     await broker.close()
 

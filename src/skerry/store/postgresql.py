@@ -345,6 +345,7 @@ class PostgreSQLDatabase:
             except BaseException as error:
                 if isinstance(error, asyncio.CancelledError):
                     connection.terminate()  # whether it has begun is not known
+                await self._roll_back(connection)  # when it is the question behind BEGIN that failed
                 lost = connection.is_closed()
                 pool.release(connection)
                 silent = isinstance(error.__cause__, TimeoutError)  # as the others would be

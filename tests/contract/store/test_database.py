@@ -391,6 +391,28 @@ def test_one_leads_and_the_next_follows(opened):
     asyncio.run(main())
 
 
+def test_a_role_asks_with_its_first_message(opened):
+    """The question that comes with a role's transaction has as many rows as it finds; one that fails leaves nothing open."""
+
+    async def main():
+        async with opened() as database, database.lead("relay") as lease:
+            async with lease.transaction("SELECT n FROM t WHERE n < ?", (2,)) as tx:
+                assert not tx.found
+                await tx.execute("INSERT INTO t VALUES (1)")
+            async with lease.transaction("SELECT n FROM t WHERE n < ?", (2,)) as tx:
+                assert tx.found
+                await tx.execute("INSERT INTO t VALUES (2)")
+            for _ in range(20):  # more often than there are connections
+                with pytest.raises(Exception, match="nowhere"):
+                    async with lease.transaction("SELECT 1 FROM nowhere"):
+                        raise AssertionError
+            async with lease.transaction() as tx:
+                await tx.execute("INSERT INTO t VALUES (3)")
+            assert [row[0] for row in await database.fetch_all("SELECT n FROM t ORDER BY n")] == [1, 2, 3]
+
+    asyncio.run(main())
+
+
 def test_bells_ring(opened):
     """A ring reaches the listener of that name in this process, and no other."""
 

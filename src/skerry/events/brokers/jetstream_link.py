@@ -52,6 +52,12 @@ class _Driver(Client):
             return None
         return found
 
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        """The driver's own looks at every character of every name."""
+        lines = bytes(raw).decode(errors="replace").split("\r\n")
+        return {name.strip(): value.strip() for name, mark, value in (line.partition(":") for line in lines) if mark}
+
     def abort(self) -> None:
         """End the connection without waiting for what is still to be written."""
         writer = getattr(self._transport, "_io_writer", None)

@@ -138,18 +138,25 @@ class RabbitBroker(Adapter):
         under_way = [asyncio.ensure_future(self._publish(channel, message)) for message in part]
         try:
             await asyncio.gather(*under_way)
-        finally:
+        except BaseException:
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
+            raise
 
     async def _publish(self, channel: AbstractChannel, message: Message) -> None:
+        message_id, headers = (
+            wire.quoted(message.id),
+            dict[str, Any]({wire.KEY: message.key}),
+        )  # the driver takes long for each header
+        if len(message_id) > _LONGEST_KEY:
+            headers[wire.ID] = message.id
         properties = aiormq.spec.Basic.Properties(
             content_type=STRUCTURED,
             delivery_mode=2,
-            message_id=wire.quoted(message.id)[:_LONGEST_KEY],
+            message_id=message_id[:_LONGEST_KEY],
             app_id=self.source,
-            headers={wire.ID: message.id, wire.TYPE: message.type, wire.KEY: message.key},
+            headers=headers,
         )
         key = routing_key(message.type)
         await channel.basic_publish(
@@ -184,7 +191,7 @@ class _RabbitTail(Tail):
     def __init__(self, broker: RabbitBroker, group: str, types: frozenset[str]) -> None:
         super().__init__({}, clock=broker.clock, on_close=broker.forget)
         self._broker = broker
-        self._types = types
+        self._routed = {routing_key(event_type): event_type for event_type in types}
         self._queue = f"{broker.exchange}.{group}"
         self._channel: AbstractChannel | None = None
         self._number = 0
@@ -211,8 +218,8 @@ class _RabbitTail(Tail):
         }
         async with self._broker.asking():
             await channel.queue_declare(self._queue, durable=True, arguments=arguments)
-            for event_type in sorted(self._types):
-                await channel.queue_bind(self._queue, self._broker.exchange, routing_key=routing_key(event_type))
+            for key in sorted(self._routed):
+                await channel.queue_bind(self._queue, self._broker.exchange, routing_key=key)
             await channel.basic_qos(prefetch_count=self._broker.prefetch)
             self._consumer = f"skerry-{self._number}"
             await channel.basic_consume(self._queue, self._arrived, consumer_tag=self._consumer)
@@ -306,10 +313,10 @@ class _RabbitTail(Tail):
         headers = {
             name: wire.quoted(value) for name, value in (properties.headers or {}).items() if isinstance(value, str)
         }
-        event_type, key = wire.unquoted(headers.get(wire.TYPE, "")), deliver.routing_key or ""
-        if routing_key(event_type) != key:  # what it says of itself is not what it was routed by
-            event_type = self._routed(key)
-        if event_type not in self._types:
+        if wire.KEY in headers:
+            headers.setdefault(wire.ID, str(properties.message_id or ""))
+        event_type = self._routed.get(deliver.routing_key or "", "")
+        if not event_type:
             self._unwanted.append(tag)
         else:
             source = str(properties.app_id or "?")
@@ -318,9 +325,6 @@ class _RabbitTail(Tail):
             self._open[tag] = delivery
             self.tracks.setdefault(source, Track()).buffer.append(delivery)
         self._bell.set()
-
-    def _routed(self, key: str) -> str:
-        return next((event_type for event_type in self._types if routing_key(event_type) == key), "")
 
     def _fallback(self, properties: Any) -> str:
         """An id for a message of others: its own, or a fresh one."""
