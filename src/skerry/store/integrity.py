@@ -24,6 +24,7 @@ _HEAD, _FRAME_HEAD = 32, 24
 _LARGEST_PAGE: Final = 65_536
 BUSY: Final = 5.0
 """Seconds to wait for another process that opens the file just now."""
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _RESTORE: Final = "Restore it from a backup; nothing was changed"
 
 
@@ -33,7 +34,12 @@ def demand_whole(path: Path) -> None:
         return
     address = f"file:{quote(str(path))}?mode=ro"
     with closing(sqlite3.connect(address, uri=True, isolation_level=None, timeout=BUSY)) as connection:
-        first = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        try:
+            first = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+                raise
+            raise StoreCorrupt(f"{path}: {error}. {_RESTORE}") from error
         if first != "ok":
             raise StoreCorrupt(f"{path}: {first}. {_RESTORE}")
         if _cut_short(path) and _cut_short(path):  # else another process began the log anew meanwhile

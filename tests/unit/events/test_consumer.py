@@ -2,12 +2,14 @@ import asyncio
 import itertools
 import shutil
 import sqlite3
+from contextlib import closing
 
 import pytest
 
 from skerry.errors import ConfigurationError, DurabilityTooLow, ReceiptConflict, StoreError
 from skerry.events import DeadLetter, DomainEvent, EventBus, Inbox
 from skerry.events.brokers import Message
+from skerry.events.brokers.eventlog import EventLog
 from skerry.resilience import Retry
 from skerry.signals import ConsumerFailed, EventHandled, EventParked, HandlerFailed
 from skerry.store import SQLiteDatabase
@@ -635,6 +637,35 @@ def test_the_inbox_knows_what_was_handled(staged):
             assert not await stage.inbox.has("other", row["key"])
 
     run_virtual(main)
+
+
+def test_a_damaged_log_is_reported_while_others_are_handled(staged, heard, tmp_path):
+    """One service's damaged log is told once, and to health as long as it lasts; what others publish is handled meanwhile."""
+
+    async def main(clock):
+        async with staged(clock) as stage:
+            await stage.publish(("a", 1))
+            segment = tmp_path / "events" / "billing" / "00000001.db"
+            with closing(sqlite3.connect(segment)) as other, other:
+                other.execute("UPDATE log SET key = 'damaged'")
+            log = EventLog(tmp_path / "events", source="order", clock=clock)
+            orders = EventBus(log, source="order", clock=clock)
+            stage.listen()
+            for n in range(10, 14):
+                await orders.publish(stage.Placed(order="b", n=n))
+                await clock.sleep(1)
+                assert str(segment) in stage.bus.consumers["billing"].failure
+            assert await stage.effects() == [10, 11, 12, 13]
+            with closing(sqlite3.connect(segment)) as other, other:
+                other.execute("UPDATE log SET key = 'a'")
+            await clock.sleep(2)
+            assert await stage.effects() == [10, 11, 12, 13, 1]
+            assert not stage.bus.consumers["billing"].failure
+            await log.close()
+
+    run_virtual(main)
+    told = [signal for signal in of(heard, ConsumerFailed) if signal.error.startswith("StoreCorrupt")]
+    assert 1 <= len(told) <= 2  # before the other log is there, the damaged one is all there is
 
 
 def test_a_lost_log_is_reported_and_found_again(staged, heard, tmp_path):

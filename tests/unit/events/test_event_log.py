@@ -280,6 +280,86 @@ def test_damaged_pages_are_refused_by_the_writer(logs, tmp_path):
     run_virtual(main)
 
 
+def test_a_damaged_log_stops_no_other(logs):
+    """While one service's log cannot be read the others are, at once and whole; mended, it goes on where it stood."""
+
+    async def main(clock):
+        async with logs("order", "payment", clock=clock) as (order, payment):
+            await order.publish([message(1), message(2)])
+            await payment.publish([message(10)])
+            subscription = await payment.subscribe("g", {"t"}, {})
+            assert sorted(await ids(subscription)) == ["id1", "id10", "id2"]
+            assert not subscription.trouble
+            await order.publish([message(3)])
+            segment = order.folder / "order" / "00000001.db"
+            damage(segment, "UPDATE log SET body = 'damaged' WHERE position = 3")
+            for n in range(11, 20):
+                await payment.publish([message(n)])
+                assert await ids(subscription) == [f"id{n}"]
+                assert "StoreCorrupt" in subscription.trouble
+                assert str(segment) in subscription.trouble
+            damage(segment, "UPDATE log SET body = '{\"n\":3}' WHERE position = 3")
+            await clock.sleep(1.0)
+            assert await ids(subscription) == ["id3"]
+            assert not subscription.trouble
+
+    run_virtual(main)
+
+
+def test_when_no_log_can_be_read_the_caller_is_told(logs):
+    """When all logs are in trouble, fetch raises what it is, each time; the next fetch tries again."""
+
+    async def main(clock):
+        async with logs("order", "payment") as (order, payment):
+            for log in (order, payment):
+                await log.publish([message(1)])
+                damage(log.folder / log.source / "00000001.db", "UPDATE log SET key = 'damaged'")
+            subscription = await payment.subscribe("g", {"t"}, {})
+            for _ in range(2):
+                with pytest.raises(StoreCorrupt, match="does not match its checksum"):
+                    await subscription.fetch(10, wait=0)
+            damage(order.folder / "order" / "00000001.db", "UPDATE log SET key = 'k'")
+            assert await ids(subscription) == ["id1"]
+
+    run_virtual(main)
+
+
+def test_a_damaged_write_ahead_log_is_not_forgotten(logs, tmp_path):
+    """A writer that was killed and whose segment's own log is damaged goes on over nothing: StoreCorrupt, all as it was."""
+    copy = tmp_path / "copy"
+
+    async def main(clock):
+        async with logs("order") as log:
+            for n in range(20):
+                await log.publish([message(n, size=3000)])
+            shutil.copytree(log.folder, copy)
+        wal = copy / "order" / "00000001.db-wal"
+        with wal.open("r+b") as file:
+            file.seek(20_000)
+            file.write(b"garbage!" * 10)
+        before = wal.read_bytes()
+        async with logs("order", folder=copy) as log:
+            for _ in range(2):
+                with pytest.raises(StoreCorrupt, match=r"00000001\.db-wal is damaged"):
+                    await log.publish([message(99)])
+        assert wal.read_bytes() == before
+
+    run_virtual(main)
+
+
+def test_a_segment_that_cannot_be_opened_is_no_empty_one(logs, tmp_path):
+    """A segment that is there and cannot be opened raises EventError; a reader does not wait for it as for a new one."""
+    (tmp_path / "events" / "order" / "00000001.db").mkdir(parents=True)
+
+    async def main(clock):
+        async with logs("payment") as log:
+            subscription = await log.subscribe("g", {"t"}, {})
+            with pytest.raises(EventError, match=r"00000001\.db"):
+                await subscription.fetch(10, wait=0)
+
+    run_virtual(main)
+
+
 def test_a_second_writer_is_refused(logs):
     """Two writers of one log cannot be; when the first has closed the second goes on after it."""
 

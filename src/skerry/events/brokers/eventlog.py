@@ -275,7 +275,8 @@ class LogSubscription:
             # whether a next segment exists is looked up BEFORE reading: what is read afterwards is then all there is
             following = segment(reader.folder, reader.segment + 1)
             sealed = following.exists()
-            rows = reader.connection.execute(SQL["read"], (reader.offset, limit)).fetchall()
+            with mapped(segment(reader.folder, reader.segment)):
+                rows = reader.connection.execute(SQL["read"], (reader.offset, limit)).fetchall()
             if rows:
                 found = self._deliveries(reader, rows)
                 if found:
@@ -300,7 +301,10 @@ class LogSubscription:
             if checksum(identifier, event_type, key, body) != expected:
                 if found:
                     break
-                raise StoreCorrupt(f"the log of {reader.source}: the event at {offset} does not match its checksum")
+                where = segment(reader.folder, reader.segment)
+                raise StoreCorrupt(
+                    f"{where}: the event at {offset} does not match its checksum. Restore it from a backup"
+                )
             name = _text(event_type)
             if name in self._types:
                 message = Message(_text(identifier), name, _text(key), readable(body))
@@ -325,12 +329,14 @@ class LogSubscription:
                 continue
             reader.connection = read_only(paths[number])
             try:
-                if self._fits(reader):
-                    reader.segment = number
-                    return True
+                with mapped(paths[number]):
+                    fits = self._fits(reader)
             except BaseException:
                 reader.close()
                 raise
+            if fits:
+                reader.segment = number
+                return True
             reader.close()
         kept = first_kept(reader.folder)
         if reader.position is None and kept in paths and not reader.segment:

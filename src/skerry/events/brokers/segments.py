@@ -23,6 +23,8 @@ from skerry.store import Queries
 from skerry.store.integrity import demand_whole
 
 _KEPT = "first-kept"
+_NOT_YET = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_BUSY}
+"""It has no tables, or is being opened by its writer."""
 SQL = Queries("skerry.events", "sql/sqlite/eventlog.sql")
 
 
@@ -141,12 +143,15 @@ def first_kept(folder: Path) -> int:
 
 
 def begun(path: Path) -> bool:
-    """Whether a segment is ready to be read: its writer may still be creating it."""
-    try:
-        with closing(read_only(path)) as connection:
-            return bool(connection.execute("SELECT count(*) FROM meta").fetchone()[0])
-    except sqlite3.OperationalError:
-        return False
+    """Whether a segment is ready to be read: its writer may still be creating it, or delete it just now."""
+    with mapped(path):
+        try:
+            with closing(read_only(path)) as connection:
+                return bool(connection.execute("SELECT count(*) FROM meta").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if path.exists() and getattr(error, "sqlite_errorcode", 0) & 0xFF not in _NOT_YET:
+                raise
+            return False
 
 
 def read_only(path: Path) -> sqlite3.Connection:
@@ -166,17 +171,17 @@ def _row(m: Message) -> tuple[str, str, str, str, int]:
 
 
 @contextmanager
-def mapped(folder: Path) -> Iterator[None]:
-    """Turn what the disk and SQLite raise about a log into errors of our own."""
+def mapped(path: Path) -> Iterator[None]:
+    """Turn what the disk and SQLite raise about a log, or a file of it, into errors of our own."""
     try:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-            raise StoreCorrupt(f"the log in {folder}: {error}. Restore it from a backup") from error
-        raise EventError(f"the log in {folder}: {error}") from error
+            raise StoreCorrupt(f"the log in {path}: {error}. Restore it from a backup") from error
+        raise EventError(f"the log in {path}: {error}") from error
     except OSError as error:
-        raise EventError(f"the log in {folder}: {error.strerror}") from error
+        raise EventError(f"the log in {path}: {error.strerror}") from error
 
 
 def _written(path: Path) -> float:
