@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -120,14 +121,21 @@ class Server:
         self._process = None
 
     def pause(self) -> None:
-        """Stop it in its tracks, as a long pause would: connections stay open and nothing answers."""
+        """Stop it and its children in their tracks, as a long pause would: connections stay open and nothing answers."""
         assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
+        self._send(signal.SIGSTOP)
+        self._send(signal.SIGSTOP)  # to those that were begun meanwhile
 
     def resume(self) -> None:
-        """Let it go on after `pause`."""
+        """Let them go on after `pause`."""
         assert self._process is not None
-        os.kill(self._process.pid, signal.SIGCONT)
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        for pid in (self._process.pid, *descendants(self._process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def close(self) -> None:
         """End it for good."""

@@ -44,6 +44,8 @@ PREFETCH: Final = 200
 TOGETHER: Final = 256
 """How many messages are published before their confirms are waited for."""
 HEARTBEAT: Final = 10
+LOOK: Final = 5.0
+"""Seconds between questions to a server of which nothing else is asked."""
 _LONGEST_KEY: Final = 255
 _NEVER: Final = 2**31 - 1
 """Redeliveries after which a queue drops a message: newer servers have a limit of 20, which would lose events."""
@@ -190,6 +192,7 @@ class _Tagged(Delivery):
 class _RabbitTail(Tail):
     def __init__(self, broker: RabbitBroker, group: str, types: frozenset[str]) -> None:
         super().__init__({}, clock=broker.clock, on_close=broker.forget)
+        self.look_at = broker.clock.monotonic() + LOOK
         self._broker = broker
         self._routed = {routing_key(event_type): event_type for event_type in types}
         self._queue = f"{broker.exchange}.{group}"
@@ -224,6 +227,11 @@ class _RabbitTail(Tail):
             self._consumer = f"skerry-{self._number}"
             await channel.basic_consume(self._queue, self._arrived, consumer_tag=self._consumer)
 
+    async def look(self) -> None:
+        """Ask for a sign of life: a server that fell silent would only be missed after three heartbeats."""
+        await self._waiting()
+        self.look_at = self.clock.monotonic() + LOOK
+
     async def fill(self, wait: float) -> None:
         if self._channel is None or self._channel.is_closed:
             await self.connect()
@@ -248,12 +256,16 @@ class _RabbitTail(Tail):
     async def lag(self) -> int:
         """What waits in the queue or here; what was fetched by a process that died is counted once it is back."""
         self.check_open()
+        waiting = await self.until_closed(self._waiting())
+        return waiting + sum(len(track.buffer) for track in self.tracks.values())
+
+    async def _waiting(self) -> int:
         if self._channel is None or self._channel.is_closed:
-            await self.until_closed(self.connect())
+            await self.connect()
         assert self._channel is not None
         async with self._broker.asking():
             found = await self._channel.queue_declare(self._queue, passive=True)
-        return int(found.message_count or 0) + sum(len(track.buffer) for track in self.tracks.values())
+        return int(found.message_count or 0)
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Tell the broker. What came on a channel that has ended comes again."""
