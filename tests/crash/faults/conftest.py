@@ -17,15 +17,16 @@ def small_disk(tmp_path):
     """Makes file systems of a few MiB, which takes root."""
     mounted = []
 
-    def make(name, *, mib):
-        folder = tmp_path / name
+    def make(name, *, mib, within=tmp_path):
+        folder = within / name
         folder.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=0777", "tmpfs", str(folder)], check=True)
+        options = f"size={mib}m,mode=0777"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
         mounted.append(folder)
         return folder
 
     yield make
-    for folder in reversed(mounted):
+    for folder in mounted:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 

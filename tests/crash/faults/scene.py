@@ -15,7 +15,8 @@ from skerry.errors import SkerryError
 from skerry.settings import Settings
 
 S = TypeVar("S", bound=signals.Signal)
-LANES = 4
+LANES, TOGETHER = 4, 2
+"""So many keys, and so many events of one key in a transaction."""
 PATIENCE = 90.0
 """Seconds; a guard against hanging, nothing is measured."""
 
@@ -112,6 +113,7 @@ class Scene:
         for lane, handled in self.handled.items():
             assert handled == sorted(set(handled)), lane
             assert set(self.committed.get(lane, ())) <= set(handled) <= set(self.attempted[lane])
+            assert len(handled) % TOGETHER == 0  # what was recorded together is there together
             assert sorted(row["n"] for row in rows if row["lane"] == lane) == handled
         await self.is_well()
 
@@ -124,16 +126,18 @@ class Scene:
     async def _record(self, lane: str) -> None:
         n = 0
         while True:
-            n += 1
-            self.attempted.setdefault(lane, []).append(n)
+            numbers = range(n + 1, n + 1 + TOGETHER)
+            n += TOGETHER
+            self.attempted.setdefault(lane, []).extend(numbers)
             try:
                 async with self.order.transaction() as tx:
-                    await self.order.outbox.record(tx, Counted(lane=lane, n=n, text=self.text))
+                    for number in numbers:
+                        await self.order.outbox.record(tx, Counted(lane=lane, n=number, text=self.text))
             except SkerryError as error:
                 self.refused.append(error)
                 await SYSTEM.sleep(0.2)
             else:
-                self.committed.setdefault(lane, []).append(n)
+                self.committed.setdefault(lane, []).extend(numbers)
             await SYSTEM.sleep(0.01)
 
     async def _prepare(self) -> None:
