@@ -5,8 +5,8 @@ import os
 import subprocess
 
 import pytest
-
 from scene import LANES, Scene
+
 from servers.nats import NatsServer
 from servers.postgresql import PostgresServer
 from skerry.errors import StoreError

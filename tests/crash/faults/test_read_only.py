@@ -4,8 +4,8 @@ import asyncio
 import subprocess
 
 import pytest
-
 from scene import LANES, Scene
+
 from skerry.errors import StoreError
 from skerry.signals import ConsumerFailed, HealthChanged, RelayFailed
 
