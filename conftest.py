@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,12 @@ pytest_collect_file = Sybil(
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what this machine cannot run; the summary says so."""
-    lacking = {"root": os.geteuid() != 0, "judge": not JUDGE.exists(), "rabbitmq": not RABBITMQ.exists()}
+    lacking = {
+        "root": os.geteuid() != 0,
+        "judge": not JUDGE.exists(),
+        "rabbitmq": not RABBITMQ.exists(),
+        "strace": shutil.which("strace") is None,
+    }
     left_out = {item for item in items for mark in item.iter_markers() if lacking.get(mark.name)}
     config.stash[NOT_RUN] = sorted({item.nodeid.partition("[")[0] for item in left_out})
     items[:] = [item for item in items if item not in left_out]
@@ -61,5 +67,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     left_out = config.stash.get(NOT_RUN, [])
     if left_out:
         terminalreporter.write_line(
-            f"NOT RUN: what needs root, the independent judge or RabbitMQ: {', '.join(left_out)}"
+            f"NOT RUN: what needs root, the independent judge, RabbitMQ or strace: {', '.join(left_out)}"
         )
