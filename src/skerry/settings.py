@@ -6,13 +6,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from skerry.errors import ConfigurationError
+
+W = TypeVar("W", bound=str)
 
 URL_PREFIX = "SKERRY_URL_"
 LogLevel = Literal["debug", "info", "warning", "error"]
 LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
+Migrate = Literal["start", "never"]
+MIGRATE: tuple[Migrate, ...] = get_args(Migrate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,8 @@ class Settings:
 
     `data` is the folder that relative database and event URLs are resolved against. `urls` maps the name of a service to its
     base address. `database` and `events` replace the addresses that the code names, where they are set. `supervised` means:
-    standard input is a pipe from the supervisor, and its end means stop.
+    standard input is a pipe from the supervisor, and its end means stop. `migrate` says whether a service applies migrations at
+    its start, those for before a deploy, or refuses to start while one of them was not applied.
     """
 
     data: Path = field(default_factory=Path.cwd)
@@ -32,25 +37,23 @@ class Settings:
     drain: float = 10.0
     database: str = ""
     events: str = ""
+    migrate: Migrate = "start"
     urls: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read and check the environment. Raises `ConfigurationError` naming the variable."""
         env = os.environ if environ is None else environ
-        wanted = env.get("SKERRY_LOG_LEVEL", "info").lower()
-        level = next((level for level in LOG_LEVELS if level == wanted), None)
-        if level is None:
-            raise ConfigurationError(f"SKERRY_LOG_LEVEL is {wanted[:40]!r}; use one of {', '.join(LOG_LEVELS)}")
         return cls(
             data=Path(env.get("SKERRY_DATA") or Path.cwd()).resolve(),
             host=env.get("SKERRY_HOST", "127.0.0.1"),
             port=_number(env, "SKERRY_PORT", 8000, 0, 65535),
-            log_level=level,
+            log_level=_word(env, "SKERRY_LOG_LEVEL", LOG_LEVELS, "info"),
             supervised=env.get("SKERRY_SUPERVISED") == "1",
             drain=float(_number(env, "SKERRY_DRAIN", 10, 0, 3600)),
             database=env.get("SKERRY_DATABASE", ""),
             events=env.get("SKERRY_EVENTS", ""),
+            migrate=_word(env, "SKERRY_MIGRATE", MIGRATE, "start"),
             urls={name_of(key): value for key, value in env.items() if key.startswith(URL_PREFIX)},
         )
 
@@ -63,6 +66,14 @@ def variable_for(service: str) -> str:
 def name_of(variable: str) -> str:
     """The inverse of `variable_for`."""
     return variable.removeprefix(URL_PREFIX).lower().replace("_", "-")
+
+
+def _word(env: Mapping[str, str], name: str, words: tuple[W, ...], default: W) -> W:
+    wanted = env.get(name) or default
+    for word in words:
+        if word == wanted.lower():
+            return word
+    raise ConfigurationError(f"{name} is {wanted[:40]!r}; use one of {', '.join(words)}")
 
 
 def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -274,6 +274,36 @@ class SagasRecovered(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationBegun(Signal):
+    """A migration is about to be applied."""
+
+    component: str
+    version: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationDelayed(Signal):
+    """A migration did not get its locks in time; nothing of it was applied, it is tried again after `delay` seconds."""
+
+    component: str
+    version: str
+    delay: float
+
+    @property
+    def level(self) -> Level:
+        return "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationsLeft(Signal):
+    """A process started while `count` migrations wait to be applied after the deploy, see `skerry db migrate --after`."""
+
+    component: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationApplied(Signal):
     """A migration changed a database's schema."""
 

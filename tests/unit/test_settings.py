@@ -23,6 +23,7 @@ def test_reads_every_variable(tmp_path):
             "SKERRY_LOG_LEVEL": "DEBUG",
             "SKERRY_SUPERVISED": "1",
             "SKERRY_DRAIN": "3",
+            "SKERRY_MIGRATE": "never",
             "SKERRY_URL_ORDER_HISTORY": "http://127.0.0.1:9001",
             "PATH": "/bin",
         }
@@ -34,6 +35,7 @@ def test_reads_every_variable(tmp_path):
         log_level="debug",
         supervised=True,
         drain=3.0,
+        migrate="never",
         urls={"order-history": "http://127.0.0.1:9001"},
     )
 
@@ -46,6 +48,7 @@ def test_reads_every_variable(tmp_path):
         ("SKERRY_PORT", "٨"),
         ("SKERRY_DRAIN", "1.5"),
         ("SKERRY_LOG_LEVEL", "loud"),
+        ("SKERRY_MIGRATE", "sometimes"),
     ],
 )
 def test_wrong_values_name_the_variable(variable, value):

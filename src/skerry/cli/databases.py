@@ -1,6 +1,7 @@
 """The services' own databases, for verbs that look into them beside the running services.
 
-Nothing is created and no migration is run: a database that is not there, or not of this release, is an error that says so.
+Except for `skerry db migrate` nothing is created and no migration is run: a database that is not there, or not of this
+release, is an error that says so.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from skerry.deploy import Entry, PostgresServer, SecretFolder, ask, find_running
 from skerry.deploy.databases import VARIABLE
 from skerry.deploy.secrets import FOLDER
 from skerry.errors import ConfigurationError, DeployError, SkerryError, StoreError
-from skerry.events.outbox import SQL
 from skerry.events.tables import missing
 from skerry.store import Database, connect, resolve
+from skerry.store.migrations import SQL
 from skerry.topology import FILE_NAME, System, find, load
 
 T = TypeVar("T")
@@ -31,12 +32,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a service's database is. The address may hold a password, so it is never shown."""
+    """Where a service's database is, and the variables that the service gets. Both may hold a password, so they are not shown."""
 
     service: str
     url: str = field(repr=False)
     data: Path | None
     """The data folder, which relative addresses are resolved against; None when it is not known."""
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of an embedded database. Raises `ConfigurationError` when it is in a data folder that is not known."""
+        if not self.url.startswith("sqlite:"):
+            return None
+        if self.data is None and _is_relative(self.url):
+            raise ConfigurationError(
+                "it is in the data folder, and no system is running that would tell which: name it with --data"
+            )
+        return resolve(self.url, self.data or Path())
 
 
 def places(services: Sequence[str], where: options.Where) -> list[Place]:
@@ -52,7 +65,7 @@ def places(services: Sequence[str], where: options.Where) -> list[Place]:
         if own is None and _is_relative(given) and (entry := _running(where)) is not None:
             own = Path(entry.data)
         return [Place(service=services[0], url=given, data=own)]
-    system, entry = _system(where)
+    system, entry = system_of(where)
     if entry is not None:
         data = Path(entry.data)
     found = []
@@ -60,20 +73,21 @@ def places(services: Sequence[str], where: options.Where) -> list[Place]:
         spec = system.services.get(name)
         if spec is None:
             raise ConfigurationError(f"{system.name} has no service {name[:60]!r}: it has {', '.join(system.services)}")
-        url = _variables(name, entry, system, where.env).get(VARIABLE) or spec.env.get(VARIABLE) or spec.database
+        variables = _variables(name, entry, system, where.env)
+        url = variables.get(VARIABLE) or spec.env.get(VARIABLE) or spec.database
         if not url:
             raise ConfigurationError(f"the service {name} has no database in {system.file}")
-        found.append(Place(service=name, url=url, data=data))
+        found.append(Place(service=name, url=url, data=data, variables=variables))
     return found
 
 
 @asynccontextmanager
-async def opened(place: Place) -> AsyncIterator[Database]:
-    """The database, open, of the right owner and with the tables of this release."""
+async def opened(place: Place, *, migrated: bool = True) -> AsyncIterator[Database]:
+    """The database, open, of the right owner and with the tables of this release; if not `migrated`, with any or none."""
     of = f"the database of {place.service}"
     try:
-        if place.url.startswith("sqlite:"):
-            _demand_file(place)
+        if (file := place.file) is not None and migrated:
+            _demand_tables(file, place)
         database = connect(place.url, owner=place.service, data=place.data or Path())
         await database.open()
     except ConfigurationError as error:
@@ -84,10 +98,10 @@ async def opened(place: Place) -> AsyncIterator[Database]:
         hint = "; is its server up (`skerry ps`), and the address right?" if type(error) is StoreError else ""
         raise DeployError(f"{of} cannot be opened: {error}{hint}") from error
     try:
-        if lacking := await missing(database):
+        if migrated and (lacking := await missing(database)):
             raise DeployError(
                 f"{of} has tables of an older release of skerry, or none ({lacking[0]} was not applied): "
-                "start the service with this release first"
+                f"start the service with this release first, or `skerry db migrate {place.service}`"
             )
         yield database
     finally:
@@ -108,7 +122,7 @@ async def ask_each(
     return answers, len(answers) == len(wanted)
 
 
-def _system(where: options.Where) -> tuple[System, Entry | None]:
+def system_of(where: options.Where) -> tuple[System, Entry | None]:
     """The system that is meant, and its entry while it runs."""
     near = where.file or (find(Path.cwd()) if where.data is None else None)
     if near is not None:
@@ -150,19 +164,14 @@ def _is_relative(url: str) -> bool:
     return url.startswith("sqlite:///") and not url.startswith("sqlite:////")
 
 
-def _demand_file(place: Place) -> None:
+def _demand_tables(path: Path, place: Place) -> None:
     """That a service has put its tables into the file: opening another one would change it."""
-    if place.data is None and _is_relative(place.url):
-        raise ConfigurationError(
-            "it is in the data folder, and no system is running that would tell which: name it with --data"
-        )
-    path = resolve(place.url, place.data or Path())
     if not path.is_file():
         server = place.data is not None and (place.data / PostgresServer.name).is_dir()
         other = "; the PostgreSQL server of this folder can be asked only while the system runs" if server else ""
         raise DeployError(f"there is no file {path}: was the service ever started with this data folder?{other}")
     with suppress(sqlite3.Error):  # opening it explains that better
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
-            known = connection.execute(SQL["has_tables"]).fetchone()
+            known = connection.execute(SQL["has_table"]).fetchone()
         if known is None:
             raise DeployError(f"{path} is not the database of a service: skerry's tables are not in it")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from skerry.cli import options
+from skerry.cli import migrations, options
 from skerry.deploy import Created, Granted, SecretFolder, create_databases
 from skerry.topology import FILE_NAME, load
 
@@ -18,7 +18,11 @@ _PASSWORDS = {"created": "new password", "kept": "password kept", "rotated": "pa
 
 @click.group(epilog="Each command takes -o [text|json].")
 def db() -> None:
-    """Give services databases of their own."""
+    """Give services databases of their own, and bring their tables up to date."""
+
+
+db.add_command(migrations.migrate)
+db.add_command(migrations.status)
 
 
 @db.command()

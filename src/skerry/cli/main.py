@@ -17,7 +17,7 @@ VERBS = {
     "hold": "Kill a process and keep it down.",
     "release": "Let a held process start again.",
     "stop": "Stop a running system.",
-    "db": "Give services databases of their own.",
+    "db": "Give services databases of their own, and migrate them.",
     "dead": "List, replay or drop what services could not handle.",
     "outbox": "Show what waits to be handed over.",
     "projection": "List projections, and have one made anew.",

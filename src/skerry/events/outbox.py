@@ -14,7 +14,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Final
+from typing import ClassVar, Final
 
 from skerry import context
 from skerry.clock import SYSTEM, Clock
@@ -23,7 +23,7 @@ from skerry.events.brokers import Message
 from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
 from skerry.signals import OutboxChanged, emit
-from skerry.store import Database, Dialect, Queries, Tx, adapt, adapt_sync, migrate
+from skerry.store import Database, Dialect, Queries, Schema, Tx, adapt, adapt_sync, migrate
 from skerry.store.tx import Parameters
 
 SQL = Queries("skerry.events", "sql/events.sql")
@@ -55,6 +55,8 @@ class Outbox:
     raises `OutboxFull`, so that the disk is not what ends first. Delayed events do not count.
     """
 
+    schema: ClassVar[Schema] = Schema("skerry.events", files("skerry.events").joinpath("sql/migrations"))
+
     def __init__(self, source: str, *, limit: int = MAX_WAITING, clock: Clock = SYSTEM) -> None:
         self.source = source
         self.limit = limit
@@ -66,7 +68,7 @@ class Outbox:
     @staticmethod
     async def prepare(database: Database) -> None:
         """Create the tables of outbox, inbox and dead letters in `database`."""
-        await migrate(database, "skerry.events", files("skerry.events").joinpath("sql/migrations"))
+        await migrate(database, Outbox.schema.component, Outbox.schema.folder)
 
     def on_record(self, wake: Callable[[], None]) -> None:
         """Call `wake` after each commit that recorded something; the relay uses it."""

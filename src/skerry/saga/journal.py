@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ReceiptConflict
-from skerry.store import Database, Lease, Queries, Transaction, Tx, migrate
+from skerry.store import Database, Lease, Queries, Schema, Transaction, Tx, migrate
 
 Status = Literal["running", "compensating", "completed", "compensated", "stuck"]
 What = Literal["done", "rejected", "failed", "unknown", "undone"]
@@ -71,6 +71,8 @@ class Journal:
     set, nothing is written without it.
     """
 
+    schema: ClassVar[Schema] = Schema("skerry.saga", files("skerry.saga").joinpath("sql/migrations"))
+
     def __init__(self, database: Database, *, clock: Clock = SYSTEM) -> None:
         self._database = database
         self._clock = clock
@@ -82,7 +84,7 @@ class Journal:
     @staticmethod
     async def prepare(database: Database) -> None:
         """Create the tables in `database`."""
-        await migrate(database, "skerry.saga", files("skerry.saga").joinpath("sql/migrations"))
+        await migrate(database, Journal.schema.component, Journal.schema.folder)
 
     async def start(
         self, tx: Tx, *, saga_id: str, name: str, version: int, key: str, steps: str, data: str, traceparent: str

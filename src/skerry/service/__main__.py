@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from pathlib import Path
 
 from skerry.errors import ConfigurationError, SkerryError
+from skerry.service.loading import load
 from skerry.service.server import serve
-from skerry.service.service import Service
 from skerry.settings import Settings
 from skerry.telemetry.logs import configure_logging, log_signals
 
@@ -21,7 +19,7 @@ def main(arguments: list[str]) -> int:
         settings = Settings.from_environ()
         module = arguments[0].partition(":")[0].split(".")[0]
         configure_logging(module, level=settings.log_level)
-        service = _load(arguments[0])
+        service = load(arguments[0])
         configure_logging(service.name, level=settings.log_level)
         log_signals(service=service.name, level=settings.log_level)
         serve(service.app, settings, on_drain=service.drain)
@@ -29,21 +27,6 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
-
-
-def _load(reference: str) -> Service:
-    module, _, attribute = reference.partition(":")
-    if not module or not attribute:
-        raise ConfigurationError(f"{reference!r} is not MODULE:ATTRIBUTE")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        loaded = importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigurationError(f"cannot import {module!r}: {error}") from error
-    service = getattr(loaded, attribute, None)
-    if not isinstance(service, Service):
-        raise ConfigurationError(f"{reference!r} is not a skerry Service")
-    return service
 
 
 if __name__ == "__main__":

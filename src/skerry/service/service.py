@@ -38,7 +38,7 @@ from skerry.service.problem import Problem
 from skerry.service.server import ASGIApp, Receive, Scope, Send
 from skerry.settings import Settings
 from skerry.signals import ServiceChanged, emit
-from skerry.store import PRUNE_BATCH, Database, Receipts, Transaction, migrate
+from skerry.store import PRUNE_BATCH, Database, Receipts, Schema, Transaction, demand_schema, migrate
 from skerry.store import connect as connect_database
 
 H = TypeVar("H", bound=EventHandler)
@@ -125,6 +125,14 @@ class Service:
         if self._engine is None:
             raise ConfigurationError(f"the service {self.name!r} has no database to keep a saga's journal in")
         return self._engine
+
+    @property
+    def schemas(self) -> tuple[Schema, ...]:
+        """Whose tables are in the service's database, in the order in which they are made; empty without one."""
+        if self._database is None:
+            return ()
+        own = () if self._migrations is None else (Schema(self.name, self._migrations),)
+        return (Receipts.schema, Outbox.schema, Journal.schema, *own)
 
     @property
     def dead_letters(self) -> DeadLetters:
@@ -258,11 +266,9 @@ class Service:
         emit(ServiceChanged(service=self.name, state="starting"))
         if self._database is not None:
             await self._database.open()
-            await Receipts.prepare(self._database)
-            await Outbox.prepare(self._database)
-            await Journal.prepare(self._database)
-            if self._migrations is not None:
-                await migrate(self._database, self.name, self._migrations)
+            prepare = demand_schema if self.settings.migrate == "never" else migrate
+            for schema in self.schemas:
+                await prepare(self._database, schema.component, schema.folder)
             self.health.add("database", self._check_database)
 
     async def begin(self) -> None:

@@ -8,10 +8,11 @@ outbox rows, receipts and saga starts that are written through it commit togethe
 from __future__ import annotations
 
 from skerry.store.engines import connect
-from skerry.store.migrations import migrate
+from skerry.store.migrations import Schema, SchemaStatus, demand_schema, migrate, schema_status
 from skerry.store.port import Database, Lease, Transaction
 from skerry.store.queries import Dialect, Queries, Statement
 from skerry.store.receipts import PRUNE_BATCH, RETENTION, Receipt, Receipts
+from skerry.store.sqlfiles import Migration, Phase
 from skerry.store.sqlite import SQLiteDatabase, SQLiteTransaction
 from skerry.store.tx import SyncTx, Tx, adapt, adapt_sync
 from skerry.store.url import resolve
@@ -22,11 +23,15 @@ __all__ = [
     "Database",
     "Dialect",
     "Lease",
+    "Migration",
+    "Phase",
     "Queries",
     "Receipt",
     "Receipts",
     "SQLiteDatabase",
     "SQLiteTransaction",
+    "Schema",
+    "SchemaStatus",
     "Statement",
     "SyncTx",
     "Transaction",
@@ -34,6 +39,8 @@ __all__ = [
     "adapt",
     "adapt_sync",
     "connect",
+    "demand_schema",
     "migrate",
     "resolve",
+    "schema_status",
 ]

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from skerry.errors import WrongOwner
+from skerry.errors import StoreError, WrongOwner
 
 if TYPE_CHECKING:
     from skerry.store.postgresql import PostgreSQLDatabase
@@ -18,6 +18,7 @@ _OTHERS: Final = (
     "SELECT datname FROM pg_database WHERE datname <> current_database() AND datallowconn AND NOT datistemplate "
     "AND has_database_privilege(datname, 'CONNECT') ORDER BY datname LIMIT ?"
 )
+_IS_THERE: Final = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
 _OWNER: Final = (
     "SELECT CASE WHEN to_regclass('skerry_owner') IS NULL THEN false "
     "ELSE has_table_privilege('skerry_owner', 'SELECT') END"
@@ -32,7 +33,14 @@ async def claim(database: PostgreSQLDatabase, url: str) -> None:
     """
     async with database.transaction() as tx:
         await tx.lock("skerry_owner")
-        await tx.execute("CREATE TABLE IF NOT EXISTS skerry_owner (name TEXT NOT NULL)")
+        if not await tx.fetch_all(_IS_THERE, ("skerry_owner",)):  # a role that may create nothing can still start
+            try:
+                await tx.execute("CREATE TABLE skerry_owner (name TEXT NOT NULL)")
+            except asyncpg.InsufficientPrivilegeError as error:
+                raise StoreError(
+                    f"{database.where} is empty, and the role of {database.owner!r} may not create tables: run "
+                    f"`skerry db migrate {database.owner}` as one that may"
+                ) from error
         row = await tx.fetch_one("SELECT name FROM skerry_owner")
         if row is None:
             await tx.execute("INSERT INTO skerry_owner VALUES (?)", (database.owner,))

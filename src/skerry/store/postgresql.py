@@ -208,7 +208,8 @@ class PostgreSQLDatabase:
             await claim(self, self._url)
             async with self.transaction() as tx:
                 await tx.lock("skerry_leases")
-                await tx.execute(SQL["create_leases"])
+                has_leases = await tx.fetch_all(SQL["has_leases"])
+                await tx.execute(SQL["may_write" if has_leases else "create_leases"])
         except BaseException:
             self._pool.terminate()
             self._pool = None

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import ClassVar
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ReceiptConflict
-from skerry.store.migrations import migrate
+from skerry.store.migrations import Schema, migrate
 from skerry.store.port import Database, Transaction
 from skerry.store.queries import Queries
 from skerry.store.tx import Tx
@@ -37,6 +38,8 @@ class Receipt:
 class Receipts:
     """Receipts in a service's own database. Each method takes the caller's transaction and stays inside it."""
 
+    schema: ClassVar[Schema] = Schema("skerry.store", files("skerry.store").joinpath("sql/migrations"))
+
     def __init__(self, *, clock: Clock = SYSTEM) -> None:
         self._clock = clock
         self._sql = Queries("skerry.store", "sql/receipts.sql")
@@ -44,7 +47,7 @@ class Receipts:
     @staticmethod
     async def prepare(database: Database) -> None:
         """Create the table in `database`."""
-        await migrate(database, "skerry.store", files("skerry.store").joinpath("sql/migrations"))
+        await migrate(database, Receipts.schema.component, Receipts.schema.folder)
 
     async def find(self, tx: Tx, scope: str, key: str, *, fingerprint: str | None = None) -> Receipt | None:
         """The receipt for a key, or None. Raises `ReceiptConflict` when it was written for another input."""

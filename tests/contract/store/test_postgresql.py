@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from skerry.errors import ConfigurationError, LeaseLost, StoreBusy, StoreError, WrongOwner
+from skerry.errors import ConfigurationError, LeaseLost, MigrationError, StoreBusy, StoreError, WrongOwner
+from skerry.service import Service
+from skerry.settings import Settings
 from skerry.store import connect
 
 HOLDER = """
@@ -298,3 +300,45 @@ def test_an_address_without_a_host_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="needs a host") as caught:
         connect("postgresql:order:secret", owner="order", data=tmp_path)
     assert "secret" not in str(caught.value)
+
+
+def test_a_role_that_may_create_nothing_runs_a_service(postgres, tmp_path):
+    """Where a pipeline migrates as the owner, the service's own role needs rights on the rows only, and refuses what lacks."""
+    owner = postgres.own_database("pipeline")
+    postgres.execute("CREATE ROLE reader LOGIN PASSWORD 'secret'; GRANT CONNECT ON DATABASE pipeline TO reader")
+    address = postgres.url("pipeline", user="reader", password="secret")
+    folder = tmp_path / "sql"
+    folder.mkdir()
+    (folder / "0001_a.sql").write_text("CREATE TABLE a (n INTEGER);")
+    rights = "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public"
+
+    def service(url, migrate="never"):
+        return Service(
+            "order",
+            database=url,
+            events="sqlite:///events/",
+            migrations=folder,
+            settings=Settings(data=tmp_path, migrate=migrate),
+        )
+
+    async def main():
+        with pytest.raises(
+            StoreError, match=r"is empty, and the role of 'order' may not create tables: .*db migrate order"
+        ):
+            await service(address).start()
+        pipeline = service(owner, "start")
+        await pipeline.open()
+        await pipeline.close()
+        postgres.execute(f"GRANT {rights} TO reader", database="pipeline")
+        for mode in ("never", "start"):  # with nothing to do, either way creates nothing
+            running = service(address, mode)
+            await running.start()
+            assert (await running.readiness()).status == "pass"
+            await running.stop()
+        (folder / "0002_b.sql").write_text("CREATE TABLE b (n INTEGER);")
+        refused = service(address)
+        with pytest.raises(MigrationError, match=r"0002_b.sql of order was not applied .*`skerry db migrate order`"):
+            await refused.start()
+        assert postgres.execute("SELECT to_regclass('b') IS NULL", database="pipeline") == "t\n"
+
+    asyncio.run(main())

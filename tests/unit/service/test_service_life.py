@@ -10,11 +10,12 @@ import pytest
 from asgi import Lifespan, living, play, request, settings
 from fastapi import FastAPI
 
-from skerry.errors import ConfigurationError, WrongOwner
+from skerry.errors import ConfigurationError, MigrationError, WrongOwner
 from skerry.events import DomainEvent
 from skerry.resilience import Retry
 from skerry.saga import Rejected, Saga
 from skerry.service import Service
+from skerry.settings import Settings
 from skerry.signals import ServiceChanged, Signal
 from skerry.store import Transaction
 from skerry.testing import VirtualClock
@@ -496,5 +497,64 @@ def test_dead_letters_are_the_services_own(tmp_path: Path) -> None:
         service = make(tmp_path, clock)
         async with living(service):
             assert service.dead_letters is not None
+
+    play(act)
+
+
+# --- migrations
+
+
+def sql(folder: Path, **files: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name.removeprefix('v')}.sql").write_text(text)
+    return folder
+
+
+def test_a_start_applies_what_older_code_can_live_with(tmp_path: Path) -> None:
+    """A new database gets everything; later starts leave the files for after the deploy."""
+    folder = sql(tmp_path / "sql", v0001_a="CREATE TABLE a (n);", v0002_post_b="ALTER TABLE a ADD m;")
+
+    async def act(clock: VirtualClock) -> None:
+        async with living(make(tmp_path, clock, migrations=folder)) as service:
+            assert await service.database.fetch_all("SELECT n, m FROM a") == []
+        sql(folder, v0003_post_c="ALTER TABLE a DROP m;", v0004_d="ALTER TABLE a ADD k;")
+        async with living(make(tmp_path, clock, migrations=folder)) as service:
+            assert await service.database.fetch_all("SELECT n, m, k FROM a") == []
+
+    play(act)
+
+
+def test_a_service_that_must_not_migrate_refuses_to_start_without_its_tables(tmp_path: Path) -> None:
+    """With `SKERRY_MIGRATE=never` the error names file and command and nothing changes; what comes after a deploy may lack."""
+    folder = sql(tmp_path / "sql", v0001_a="CREATE TABLE a (n);")
+
+    async def act(clock: VirtualClock) -> None:
+        never = Settings(data=tmp_path, migrate="never")
+        with pytest.raises(
+            MigrationError, match=r"0001_pre_receipts.sql of skerry.store .*`skerry db migrate s` first"
+        ):
+            await make(tmp_path, clock, migrations=folder, settings=never).start()
+        async with living(make(tmp_path, clock, migrations=folder)):
+            pass
+        sql(folder, v0002_post_b="DROP TABLE a;")
+        async with living(make(tmp_path, clock, migrations=folder, settings=never)):
+            pass
+        sql(folder, v0003_pre_c="ALTER TABLE a ADD m;")
+        refused = make(tmp_path, clock, migrations=folder, settings=never)
+        with pytest.raises(MigrationError, match=r"0003_pre_c.sql of s "):
+            await refused.start()
+        assert is_closed(refused)
+
+    play(act)
+
+
+def test_a_service_says_whose_tables_it_has(tmp_path: Path) -> None:
+    """Its own come last; a service without a database has none."""
+
+    async def act(clock: VirtualClock) -> None:
+        schemas = make(tmp_path, clock, migrations=tmp_path / "sql").schemas
+        assert [schema.component for schema in schemas] == ["skerry.store", "skerry.events", "skerry.saga", "s"]
+        assert make(tmp_path, clock, database=None, migrations=tmp_path).schemas == ()
 
     play(act)

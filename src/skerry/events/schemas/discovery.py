@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from skerry.errors import ConfigurationError
 from skerry.events.schemas.model import EventClass
-from skerry.settings import variable_for
 from skerry.topology import ServiceSpec, System
-
-TIMEOUT: Final = 30.0
-"""Seconds that importing one service may take."""
-MAX_ANSWER: Final = 32 * 1024 * 1024
-NOWHERE: Final = "http://127.0.0.1:9"
-"""The address of every other service while one is imported: nobody is called, and a mistake reaches nobody."""
-AT_ONCE: Final = 2
-"""Services that are imported at the same time."""
+from skerry.topology.inquiry import AT_ONCE, TIMEOUT, inquire, surroundings
 
 Tell = Callable[[str], None]
 
@@ -51,11 +37,9 @@ def discover(system: System, *, timeout: float = TIMEOUT, tell: Tell = lambda _:
     within `timeout` seconds, and why.
     """
     services = [each for each in system.services.values() if each.publishes or each.subscribes]
-    addresses = {variable_for(name): NOWHERE for name in system.services}
 
     def ask(spec: ServiceSpec) -> tuple[list[dict[str, Any]], list[str]]:
-        environ = {**spec.env, **addresses, "SKERRY_SERVICE": spec.name}
-        answer = _import(system.folder, [spec.app.partition(":")[0]], environ, timeout)
+        answer = _import(system.folder, [spec.app.partition(":")[0]], surroundings(system, spec), timeout)
         tell(f"imported {spec.name}")
         return answer
 
@@ -102,32 +86,15 @@ def _raise_if_any(errors: list[str]) -> None:
 def _import(
     folder: Path, modules: list[str], environ: Mapping[str, str], timeout: float
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    with tempfile.TemporaryDirectory(prefix="skerry-events-") as scratch:
-        answer = Path(scratch) / "answer.json"
-        errors = Path(scratch) / "stderr"
-        data = Path(scratch) / "data"
-        inherited = {k: v for k, v in os.environ.items() if k not in {"SKERRY_EVENTS", "SKERRY_DATABASE"}}
-        with errors.open("wb") as stderr:
-            process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-B", "-m", "skerry.events.schemas.collect", str(answer), *modules],
-                cwd=folder,
-                env={**inherited, **environ, "SKERRY_DATA": str(data)},
-                stdin=subprocess.DEVNULL,
-                stdout=stderr,
-                stderr=stderr,
-                start_new_session=True,
-            )
-            try:
-                process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                return [], [f"importing {', '.join(modules)} took longer than {timeout:g} s"]
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)  # with what the module may have started
-                    process.wait()
-        if process.returncode != 0 or not answer.is_file() or answer.stat().st_size > MAX_ANSWER:
-            with errors.open("rb") as stderr:
-                said = stderr.read(64 * 1024).decode(errors="replace").strip().rpartition("\n")[2][:300]
-            return [], [f"importing {', '.join(modules)} ended with status {process.returncode}: {said}"]
-        body = json.loads(answer.read_text(encoding="utf-8"))
-        return list(body["events"]), list(body["errors"])
+    try:
+        body = inquire(
+            "skerry.events.schemas.collect",
+            modules,
+            folder=folder,
+            environ=environ,
+            timeout=timeout,
+            what=", ".join(modules),
+        )
+    except ConfigurationError as error:
+        return [], [str(error)]
+    return list(body["events"]), list(body["errors"])

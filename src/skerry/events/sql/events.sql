@@ -147,12 +147,3 @@ DELETE FROM skerry_suspects WHERE consumer = ? AND event_id = ?;
 
 -- name: acquit_all
 DELETE FROM skerry_suspects WHERE consumer = ?;
-
--- name: has_tables
-SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'skerry_migrations';
-
--- name: has_tables (postgresql)
-SELECT 1 WHERE to_regclass('skerry_migrations') IS NOT NULL;
-
--- name: applied
-SELECT version FROM skerry_migrations WHERE component = 'skerry.events';

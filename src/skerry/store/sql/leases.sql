@@ -1,3 +1,10 @@
+-- name: has_leases (postgresql)
+SELECT 1 WHERE to_regclass('skerry_leases') IS NOT NULL;
+
+-- A server that only reads refuses it.
+-- name: may_write (postgresql)
+UPDATE skerry_leases SET pid = pid WHERE false;
+
 -- name: create_leases (postgresql)
 CREATE TABLE IF NOT EXISTS skerry_leases (
   role       TEXT PRIMARY KEY,
