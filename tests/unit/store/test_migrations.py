@@ -226,7 +226,7 @@ def test_a_component_stays_new_until_its_first_files_are_all_there(opened, tmp_p
 
     async def main(clock):
         async with opened() as database:
-            with pytest.raises(MigrationError, match="0002_post_b"):
+            with pytest.raises(MigrationError, match=r"0002_post_b\.sql"):
                 await migrate(database, "shop", folder)
             assert (await schema_status(database, "shop", folder)).is_new
             write(folder, v0002_post_b="ALTER TABLE a ADD m;")
@@ -247,7 +247,7 @@ def test_a_release_that_needs_less_ends_that_a_component_is_new(opened, tmp_path
 
     async def main(clock):
         async with opened() as database:
-            with pytest.raises(MigrationError, match="0002_b"):
+            with pytest.raises(MigrationError, match=r"0002_b\.sql"):
                 await migrate(database, "shop", newer)
             assert await migrate(database, "shop", older) == []
             write(newer, v0002_b="SELECT 1;")
@@ -285,10 +285,10 @@ def test_what_is_there_is_demanded_without_changing_anything(opened, tmp_path):
             write(folder, v0002_post_b="DROP TABLE a;")
             await demand_schema(database, "shop", folder)
             write(folder, v0003_c="SELECT 1;")
-            with pytest.raises(MigrationError, match="0003_c"):
+            with pytest.raises(MigrationError, match=r"0003_c\.sql"):
                 await demand_schema(database, "shop", folder)
             write(folder, v0001_a="CREATE TABLE a (n, m);")
-            with pytest.raises(MigrationError, match="0001_a.sql was changed"):
+            with pytest.raises(MigrationError, match=r"0001_a.sql was changed"):
                 await demand_schema(database, "shop", folder)
 
     run_virtual(main)
@@ -357,9 +357,7 @@ def test_nobody_waits_for_ever_for_another_that_migrates(opened, tmp_path):
     async def main(clock):
         async with opened() as database:
             async with database.lead("migrations"):
-                with pytest.raises(
-                    StoreBusy, match=r"another process has migrated the database of order for more than 60 s"
-                ):
+                with pytest.raises(StoreBusy, match=r"another process has migrated .* order for more than 60 s"):
                     await migrate(database, "shop", folder)
             assert await migrate(database, "shop", folder) == ["0001"]
             async with database.lead("migrations"):
