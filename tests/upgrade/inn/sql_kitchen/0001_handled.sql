@@ -1,0 +1,1 @@
+CREATE TABLE handled (room TEXT, n INTEGER, recorded_by TEXT, handled_by TEXT);

@@ -1,0 +1,2 @@
+UPDATE bookings SET note = memo WHERE note IS NULL;
+ALTER TABLE bookings DROP COLUMN memo;
