@@ -266,9 +266,9 @@ def _text(found: Sequence[tuple[str, list[SchemaStatus]]]) -> str:
     width = max(len(name) for name, _ in found)
     lines, rows = [], []
     for name, schemas in found:
-        applied = sum(len(each.applied) for each in schemas)
         before, after = (sum(len(each.pending(phase)) for each in schemas) for phase in ("before", "after"))
-        lines.append(f"{name.ljust(width)}  {applied} applied; to come: {before} before the deploy, {after} after it")
+        to_come = f"to come: {before} before the deploy, {after} after it" if before or after else "nothing to come"
+        lines.append(f"{name.ljust(width)}  {to_come}")
         for each in schemas:
             rows += [(name, each.component, *row[:3]) for row in _states(each) if row[2] != "applied"]
     return "\n".join([*lines, "", columns(HEAD, rows)] if rows else lines)
