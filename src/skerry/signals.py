@@ -219,6 +219,18 @@ class ConsumerFailed(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerLag(Signal):
+    """How many published events a group has not read yet; told every fifteen seconds by the process that reads for it."""
+
+    group: str
+    lag: int
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectionChanged(Signal):
     """A generation of a projection's tables is being built, is read from now on, or is dropped after another took over."""
 

@@ -24,7 +24,7 @@ from skerry.events.inbox import Inbox, Registration
 from skerry.events.outbox import SQL
 from skerry.events.parking import DeadLetter, Parked, Parking
 from skerry.resilience import Retry
-from skerry.signals import ConsumerFailed, EventHandled, EventParked, HandlerFailed, emit
+from skerry.signals import ConsumerFailed, ConsumerLag, EventHandled, EventParked, HandlerFailed, emit
 from skerry.store import Database, Lease, Transaction
 
 FETCH = 250
@@ -33,6 +33,8 @@ MAX_DEATHS = 5
 TOGETHER = 0.02
 """Seconds after which a shared transaction takes no further event: others wait for the database too."""
 PAUSE = 0.5
+LAG_EVERY, LAG_SHARE = 15.0, 0.01
+"""Seconds between two counts of what is not read yet; where counting is slow, so many that it takes at most this share."""
 _ITS_OWN_FAULT = (NoTransaction, NestedTransaction, ReceiptConflict)
 """Store errors that a handler brings about itself. For any other the loop pauses and comes back to the event."""
 
@@ -40,6 +42,8 @@ _ITS_OWN_FAULT = (NoTransaction, NestedTransaction, ReceiptConflict)
 class Consumer:
     """Handles the events of one group. `retry` counts all attempts; its delays are kept in the database.
 
+    `behind` is how many events of its types it had not read when that was last counted, which is every fifteen seconds; None
+    while another process reads for it, or nobody, and where the broker did not tell.
     `repeatable`: handlers do nothing but write through their transaction, so they may run again when another event that
     shares it fails. That spares the savepoints.
     """
@@ -59,6 +63,7 @@ class Consumer:
         self.database: Database = inbox.database
         self.registrations: dict[str, Registration] = {}
         self.failure: str = ""
+        self.behind: int | None = None
         self._broker = broker
         self._inbox = inbox
         self._retry = Retry(
@@ -72,6 +77,7 @@ class Consumer:
         self._lease: Lease
         self._subscription: Subscription | None = None
         self._in_hand = 0
+        self._count_at = 0.0
         self._stopping = asyncio.Event()
         self._leads = False
         self._after_crash: bool | None = None
@@ -144,11 +150,12 @@ class Consumer:
         try:
             await self._loop(subscription)
         finally:
-            self._subscription = None
+            self._subscription = self.behind = None
             await subscription.close()
 
     async def _loop(self, subscription: Subscription) -> None:
         while not self._stopping.is_set():
+            await self._tell_lag(subscription)
             due = await self._parking.next_due(self.database)
             if due == 0.0 and (parked := await self._parking.due(self.database)) is not None:
                 await self._take(parked)
@@ -171,6 +178,19 @@ class Consumer:
         if trouble and trouble[:200] != self.failure:
             emit(ConsumerFailed(group=self.group, error=trouble[:200]))
         self.failure = trouble[:200]
+
+    async def _tell_lag(self, subscription: Subscription) -> None:
+        """Count now and then what is not read yet. Here, for a subscription is used by one task."""
+        begun = self._clock.monotonic()
+        if begun < self._count_at:
+            return
+        try:
+            self.behind = await subscription.lag()
+        except Exception:  # reading meets the same trouble, and reports it
+            self.behind = None
+        else:
+            emit(ConsumerLag(group=self.group, lag=self.behind))
+        self._count_at = begun + max(LAG_EVERY, (self._clock.monotonic() - begun) / LAG_SHARE)
 
     async def _take_together(self, deliveries: Sequence[Delivery]) -> int:
         """Handle in one transaction what goes well from the start of `deliveries`; how many that were.

@@ -249,6 +249,12 @@ class Builder:
         """What keeps it from going on; empty when all is well."""
         return self._trouble or next((consumer.failure for consumer, _ in self._consumers.values()), "")
 
+    @property
+    def behind(self) -> dict[str, int]:
+        """How many events each generation that is read for here had not read when that was last counted."""
+        consumers = [consumer for consumer, _ in self._consumers.values()]
+        return {consumer.group: consumer.behind for consumer in consumers if consumer.behind is not None}
+
     async def run(self) -> None:
         """Follow the log until `stop`; trouble with the database is tried again."""
         while not self._stopping.is_set():

@@ -355,7 +355,11 @@ class Service:
             failures.append("the outbox is full")
         if failures:
             raise StoreError("; ".join(failures))
-        return f"{await self.outbox.waiting(self.database)} in the outbox"
+        behind = {name: c.behind for name, c in self.bus.consumers.items() if c.behind is not None}
+        for builder in self._builders:
+            behind |= builder.behind
+        waiting = f"{await self.outbox.waiting(self.database)} in the outbox"
+        return "; ".join([waiting, *(f"{group} {count} behind" for group, count in behind.items())])
 
     async def _check_sagas(self) -> None:
         stuck = await self.sagas.stuck()

@@ -11,7 +11,7 @@ from skerry.events import DeadLetter, DomainEvent, EventBus, Inbox
 from skerry.events.brokers import Message
 from skerry.events.brokers.eventlog import EventLog
 from skerry.resilience import Retry
-from skerry.signals import ConsumerFailed, EventHandled, EventParked, HandlerFailed
+from skerry.signals import ConsumerFailed, ConsumerLag, EventHandled, EventParked, HandlerFailed
 from skerry.store import SQLiteDatabase
 from skerry.testing import run_virtual
 
@@ -34,6 +34,72 @@ def test_events_are_handled_once_in_order(staged, heard):
 
     run_virtual(main)
     assert [signal.duplicate for signal in of(heard, EventHandled)] == [False, False, False]
+
+
+def test_how_far_a_group_is_behind_is_told_now_and_then(staged, heard):
+    """Whoever reads for the group counts every fifteen seconds; another process beside it, or one that stopped, knows nothing."""
+
+    async def main(clock):
+        async with staged(clock) as stage:
+            await stage.publish(*(("a", n) for n in range(600)))
+            stage.listen()
+            leading = stage.bus.consumers["billing"]
+            await clock.sleep(1)
+            assert leading.behind == 600  # as it was before the first was read
+            waiting = EventBus(stage.log, source="billing", clock=clock)
+            waiting.on(stage.Placed, inbox=stage.inbox)(stage.handle)
+            waiting.start()
+            await clock.sleep(15)
+            assert (leading.behind, waiting.consumers["billing"].behind) == (0, None)
+            await waiting.stop(within=0)
+            await stage.bus.stop(within=1)
+            assert leading.behind is None
+            assert len(await stage.effects()) == 600
+
+    run_virtual(main)
+    assert [(signal.group, signal.lag) for signal in of(heard, ConsumerLag)] == [("billing", 600), ("billing", 0)]
+
+
+def test_a_lag_that_cannot_be_counted_keeps_nobody_from_reading(staged, heard):
+    """A broker that does not tell is no trouble; where counting is slow it is done so rarely that it takes a hundredth."""
+
+    class Mute:
+        def __init__(self, log, clock):
+            self._log, self._clock = log, clock
+            self.asked = []
+            self.durability, self.features = log.durability, log.features
+
+        async def subscribe(self, *arguments):
+            subscription = await self._log.subscribe(*arguments)
+            counted = subscription.lag
+
+            async def lag():
+                self.asked.append(self._clock.monotonic())
+                if len(self.asked) == 1:
+                    raise OSError("no rights")
+                await self._clock.sleep(2.0)
+                return await counted()
+
+            subscription.lag = lag
+            return subscription
+
+    async def main(clock):
+        async with staged(clock) as stage:
+            mute = Mute(stage.log, clock)
+            bus = EventBus(mute, source="billing", clock=clock)
+            bus.on(stage.Placed, inbox=stage.inbox)(stage.handle)
+            await stage.publish(("a", 1), ("a", 2))
+            bus.start()
+            await clock.sleep(1)
+            assert (await stage.effects(), bus.consumers["billing"].behind) == ([1, 2], None)
+            await clock.sleep(500)
+            assert bus.consumers["billing"].behind == 0
+            first, *others = mute.asked
+            assert [round(at - first) for at in others] == [15, 215, 415]
+            await bus.stop(within=1)
+
+    run_virtual(main)
+    assert of(heard, ConsumerFailed) == []
 
 
 def test_a_redelivery_has_no_second_effect(staged, heard):

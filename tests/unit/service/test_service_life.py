@@ -11,7 +11,7 @@ from asgi import Lifespan, living, play, request, settings
 from fastapi import FastAPI
 
 from skerry.errors import ConfigurationError, MigrationError, WrongOwner
-from skerry.events import DomainEvent
+from skerry.events import DomainEvent, Projection
 from skerry.resilience import Retry
 from skerry.saga import Rejected, Saga
 from skerry.service import Service
@@ -106,13 +106,27 @@ def test_stuck_sagas_are_a_warning(tmp_path: Path) -> None:
 
 
 def test_trouble_with_events_is_a_warning(tmp_path: Path) -> None:
-    """A service that cannot hand over its events goes on, and says what fails; else how many wait."""
+    """A service that cannot hand over its events goes on, and says what fails; else how many wait, and how far groups are
+    behind.
+    """
 
     async def act(clock: VirtualClock) -> None:
         service = make(tmp_path, clock, events="sqlite:///events/")
         async with living(service):
             status, body = await health(service, "ready")
             assert (status, body["checks"]["events"][0]["observedValue"]) == (200, "0 in the outbox")
+        reading = make(tmp_path, clock, events="sqlite:///events/")
+        reading.on(Happened)(_ignore)
+        reading.on(Happened, group="other")(_ignore)
+        seen = Projection("seen", tables={"seen": "number TEXT"})
+        seen.on(Happened)(_ignore)
+        reading.project(seen)
+        async with living(reading):
+            await clock.sleep(5.0)
+            _, body = await health(reading, "ready")
+            groups = ("s", "other", seen.group(1))
+            told = "; ".join(["0 in the outbox", *(f"{group} 0 behind" for group in groups)])
+            assert body["checks"]["events"][0]["observedValue"] == told
         (tmp_path / "file").write_text("not a folder")
         broken = make(tmp_path, clock, events="sqlite:///file/")
         broken.on(Happened)(_ignore)
