@@ -87,7 +87,7 @@ async def opened(place: Place, *, migrated: bool = True) -> AsyncIterator[Databa
     of = f"the database of {place.service}"
     try:
         if (file := place.file) is not None and migrated:
-            _demand_tables(file, place)
+            demand_tables(file, place)
         database = connect(place.url, owner=place.service, data=place.data or Path())
         await database.open()
     except ConfigurationError as error:
@@ -164,8 +164,8 @@ def _is_relative(url: str) -> bool:
     return url.startswith("sqlite:///") and not url.startswith("sqlite:////")
 
 
-def _demand_tables(path: Path, place: Place) -> None:
-    """That a service has put its tables into the file: opening another one would change it."""
+def demand_tables(path: Path, place: Place) -> None:
+    """Raise `DeployError` when no service has put its tables into the file: opening it would change it."""
     if not path.is_file():
         server = place.data is not None and (place.data / PostgresServer.name).is_dir()
         other = "; the PostgreSQL server of this folder can be asked only while the system runs" if server else ""

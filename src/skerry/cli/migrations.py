@@ -17,7 +17,7 @@ import click
 
 from skerry import signals
 from skerry.cli import options
-from skerry.cli.databases import Place, opened, places, system_of
+from skerry.cli.databases import Place, demand_tables, opened, places, system_of
 from skerry.cli.text import columns, count
 from skerry.deploy.databases import VARIABLE
 from skerry.errors import ConfigurationError, SkerryError
@@ -89,7 +89,7 @@ def migrate(services: tuple[str, ...], wait: float, where: options.Where, output
 @options.which_databases
 @options.output
 def status(services: tuple[str, ...], where: options.Where, output: str) -> None:
-    """Show which migrations were applied and which are to come, before or after the deploy. Changes nothing.
+    """Show which migrations were applied and which are to come, before or after the deploy. Applies nothing.
 
     SERVICE is as for `migrate`. Exit status 1 when a database cannot be read, or an applied file was changed.
     """
@@ -237,6 +237,8 @@ async def _look(wanted: Wanted) -> list[SchemaStatus]:
     file = wanted.place.file
     if file is not None and not file.is_file():  # opening it would make it
         return [SchemaStatus.of(each.component, read(each.folder), ()) for each in wanted.schemas]
+    if file is not None:
+        demand_tables(file, wanted.place)
     async with opened(wanted.place, migrated=False) as database:
         return [await schema_status(database, each.component, each.folder) for each in wanted.schemas]
 

@@ -11,7 +11,7 @@ An applied file must not change. A database that is ahead of the code (the last 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
@@ -107,7 +107,7 @@ async def migrate(
     if seen.is_new or seen.due(after=after):
         async with _alone(database, wait):
             applied = await _apply_all(database, component, files, after=after, wait=wait)
-    elif left := seen.pending("after"):
+    if not after and not seen.is_new and (left := seen.pending("after")):
         emit(MigrationsLeft(component=component, count=len(left)))
     return applied
 
@@ -150,36 +150,40 @@ async def _alone(database: Database, wait: float) -> AsyncIterator[None]:
 
 
 async def _apply_all(
-    database: Database, component: str, files: Iterable[Migration], *, after: bool, wait: float
+    database: Database, component: str, files: Sequence[Migration], *, after: bool, wait: float
 ) -> list[str]:
-    await _begin(database, component)
     seen = await _look(database, component, files)  # others may have been here
+    seen.demand_unchanged()
     due = seen.due(after=after)
-    if seen.is_new and not due:
-        async with database.transaction() as tx:
-            await tx.execute(SQL["forget"], (component, _NEW))
+    steps = [_Step(database, component, each, ends=each is due[-1], left=_left(seen, due, each)) for each in due]
+    if seen.is_new:
+        await _patiently(
+            database, component, [*due, *files][0], wait, lambda: _mark(database, component, new=bool(due))
+        )
     applied: list[str] = []
-    for migration in due:
-        emit(MigrationBegun(component=component, version=migration.version, file=migration.file))
-        left = [each.file for each in seen.pending("after") if each not in due and each.version < migration.version]
-        step = _Step(database, component, migration, ends=migration is due[-1], left="".join(left[:1]))
-        if await _patiently(step, wait):
-            applied.append(migration.version)
-            emit(MigrationApplied(component=component, version=migration.version))
+    for step in steps:
+        emit(MigrationBegun(component=component, version=step.migration.version, file=step.migration.file))
+        if await _patiently(database, component, step.migration, wait, step.apply):
+            applied.append(step.migration.version)
+            emit(MigrationApplied(component=component, version=step.migration.version))
     return applied
 
 
-async def _begin(database: Database, component: str) -> None:
-    """Mark a component whose first files are being applied: whoever goes on after a crash then applies all of them, too."""
-    if await database.fetch_one(SQL["has_table"]) is None:
-        async with database.transaction() as tx:
-            await _hold(tx)
-            await tx.execute(SQL["create"])
-    if not await database.fetch_all(SQL["applied"], (component,)):
-        async with database.transaction() as tx:
-            await _hold(tx)
-            if not await tx.fetch_all(SQL["applied"], (component,)):
-                await tx.execute(SQL["insert"], (component, _NEW, "", database.clock.now()))
+def _left(seen: SchemaStatus, due: Sequence[Migration], migration: Migration) -> str:
+    """The first file before `migration` that is left for after the deploy."""
+    left = [each.file for each in seen.pending("after") if each not in due and each.version < migration.version]
+    return left[0] if left else ""
+
+
+async def _mark(database: Database, component: str, *, new: bool) -> None:
+    """Write down whether the first files of a component are still to come, for whoever goes on after a crash."""
+    async with database.transaction() as tx:
+        await _hold(tx)
+        await tx.execute(SQL["create"])
+        if not new:
+            await tx.execute(SQL["forget"], (component, _NEW))
+        elif not await tx.fetch_all(SQL["applied"], (component,)):
+            await tx.execute(SQL["insert"], (component, _NEW, "", database.clock.now()))
 
 
 async def _hold(tx: Transaction) -> None:
@@ -189,22 +193,24 @@ async def _hold(tx: Transaction) -> None:
     await tx.lock(_LOCK)
 
 
-async def _patiently(step: _Step, wait: float) -> bool:
-    """Try until it has the locks it needs; whether it was applied here."""
-    clock = step.database.clock
+async def _patiently(
+    database: Database, component: str, migration: Migration, wait: float, work: Callable[[], Awaitable[T]]
+) -> T:
+    """Try until it has the locks it needs."""
+    clock = database.clock
     end, pause = clock.monotonic() + wait, PAUSE
     while True:
         try:
-            return await step.apply()
+            return await work()
         except StoreBusy as error:
             left = end - clock.monotonic()
             if left <= 0:
                 raise StoreBusy(
-                    f"{step.migration.file} waited {wait:g} s for its locks on the database of {step.database.owner}; "
+                    f"{migration.file} waited {wait:g} s for its locks on the database of {database.owner}; "
                     "nothing of it was applied. A long transaction may have them: try again when it is over"
                 ) from error
             pause = min(pause, left)
-            emit(MigrationDelayed(component=step.component, version=step.migration.version, delay=pause))
+            emit(MigrationDelayed(component=component, version=migration.version, delay=pause))
             await clock.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -345,3 +347,18 @@ def test_a_table_that_is_in_use_is_waited_for(postgres: PostgresServer, tmp_path
     assert "desk: 0002_note.sql waits for its locks; next try in " in done.stderr
     assert "error: desk: 0002_note.sql waited 2.5 s for its locks on the database of desk; nothing of it" in done.stderr
     assert files(inn.told("migrate", "desk")["services"][0]["applied"]) == [("desk", "0002_note.sql")]
+
+
+def test_a_file_of_somebody_else_is_not_touched_by_looking(tmp_path: Path) -> None:
+    """`status` of a database without skerry's tables is an error, and not a byte of the file changes."""
+    (tmp_path / "skerry.toml").write_text(SYSTEM)
+    (tmp_path / "desk.py").write_text(MODULE.format(name="desk"))
+    inn = Inn(tmp_path, {})
+    (tmp_path / "env").mkdir()
+    (tmp_path / "var").mkdir()
+    with closing(sqlite3.connect(tmp_path / "var" / "desk.db")) as strange:
+        strange.execute("CREATE TABLE mine (n)")
+    before = (tmp_path / "var" / "desk.db").read_bytes()
+    done = inn.run("status", "desk")
+    assert (done.exit_code, "is not the database of a service" in done.stderr) == (1, True), done.output
+    assert (tmp_path / "var" / "desk.db").read_bytes() == before
