@@ -220,7 +220,7 @@ class ConsumerFailed(Signal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerLag(Signal):
-    """How many published events a group has not read yet; told every fifteen seconds by the process that reads for it."""
+    """How many published events a group has not handled yet; told every fifteen seconds by the process that reads for it."""
 
     group: str
     lag: int

@@ -42,14 +42,23 @@ class Place:
 
     @property
     def file(self) -> Path | None:
-        """The file of an embedded database. Raises `ConfigurationError` when it is in a data folder that is not known."""
+        """The file of an embedded database; None for another engine.
+
+        Raises `ConfigurationError` when it is in a data folder that is not known, `DeployError` when that folder has the data of
+        a server instead.
+        """
         if not self.url.startswith("sqlite:"):
             return None
         if self.data is None and _is_relative(self.url):
             raise ConfigurationError(
                 "it is in the data folder, and no system is running that would tell which: name it with --data"
             )
-        return resolve(self.url, self.data or Path())
+        path = resolve(self.url, self.data or Path())
+        if not path.is_file() and self.data is not None and (self.data / PostgresServer.name).is_dir():
+            raise DeployError(
+                f"there is no file {path}; the PostgreSQL server of this folder can be asked only while the system runs"
+            )
+        return path
 
 
 def places(services: Sequence[str], where: options.Where) -> list[Place]:
@@ -87,7 +96,7 @@ async def opened(place: Place, *, migrated: bool = True) -> AsyncIterator[Databa
     of = f"the database of {place.service}"
     try:
         if (file := place.file) is not None and migrated:
-            demand_tables(file, place)
+            demand_tables(file)
         database = connect(place.url, owner=place.service, data=place.data or Path())
         await database.open()
     except ConfigurationError as error:
@@ -164,12 +173,10 @@ def _is_relative(url: str) -> bool:
     return url.startswith("sqlite:///") and not url.startswith("sqlite:////")
 
 
-def demand_tables(path: Path, place: Place) -> None:
+def demand_tables(path: Path) -> None:
     """Raise `DeployError` when no service has put its tables into the file: opening it would change it."""
     if not path.is_file():
-        server = place.data is not None and (place.data / PostgresServer.name).is_dir()
-        other = "; the PostgreSQL server of this folder can be asked only while the system runs" if server else ""
-        raise DeployError(f"there is no file {path}: was the service ever started with this data folder?{other}")
+        raise DeployError(f"there is no file {path}: was the service ever started with this data folder?")
     with suppress(sqlite3.Error):  # opening it explains that better
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
             known = connection.execute(SQL["has_table"]).fetchone()

@@ -238,7 +238,7 @@ async def _look(wanted: Wanted) -> list[SchemaStatus]:
     if file is not None and not file.is_file():  # opening it would make it
         return [SchemaStatus.of(each.component, read(each.folder), ()) for each in wanted.schemas]
     if file is not None:
-        demand_tables(file, wanted.place)
+        demand_tables(file)
     async with opened(wanted.place, migrated=False) as database:
         return [await schema_status(database, each.component, each.folder) for each in wanted.schemas]
 

@@ -34,7 +34,7 @@ TOGETHER = 0.02
 """Seconds after which a shared transaction takes no further event: others wait for the database too."""
 PAUSE = 0.5
 LAG_EVERY, LAG_SHARE = 15.0, 0.01
-"""Seconds between two counts of what is not read yet; where counting is slow, so many that it takes at most this share."""
+"""Seconds between two counts of what is not handled yet; where counting is slow, so many that it takes at most this share."""
 _ITS_OWN_FAULT = (NoTransaction, NestedTransaction, ReceiptConflict)
 """Store errors that a handler brings about itself. For any other the loop pauses and comes back to the event."""
 
@@ -42,8 +42,8 @@ _ITS_OWN_FAULT = (NoTransaction, NestedTransaction, ReceiptConflict)
 class Consumer:
     """Handles the events of one group. `retry` counts all attempts; its delays are kept in the database.
 
-    `behind` is how many events of its types it had not read when that was last counted, which is every fifteen seconds; None
-    while another process reads for it, or nobody, and where the broker did not tell.
+    `behind` is how many events of its types it had not handled when that was last counted, which is every fifteen seconds,
+    parked ones left out; None while another process reads for it, or nobody, and where the broker did not tell.
     `repeatable`: handlers do nothing but write through their transaction, so they may run again when another event that
     shares it fails. That spares the savepoints.
     """
@@ -147,6 +147,7 @@ class Consumer:
         positions = {row[0]: Position(row[1], row[2]) for row in rows}
         subscription = await self._broker.subscribe(self.group, self.registrations.keys(), positions)
         self._subscription = subscription
+        self._count_at = self._clock.monotonic() + LAG_EVERY  # who takes over reads first
         try:
             await self._loop(subscription)
         finally:
@@ -155,13 +156,13 @@ class Consumer:
 
     async def _loop(self, subscription: Subscription) -> None:
         while not self._stopping.is_set():
-            await self._tell_lag(subscription)
             due = await self._parking.next_due(self.database)
             if due == 0.0 and (parked := await self._parking.due(self.database)) is not None:
                 await self._take(parked)
                 continue
             deliveries = await subscription.fetch(FETCH, wait=POLL if due is None else min(POLL, due))
             self._in_hand = len(deliveries)
+            await self._tell_lag(subscription)
             self._lease.check()
             while deliveries and not self._stopping.is_set():
                 done = await self._take_together(deliveries)
@@ -171,6 +172,7 @@ class Consumer:
                 await subscription.ack(deliveries[:done])
                 deliveries = deliveries[done:]
                 self._in_hand = len(deliveries)
+                await self._tell_lag(subscription)
             self._note(subscription.trouble)
 
     def _note(self, trouble: str) -> None:
@@ -180,12 +182,12 @@ class Consumer:
         self.failure = trouble[:200]
 
     async def _tell_lag(self, subscription: Subscription) -> None:
-        """Count now and then what is not read yet. Here, for a subscription is used by one task."""
+        """Count now and then what is not handled yet. Here, for a subscription is used by one task."""
         begun = self._clock.monotonic()
         if begun < self._count_at:
             return
         try:
-            self.behind = await subscription.lag()
+            self.behind = await subscription.lag() + self._in_hand
         except Exception:  # reading meets the same trouble, and reports it
             self.behind = None
         else:

@@ -251,7 +251,7 @@ class Builder:
 
     @property
     def behind(self) -> dict[str, int]:
-        """How many events each generation that is read for here had not read when that was last counted."""
+        """How many events each generation that is filled here had not handled when that was last counted."""
         consumers = [consumer for consumer, _ in self._consumers.values()]
         return {consumer.group: consumer.behind for consumer in consumers if consumer.behind is not None}
 

@@ -350,7 +350,9 @@ def test_a_table_that_is_in_use_is_waited_for(postgres: PostgresServer, tmp_path
 
 
 def test_a_file_of_somebody_else_is_not_touched_by_looking(tmp_path: Path) -> None:
-    """`status` of a database without skerry's tables is an error, and not a byte of the file changes."""
+    """`status` of a database without skerry's tables is an error, and not a byte of the file changes; where a server has kept its
+    data, no file is made beside them.
+    """
     (tmp_path / "skerry.toml").write_text(SYSTEM)
     (tmp_path / "desk.py").write_text(MODULE.format(name="desk"))
     inn = Inn(tmp_path, {})
@@ -362,3 +364,9 @@ def test_a_file_of_somebody_else_is_not_touched_by_looking(tmp_path: Path) -> No
     done = inn.run("status", "desk")
     assert (done.exit_code, "is not the database of a service" in done.stderr) == (1, True), done.output
     assert (tmp_path / "var" / "desk.db").read_bytes() == before
+    (tmp_path / "var" / "desk.db").unlink()
+    (tmp_path / "var" / "postgresql").mkdir()
+    for verb in ("status", "migrate"):
+        done = inn.run(verb, "desk")
+        assert (done.exit_code, "can be asked only while the system runs" in done.stderr) == (1, True), done.output
+    assert not (tmp_path / "var" / "desk.db").exists()

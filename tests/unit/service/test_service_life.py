@@ -122,7 +122,7 @@ def test_trouble_with_events_is_a_warning(tmp_path: Path) -> None:
         seen.on(Happened)(_ignore)
         reading.project(seen)
         async with living(reading):
-            await clock.sleep(5.0)
+            await clock.sleep(20.0)
             _, body = await health(reading, "ready")
             groups = ("s", "other", seen.group(1))
             told = "; ".join(["0 in the outbox", *(f"{group} 0 behind" for group in groups)])
