@@ -25,7 +25,7 @@ POLL: Final = 0.25
 
 @click.group(epilog="Each command takes -o [text|json].")
 def projection() -> None:
-    """See which projections there are, and have one made anew."""
+    """See which projections there are, have one made anew, and drop versions that nobody reads any more."""
 
 
 @projection.command("list")
@@ -79,6 +79,36 @@ def rebuild(
         click.echo(f"{_name(status)}: generation {status.live} is live")
 
 
+@projection.command()
+@click.argument("service")
+@click.argument("name")
+@click.option("--version", type=click.IntRange(min=1), required=True, help="Which version.")
+@click.option("--yes", is_flag=True, help="Do not ask; needed when there is nobody to ask.")
+@options.which_databases
+@options.output
+def drop(service: str, name: str, version: int, where: options.Where, output: str, *, yes: bool) -> None:
+    """Drop the tables of an old version of the projection NAME of SERVICE, once no process of that release runs.
+
+    Should such a process start again, it makes them anew from the start of the log.
+    """
+    place = places([service], where)[0]
+    status = asyncio.run(_find(place, name, version))
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("nobody is there to ask: say --yes to drop without being asked")
+        click.confirm(f"Drop the tables of {_name(status)} in the database of {service}?", abort=True, err=True)
+
+    async def give_up() -> list[str]:
+        async with opened(place) as database:
+            return await Projections(database).drop(name, version)
+
+    tables = asyncio.run(give_up())
+    if output == "json":
+        click.echo(json.dumps({"service": service, "name": name, "version": version, "tables": tables}))
+    else:
+        click.echo(f"{_name(status)}: dropped {', '.join(tables) or 'nothing: it had no tables'}")
+
+
 async def _look(place: Place, database: Database) -> tuple[str, Sequence[ProjectionStatus]]:
     return place.service, await Projections(database).list()
 
@@ -87,13 +117,9 @@ async def _rebuild(
     place: Place, name: str, version: int | None, *, within: float | None
 ) -> tuple[ProjectionStatus, bool]:
     """What came of it, and whether it was begun here."""
+    status = await _find(place, name, version)
     async with opened(place) as database:
         projections = Projections(database)
-        status = await projections.find(name, version)
-        if status is None:
-            known = ", ".join(f"{each.name} {each.version}" for each in await projections.list()) or "none"
-            which = name[:60] if version is None else f"{name[:60]} {version}"
-            raise DeployError(f"{place.service} has no projection {which}: it has {known}")
         begun = await projections.rebuild(name, status.version)
         status = await projections.find(name, status.version) or status
         if not begun:
@@ -101,6 +127,17 @@ async def _rebuild(
         if within is not None:
             status = await _wait(projections, status, within)
     return status, begun
+
+
+async def _find(place: Place, name: str, version: int | None) -> ProjectionStatus:
+    async with opened(place) as database:
+        projections = Projections(database)
+        status = await projections.find(name, version)
+        if status is None:
+            known = ", ".join(f"{each.name} {each.version}" for each in await projections.list()) or "none"
+            which = name[:60] if version is None else f"{name[:60]} {version}"
+            raise DeployError(f"{place.service} has no projection {which}: it has {known}")
+        return status
 
 
 async def _wait(projections: Projections, status: ProjectionStatus, within: float) -> ProjectionStatus:

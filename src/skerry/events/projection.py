@@ -10,6 +10,7 @@ Source: "Command query responsibility segregation", microservices.io; blue/green
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,18 +19,18 @@ from typing import Any, Final, Literal, TypeVar
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError, Held, ProjectionBehind, StoreError
 from skerry.events._loops import wait_for
-from skerry.events.brokers import Broker
+from skerry.events.brokers import Broker, Position
 from skerry.events.consumer import Consumer
 from skerry.events.event import DomainEvent
+from skerry.events.generations import SQL, drop, forget_receipts, generations, group_name, table_name
 from skerry.events.inbox import EventHandler, Inbox, Registration
+from skerry.events.outbox import SQL as EVENTS
 from skerry.events.outbox import Token
 from skerry.events.parking import DeadLetter
 from skerry.resilience import Retry
 from skerry.signals import ProjectionChanged, emit
-from skerry.store import Database, Queries, Transaction
+from skerry.store import Database, Transaction
 from skerry.store.tx import Parameters
-
-SQL = Queries("skerry.events", "sql/projections.sql")
 
 LOOK: Final = 0.25
 """Seconds between looks whether a rebuild was asked for, or has caught up."""
@@ -38,7 +39,10 @@ GRACE: Final = 60.0
 FIRST_LOOK, LAST_LOOK = 0.002, 0.05
 """Seconds between two looks of `wait`, the first and the longest."""
 MAX_TEXTS: Final = 1000
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,30}")
+LONGEST_NAME: Final = 48
+"""Letters of a projection's name and a table's together: PostgreSQL cuts what is longer than 63 off, version and all."""
+_NAME: Final = re.compile(r"(?!.*_\d+_\d+_)[a-z][a-z0-9_]{0,30}")
+"""With two numbers in it, it could be read as another projection's name with version and generation."""
 _TABLE: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 Handler = Callable[[Any, "ProjectionTx"], Awaitable[None]]
@@ -102,9 +106,15 @@ class Projection:
 
     def __init__(self, name: str, *, tables: Mapping[str, str], setup: Sequence[str] = (), version: int = 1) -> None:
         if not _NAME.fullmatch(name) or not all(map(_NAME.fullmatch, tables)):
-            raise ConfigurationError(f"the projection {name!r}: names are lower case letters, digits and _, at most 31")
+            raise ConfigurationError(
+                f"the projection {name!r}: names are lower case letters, digits and _, at most 31, without _1_2_"
+            )
         if not tables:
             raise ConfigurationError(f"the projection {name!r} has no tables")
+        if len(name) + max(map(len, tables)) > LONGEST_NAME:
+            raise ConfigurationError(
+                f"the projection {name!r}: its name and a table's have over {LONGEST_NAME} letters"
+            )
         if version < 1:
             raise ConfigurationError(f"the projection {name!r}: versions count from 1")
         self.name = name
@@ -130,14 +140,13 @@ class Projection:
         return register
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
-        """Query the generation that is live: `{orders}` stands for its table."""
-        status = await self.status()
-        return await self.database.fetch_all(self.named(sql, status.live or status.building), parameters)
+        """Query the generation that is live: `{orders}` stands for its table. One query sees one generation, and all of it."""
+        rows: list[Any] = await self._read(self.database.fetch_all, sql, parameters)
+        return rows
 
     async def fetch_one(self, sql: str, parameters: Parameters = ()) -> Any:
         """Like `fetch_all`; the first row, or None."""
-        status = await self.status()
-        return await self.database.fetch_one(self.named(sql, status.live or status.building), parameters)
+        return await self._read(self.database.fetch_one, sql, parameters)
 
     async def wait(self, token: Token, *, timeout: float = 1.0) -> None:  # noqa: ASYNC109 - the name users expect
         """Return once the projection shows what `token` stands for; events it does not handle do not count.
@@ -151,8 +160,7 @@ class Projection:
         inbox, pause = Inbox(self.database, clock=self._clock), FIRST_LOOK
         end = self._clock.monotonic() + timeout
         while wanted:
-            status = await self.status()
-            group = self.group(status.live or status.building)
+            group = self.group(await self._shown())
             while wanted and await inbox.has(group, wanted[0]):
                 wanted.pop(0)
             if not wanted:
@@ -196,7 +204,7 @@ class Projection:
 
     def group(self, generation: int) -> str:
         """The consumer group that fills a generation."""
-        return f"projection:{self.name}:{self.version}:{generation}"
+        return group_name(self.name, self.version, generation)
 
     def named(self, sql: str, generation: int) -> str:
         """`sql` with the tables of a generation in the place of their names in braces."""
@@ -221,10 +229,24 @@ class Projection:
             for event, (handler, timeout) in self._handlers.items()
         }
 
+    async def _read(self, fetch: Callable[[str, Parameters], Awaitable[Any]], sql: str, parameters: Parameters) -> Any:
+        while True:  # bounded by the switches that happen meanwhile
+            generation = await self._shown()
+            try:
+                return await fetch(self.named(sql, generation), parameters)
+            except Exception:
+                if await self._shown() == generation:
+                    raise  # else its tables were dropped after we had looked: such as in a process that was stopped
+
+    async def _shown(self) -> int:
+        """The generation that is read."""
+        status = await self.status()
+        return status.live or status.building
+
     def _physical(self, table: str, generation: int) -> str:
         if table not in self.tables:
             raise ConfigurationError(f"the projection {self.name!r} has no table {table!r}")
-        return f"{self.name}_{self.version}_{generation}_{table}"
+        return table_name(self.name, self.version, generation, table)
 
 
 class Builder:
@@ -233,6 +255,10 @@ class Builder:
     def __init__(
         self, projection: Projection, broker: Broker, *, retry: Retry, on_poison: DeadLetter, clock: Clock = SYSTEM
     ) -> None:
+        if not broker.features.replay:
+            raise ConfigurationError(
+                f"the projection {projection.name!r} needs a broker that keeps what was published: it begins at the start"
+            )
         self.projection = projection
         self._broker = broker
         self._retry = retry
@@ -241,8 +267,8 @@ class Builder:
         self._stopping = asyncio.Event()
         self._consumers: dict[int, tuple[Consumer, asyncio.Task[None]]] = {}
         self._trouble = ""
-        self._outdated: dict[int, float] = {}
-        self._dropped = 0
+        self._clean = 0
+        self._switched: tuple[int, float] = (0, 0.0)
 
     @property
     def failure(self) -> str:
@@ -254,6 +280,12 @@ class Builder:
         """How many events each generation that is filled here had not handled when that was last counted."""
         consumers = [consumer for consumer, _ in self._consumers.values()]
         return {consumer.group: consumer.behind for consumer in consumers if consumer.behind is not None}
+
+    async def prepare(self) -> None:
+        """Make the tables that are read where there are none, so that no read comes before them. `run` does so too, later."""
+        status = await self._begun()
+        for generation in {status.live, status.building} - {0}:
+            await self._make(generation)
 
     async def run(self) -> None:
         """Follow the log until `stop`; trouble with the database is tried again."""
@@ -272,22 +304,29 @@ class Builder:
         await asyncio.gather(*(self._end(generation, within=within) for generation in list(self._consumers)))
 
     async def _look(self) -> None:
-        projection, database = self.projection, self.projection.database
-        async with database.transaction() as tx:
-            begun = await tx.execute(SQL["begin"], (projection.name, projection.version)) == 1
-        status = await projection.status()
-        if begun:
-            self._say(status.building, "building")
+        status = await self._begun()
         for generation in (status.live, status.building):
             if generation and generation not in self._consumers:
                 await self._begin(generation)
         for generation in [g for g in self._consumers if status.live and g not in {status.live, status.building}]:
             await self._end(generation, within=1.0)
-        if status.building and await self._consumers[status.building][0].caught_up():
+        if status.building:
             await self._switch(status)
-        await self._clean_up(status.live - 1)
+        if status.live > 1 and status.live != self._clean:
+            await self._clean_up(status.live)
 
-    async def _begin(self, generation: int) -> None:
+    async def _begun(self) -> ProjectionStatus:
+        projection = self.projection
+        with contextlib.suppress(StoreError):
+            return await projection.status()
+        async with projection.database.transaction() as tx:
+            begun = await tx.execute(SQL["begin"], (projection.name, projection.version)) == 1
+        status = await projection.status()
+        if begun:
+            self._say(status.building, "building")
+        return status
+
+    async def _make(self, generation: int) -> None:
         projection = self.projection
         async with projection.database.transaction() as tx:
             await tx.lock(f"projection:{projection.name}")
@@ -297,6 +336,10 @@ class Builder:
             if await tx.execute(SQL["set_up"], (projection.name, projection.version, generation, generation)):
                 for statement in projection.setup:
                     await tx.execute(projection.named(statement, generation))
+
+    async def _begin(self, generation: int) -> None:
+        projection = self.projection
+        await self._make(generation)
         inbox = Inbox(projection.database, clock=self._clock)
         consumer = Consumer(
             projection.group(generation),
@@ -312,30 +355,49 @@ class Builder:
         self._consumers[generation] = consumer, task
 
     async def _switch(self, status: ProjectionStatus) -> None:
-        """The new generation has read all there was: from now on it is the one that is read."""
-        projection = self.projection
-        async with projection.database.transaction() as tx:
-            switched = await tx.execute(SQL["switch"], (projection.name, projection.version, status.building))
-        if not switched:
-            return
-        self._say(status.building, "live")
+        """Let the new generation be the one that is read, once it shows all that the old one does."""
+        projection, building = self.projection, status.building
+        groups = projection.group(status.live), projection.group(building)
+        before = await _positions(projection.database, groups[0])
+        caught_up = await self._consumers[building][0].caught_up()
 
-    async def _clean_up(self, outdated: int) -> None:
-        """Drop the tables of before the switch, once no read can be on them any more."""
-        if outdated < 1 or outdated == self._dropped:
+        async def covers(read: Database | Transaction) -> bool:
+            """Whether it is where the old one is. Of a log that was cut it may have seen nothing: then what counts is that it
+            had caught up, and that the old one has not gone on since.
+            """
+            shown, built = await _positions(read, groups[0]), await _positions(read, groups[1])
+            return all(
+                (source in built and built[source].epoch == at.epoch and built[source].offset >= at.offset)
+                or (caught_up and before.get(source) == at)
+                for source, at in shown.items()
+            )
+
+        if not (caught_up or status.live) or not await covers(projection.database):
             return
-        now = self._clock.monotonic()
-        if outdated not in self._outdated:
-            self._outdated = {outdated: now + GRACE}
-        elif now >= self._outdated[outdated]:
-            projection, group = self.projection, self.projection.group(outdated)
+        async with projection.database.transaction() as tx:
+            await tx.execute(SQL["hold_positions"])
+            if not await covers(tx):
+                return
+            switched = await tx.execute(SQL["switch"], (projection.name, projection.version, building, *groups))
+        if switched:
+            self._say(building, "live")
+
+    async def _clean_up(self, live: int) -> None:
+        """Drop the generations before the live one, once no read can be on them any more."""
+        projection, now = self.projection, self._clock.monotonic()
+        if self._switched[0] != live:
+            self._switched = live, now + GRACE
+        if now < self._switched[1]:
+            return
+        found = await generations(projection.database, projection.name, projection.version)
+        for generation in sorted(generation for generation in found if generation < live):
+            group = projection.group(generation)
+            if await forget_receipts(projection.database, group):
+                return  # the rest at the next look
             async with projection.database.transaction() as tx:
-                await tx.execute(SQL["forget_positions"], (group,))
-                await tx.execute(SQL["forget_parked"], (group,))
-                for table in projection.tables:
-                    await tx.execute(f"DROP TABLE IF EXISTS {projection.named(f'{{{table}}}', outdated)}")
-            self._dropped = outdated
-            self._say(outdated, "dropped")
+                await drop(tx, group, found[generation])
+            self._say(generation, "dropped")
+        self._clean = live
 
     async def _end(self, generation: int, *, within: float) -> None:
         consumer, task = self._consumers.pop(generation)
@@ -344,3 +406,8 @@ class Builder:
     def _say(self, generation: int, state: Literal["building", "live", "dropped"]) -> None:
         name, version = self.projection.name, self.projection.version
         emit(ProjectionChanged(projection=name, version=version, generation=generation, state=state))
+
+
+async def _positions(read: Database | Transaction, group: str) -> dict[str, Position]:
+    """How far a group has come in each source."""
+    return {row[0]: Position(row[1], row[2]) for row in await read.fetch_all(EVENTS["positions"], (group,))}

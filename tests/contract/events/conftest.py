@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parents[2])]
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
 from servers.postgresql import PostgresServer  # noqa: E402
 from skerry.events import DomainEvent, Envelope, EventBus, Inbox, Outbox, Relay  # noqa: E402

@@ -1,59 +1,13 @@
 """Projections on both engines: exact after failures and restarts, rebuilt while they are read, and never behind a token."""
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
 
 import pytest
+from projecting import TABLES, hosted, totals, until
 
-from skerry.clock import SYSTEM
 from skerry.errors import ConfigurationError, Held, ProjectionBehind, StoreError
-from skerry.events import Builder, DeadLetter, DeadLetters, Projection
+from skerry.events import DeadLetters, Projection
 from skerry.events import projection as module
-from skerry.resilience import Retry
-
-TABLES = {"totals": "counter TEXT PRIMARY KEY, events INTEGER NOT NULL, last INTEGER NOT NULL"}
-
-
-def totals(stage, *, version=1, add=1):
-    """A projection that counts the events of each counter."""
-    projection = Projection(
-        "totals", version=version, tables=TABLES, setup=["CREATE INDEX {totals}_by_last ON {totals} (last)"]
-    )
-
-    @projection.on(stage.Counted)
-    async def counted(event, tx):
-        await tx.execute(
-            "INSERT INTO {totals} AS t VALUES (?1, ?2, ?3) "
-            "ON CONFLICT (counter) DO UPDATE SET events = t.events + ?2, last = ?3",
-            (event.counter, add, event.n),
-        )
-        if event.n in stage.broken:
-            raise OSError("broken")
-
-    return projection
-
-
-@asynccontextmanager
-async def hosted(stage, projection):
-    projection.host(stage.database, SYSTEM)
-    builder = Builder(projection, stage.broker, retry=Retry(2, base=0.01, cap=0.02), on_poison=DeadLetter())
-    task = asyncio.create_task(builder.run())
-    try:
-        async with asyncio.timeout(60):
-            while True:
-                with suppress(StoreError):
-                    if (await projection.status()).live or stage.broken:
-                        break
-                await asyncio.sleep(0.01)
-        yield builder
-    finally:
-        await builder.stop(task, within=5.0)
-
-
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not await condition():
-            await asyncio.sleep(0.01)
 
 
 def test_a_projection_shows_what_a_token_stands_for(staged):
@@ -206,6 +160,8 @@ def test_a_restart_goes_on_where_it_stopped(staged):
         ({"name": "ok", "tables": {}}, "has no tables"),
         ({"name": "ok", "tables": {"x; DROP": "a TEXT"}}, "lower case letters"),
         ({"name": "ok", "tables": TABLES, "version": 0}, "count from 1"),
+        ({"name": "a_1_2_t", "tables": TABLES}, "without _1_2_"),
+        ({"name": "o" * 31, "tables": {"t" * 18: "a TEXT"}}, "over 48 letters"),
     ],
 )
 def test_a_projection_that_cannot_be_is_refused(options, message):

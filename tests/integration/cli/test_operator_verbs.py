@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pty
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -93,6 +94,29 @@ def test_the_outbox_and_projections_are_seen_and_one_is_rebuilt(
         assert told("outbox", *options)[0]["delayed"] == 1
     unknown = skerry("projection", "rebuild", "billing", "totals", "--version", "2")
     assert (unknown.exit_code, unknown.stderr) == (1, "error: billing has no projection totals 2: it has totals 1\n")
+
+
+def test_an_old_version_of_a_projection_is_dropped_once_its_release_is_gone(running: Path) -> None:
+    """While a process of that release runs it is refused; afterwards its tables go, and those of the new one stay."""
+    first = {"service": "billing", "name": "totals", "version": 1, "live": 1, "building": 0}
+    until(lambda: told("projection", "list")["projections"] == [first])
+    drop = ("projection", "drop", "billing", "totals", "--version", "1")
+    assert skerry(*drop).exit_code == 2
+    refused = skerry(*drop, "--yes")
+    assert (refused.exit_code, "keeps totals 1 up to date" in refused.stderr) == (1, True)
+
+    code = running.parent / "billing.py"
+    code.write_text(code.read_text().replace('"totals", tables', '"totals", version=2, tables'))
+    [pid] = [each["pid"] for each in told("ps", "--data", running) if each["name"] == "billing"]
+    os.kill(pid, signal.SIGKILL)
+    second = {**first, "version": 2}
+    until(lambda: told("projection", "list")["projections"] == [first, second])
+    assert told(*drop, "--yes") == {
+        "service": "billing", "name": "totals", "version": 1, "tables": ["totals_1_1_orders"],
+    }  # fmt: skip
+    assert told("projection", "list")["projections"] == [second]
+    gone = skerry(*drop, "--yes")
+    assert (gone.exit_code, gone.stderr) == (1, "error: billing has no projection totals 1: it has totals 2\n")
 
 
 def prepared(data: Path, *, dead: int = 0, owner: str = "billing", body: str = "{}") -> None:

@@ -10,8 +10,13 @@ import pytest
 from asgi import Lifespan, living, play, request, settings
 from fastapi import FastAPI
 
+<<<<<<< HEAD
 from skerry.errors import ConfigurationError, MigrationError, WrongOwner
 from skerry.events import DomainEvent, Projection
+=======
+from skerry.errors import ConfigurationError, WrongOwner
+from skerry.events import DomainEvent, Projection, ProjectionTx
+>>>>>>> 5ae5283 (Projections: a read whose tables were dropped meanwhile reads the new ones; the switch waits until the new tables show all that the old ones do; every outdated generation goes, with its receipts; skerry projection drop; tables are there before a service is ready)
 from skerry.resilience import Retry
 from skerry.saga import Rejected, Saga
 from skerry.service import Service
@@ -261,6 +266,31 @@ def test_hooks_run_at_each_start_and_before_anything_else(tmp_path: Path) -> Non
 
     play(act)
     assert order == ["hook", "step", "hook"]
+
+
+def test_a_projection_can_be_read_as_soon_as_its_service_has_started(tmp_path: Path) -> None:
+    """Its tables are there before the hooks run, also on the very first start: no read comes too early."""
+
+    async def act(clock: VirtualClock) -> None:
+        service = make(tmp_path, clock, events="sqlite:///events/")
+        seen = Projection("seen", tables={"numbers": "number TEXT PRIMARY KEY"})
+
+        @seen.on(Happened)
+        async def happened(event: Happened, tx: ProjectionTx) -> None:
+            await tx.execute("INSERT INTO {numbers} VALUES (?)", (event.number,))
+
+        found: list[Any] = []
+
+        @service.on_start
+        async def read() -> None:
+            found.append(await seen.fetch_all("SELECT number FROM {numbers}"))
+
+        service.project(seen)
+        async with living(service):
+            assert await seen.fetch_all("SELECT number FROM {numbers}") == []
+        assert found == [[]]
+
+    play(act)
 
 
 def test_sagas_are_added_before_the_start(tmp_path: Path) -> None:
