@@ -1,4 +1,4 @@
-"""The audit: do money, stock, parcels, e-mails and statistics agree with the orders, to the last unit?"""
+"""The audit: do money, stock, parcels, e-mails, statistics and histories agree with the orders, to the last unit?"""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class Audit:
     parcels: Line
     emails: Line
     analytics: Line
+    history: Line
     events_lost: int
     events_twice: int
     wrong: int
@@ -43,12 +44,12 @@ class Audit:
     @property
     def ok(self) -> bool:
         """Whether all of it is exact."""
-        lines = (self.money, self.stock, self.parcels, self.emails, self.analytics)
+        lines = (self.money, self.stock, self.parcels, self.emails, self.analytics, self.history)
         return self.events_lost == self.events_twice == self.wrong == 0 and all(line.ok for line in lines)
 
     def as_json(self) -> dict[str, Any]:
         """The audit as the report prints it."""
-        names = ("money", "stock", "parcels", "emails", "analytics")
+        names = ("money", "stock", "parcels", "emails", "analytics", "history")
         lines = {name: asdict(getattr(self, name)) for name in names}
         return {**lines, "events_lost": self.events_lost, "events_twice": self.events_twice}
 
@@ -71,6 +72,7 @@ def audit(books: Books, plans: Sequence[Plan], placed: Mapping[str, str], prices
         parcels=_parcels(books, confirmed),
         emails=_emails(books, confirmed),
         analytics=_analytics(books, confirmed),
+        history=_history(books, orders),
         events_lost=books.unsent() + books.unhandled() + _untold(books, orders),
         events_twice=_twice(books, confirmed),
         wrong=not_placed + undecided + len(wrong_total) + len(set(confirmed) ^ set(wanted)),
@@ -129,7 +131,8 @@ def _sold(confirmed: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
 
 
 def _counted(books: Books) -> dict[str, tuple[int, int]]:
-    rows = books.rows("analytics", "SELECT sku, sum(amount), sum(orders) FROM revenue GROUP BY sku")
+    table = books.table("analytics", "revenue", "sums")
+    rows = books.rows("analytics", f"SELECT sku, sum(amount), sum(orders) FROM {table} GROUP BY sku")  # noqa: S608
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
@@ -137,6 +140,21 @@ def _analytics(books: Books, confirmed: Mapping[str, Any]) -> Line:
     """Revenue and orders per product."""
     sold, counted = _sold(confirmed), _counted(books)
     return Line(sum(s[0] for s in sold.values()), sum(c[0] for c in counted.values()), sold == counted)
+
+
+def _history(books: Books, orders: Mapping[str, Any]) -> Line:
+    """Every change of every order, and no other, in the view that was made of events."""
+    shown: dict[str, list[str]] = {}
+    table = books.table("order", "history", "changes")
+    for row in books.rows("order", f"SELECT order_id, state FROM {table} ORDER BY order_id, place"):  # noqa: S608
+        shown.setdefault(row[0], []).append(row[1])
+    sent = {row[0] for row in books.rows("shipping", "SELECT order_id FROM parcels")}
+    happened = {
+        identifier: ["placed", *(["dispatched"] if identifier in sent else []), row["status"]]
+        for identifier, row in orders.items()
+    }
+    expected, actual = (sum(map(len, changes.values())) for changes in (happened, shown))
+    return Line(expected, actual, shown == happened)
 
 
 def _untold(books: Books, orders: Mapping[str, Any]) -> int:

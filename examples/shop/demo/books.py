@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from skerry.events.generations import group_name, table_name
 from skerry.topology import System
 
 from .readers import Aside, EventLog, Ledger, PostgreSQLLedger, Segments, SQLiteLedger, Stream
@@ -53,14 +54,34 @@ class Books:
         return sum(self.number(name, "SELECT count(*) FROM skerry_outbox") for name in self._system.services)
 
     def unhandled(self) -> int:
-        """Events that a subscriber has no receipt for."""
+        """Events that a group of a subscriber has no receipt for. A group handles the types that it has handled some of."""
         events = self.events()
         missing = 0
         for name, service in self._system.services.items():
             due = {identifier for identifier, kind in events.items() if kind in service.subscribes}
-            sql = "SELECT key FROM skerry_receipts WHERE scope LIKE 'inbox:%'"
-            missing += len(due - {row[0] for row in self.rows(name, sql)}) if due else 0
+            groups = self._handled(name) if due else {}
+            missing += len(due.difference(*groups.values()))
+            for handled in groups.values():
+                kinds = {events[identifier] for identifier in handled & events.keys()}
+                missing += sum(events[identifier] in kinds for identifier in due - handled)
         return missing
+
+    def table(self, service: str, projection: str, table: str) -> str:
+        """What the table of a projection is called that is read now."""
+        sql = f"SELECT version, live, building FROM skerry_projections WHERE name = '{projection}' ORDER BY version"  # noqa: S608
+        version, live, building = self.rows(service, sql)[-1]
+        return table_name(projection, version, live or building, table)
+
+    def _handled(self, service: str) -> dict[str, set[str]]:
+        """The ids of what each group has handled; of a projection only the group whose tables are read."""
+        projections = self.rows(service, "SELECT name, version, live, building FROM skerry_projections")
+        read = {group_name(row[0], row[1], row[2] or row[3]) for row in projections}
+        groups: dict[str, set[str]] = {group: set() for group in read}
+        for scope, key in self.rows(service, "SELECT scope, key FROM skerry_receipts WHERE scope LIKE 'inbox:%'"):
+            group = scope.removeprefix("inbox:")
+            if group in read or not group.startswith("projection:"):
+                groups.setdefault(group, set()).add(key)
+        return groups
 
     def emails(self) -> Iterator[str]:
         """The orders an e-mail was written for, one entry per file."""

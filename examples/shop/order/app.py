@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from fastapi import Header, Response
+from fastapi import Header, Query, Response
 
 from skerry.errors import StatusError
+from skerry.events import Token
 from skerry.service import Problem
 from skerry.store import Transaction
 
 from .clients import product
+from .history import changes_of, history
 from .host import api, service
 from .models import Line, Order, OrderPlaced, PlaceOrder, PricedLine, ProductPriced
 from .saga import fulfilment
 
 service.add(fulfilment)
+service.project(history)
 
 __all__ = ["service"]
 
@@ -53,13 +56,14 @@ async def place(
                 currency=currencies.pop(),
                 payment_token=wanted.payment_token,
             )
-            await _insert(tx, order)
-            return {"order_id": order.id, "status": "pending"}
+            token = await _insert(tx, order)
+            return {"order_id": order.id, "status": "pending", "event": token.event_id}
 
         answer: dict[str, Any] = await service.once(
             tx, idempotency_key, wanted.model_dump(), effect, scope="POST /orders"
         )
     response.headers["location"] = f"/orders/{answer['order_id']}"
+    response.headers["history-after"] = answer.pop("event", "")
     return answer
 
 
@@ -83,6 +87,19 @@ async def get_order(order_id: str) -> dict[str, Any]:
     }
 
 
+@api.get("/orders/{order_id}/history")
+async def get_history(
+    order_id: str, after: Annotated[str | None, Query(pattern=r"^[0-9a-f-]{36}$")] = None
+) -> dict[str, Any]:
+    """What became of an order. With `after`, the `history-after` of a placed order, it shows that order at least; 409 when
+    that cannot be had within a second.
+    """
+    changes = await changes_of(order_id, after=after)
+    if not changes:
+        raise Problem(404, "unknown_order", "Nothing is known of such an order yet.")
+    return {"order_id": order_id, "changes": changes}
+
+
 def _merged(lines: list[Line]) -> list[Line]:
     """One line per product."""
     quantities: dict[str, int] = {}
@@ -91,7 +108,7 @@ def _merged(lines: list[Line]) -> list[Line]:
     return [Line.model_construct(sku=sku, quantity=quantity) for sku, quantity in quantities.items()]
 
 
-async def _insert(tx: Transaction, order: Order) -> None:
+async def _insert(tx: Transaction, order: Order) -> Token:
     lines = json.dumps([line.model_dump() for line in order.lines])
     await tx.execute(
         "INSERT INTO orders (id, customer_id, lines, amount, currency, status, placed_at) "
@@ -99,8 +116,9 @@ async def _insert(tx: Transaction, order: Order) -> None:
         (order.id, order.customer_id, lines, order.amount, order.currency, service.clock.now()),
     )
     event = OrderPlaced(order_id=order.id, customer_id=order.customer_id, amount=order.amount, currency=order.currency)
-    await service.outbox.record(tx, event)
+    token = await service.outbox.record(tx, event)
     await service.sagas.start(tx, fulfilment, order, key=order.id)
+    return token
 
 
 async def _prices(lines: list[Line]) -> dict[str, Price]:

@@ -80,3 +80,9 @@ class OrderCancelled(DomainEvent, type="shop.order.cancelled", version=1, key="o
     order_id: str
     customer_id: str
     reason: str
+
+
+class ParcelDispatched(DomainEvent, type="shop.parcel.dispatched", version=1, key="order_id"):
+    """Shipping sent the parcel of an order."""
+
+    order_id: str

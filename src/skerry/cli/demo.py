@@ -182,6 +182,7 @@ class _Screen:
             ("parcels = confirmed orders", audit.parcels),
             ("e-mails = confirmed orders", audit.emails),
             ("statistics = confirmed orders (cents)", audit.analytics),
+            ("order histories = changes of orders", audit.history),
         ):
             table.add_row(text, f"{line.expected:,}", f"{line.actual:,}", _mark(ok=line.ok))
         for text, count in (

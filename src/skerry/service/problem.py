@@ -16,7 +16,9 @@ from skerry.errors import (
     CallError,
     ConnectionLost,
     DeadlineExceeded,
+    Held,
     LateAction,
+    ProjectionBehind,
     ReceiptConflict,
     Refused,
     Rejected,
@@ -86,6 +88,10 @@ def of(error: Exception, *, what: str = "A service behind this one") -> Problem 
             problem = Problem(422, "key_reused", "This idempotency key was used before with another request.")
         case LateAction():
             problem = Problem(409, "late_action", "This action was compensated already and has no effect any more.")
+        case (
+            ProjectionBehind() | Held()
+        ):  # no 5xx: by tokens of his own a stranger could open the circuit in front of us
+            problem = Problem(409, code, "What you asked for is not shown yet.", headers=_wait(1.0))
         case Rejected():
             problem = Problem(409, "rejected", str(error))
         case StoreBusy():
@@ -117,6 +123,8 @@ def _wait(seconds: float | None) -> Headers:
 
 
 _WORDS: dict[type[Exception], str] = {
+    ProjectionBehind: "behind",
+    Held: "held",
     DeadlineExceeded: "timed_out",
     Unreachable: "unreachable",
     ConnectionLost: "connection_lost",

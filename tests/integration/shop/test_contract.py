@@ -112,6 +112,41 @@ def test_revenue_counts_confirmed_orders_by_day_and_product(shop: Shop) -> None:
     assert mugs().keys() == {"day", "sku", "amount", "currency", "orders"}
 
 
+def test_the_history_of_an_order_tells_each_change_in_its_order(shop: Shop) -> None:
+    """Placed, dispatched, confirmed; or placed, cancelled: made of events of two services, each with its own time."""
+
+    def states(order_id: str) -> list[str]:
+        changes = shop.http.get(f"/api/orders/{order_id}/history").json()["changes"]
+        assert all(datetime.fromisoformat(change["at"]).tzinfo == UTC for change in changes)
+        return [change["state"] for change in changes]
+
+    for token, expected in (
+        ("tok_ok", ["placed", "dispatched", "confirmed"]),
+        ("tok_declined", ["placed", "cancelled"]),
+    ):
+        order_id = shop.order(token).json()["order_id"]
+        shop.ended(order_id)
+        shop.until(lambda order_id=order_id, expected=expected: states(order_id) == expected)
+    problem(shop.http.get("/api/orders/nope/history"), 404, "unknown_order")
+
+
+def test_the_history_shows_a_callers_own_order_when_it_is_asked_to(shop: Shop) -> None:
+    """With `after` from the answer to the order, the very next read shows it; an event that is not there is 409."""
+    for _ in range(5):
+        placed = shop.order(key="")
+        after = placed.headers["history-after"]
+        found = shop.http.get(f"{placed.headers['location']}/history", params={"after": after})
+        assert found.status_code == 200, found.text
+        assert found.json()["changes"][0]["state"] == "placed"
+    again = shop.order(key="history"), shop.order(key="history")
+    assert again[0].headers["history-after"] == again[1].headers["history-after"]
+    address = f"{placed.headers['location']}/history"
+    nobodys = shop.http.get(address, params={"after": "00000000-0000-0000-0000-000000000000"})
+    assert problem(nobodys, 409, "behind")
+    assert nobodys.headers["retry-after"] == "1"
+    problem(shop.http.get(address, params={"after": "' OR 1=1"}), 422)
+
+
 def test_each_confirmed_order_gets_one_email(shop: Shop) -> None:
     """E-mails are files in the notification service's own folder."""
     order_id = shop.order().json()["order_id"]

@@ -15,7 +15,9 @@ from skerry.errors import (
     ConfigurationError,
     ConnectionLost,
     DeadlineExceeded,
+    Held,
     LateAction,
+    ProjectionBehind,
     ReceiptConflict,
     Rejected,
     ReplyTooLarge,
@@ -202,6 +204,8 @@ def test_malformed_headers_are_ignored(tmp_path: Path, value: str) -> None:
     [
         (ReceiptConflict(CANARY), 422, "key_reused"),
         (LateAction(CANARY), 409, "late_action"),
+        (ProjectionBehind(CANARY), 409, "behind"),
+        (Held(CANARY), 409, "held"),
         (Rejected("sold out"), 409, "rejected"),
         (StoreBusy(CANARY), 503, "busy"),
         (CircuitOpen(CANARY), 503, "circuit_open"),
