@@ -20,6 +20,7 @@ H = TypeVar("H", bound=EventHandler)
 
 HANDLER_RETRY = Retry(8, base=0.2, cap=30.0)
 """Eight attempts within roughly a minute, then a dead letter."""
+LONGEST_LINGER = 60.0
 
 
 class EventBus:
@@ -48,6 +49,7 @@ class EventBus:
         on_poison: DeadLetter = DeadLetter(),  # noqa: B008 - frozen
         timeout: float = 30.0,
         batch: int = 1,
+        linger: float = 0.0,
     ) -> Callable[[H], H]:
         """Register `async def handler(event, tx)` for an event class.
 
@@ -55,12 +57,17 @@ class EventBus:
         handler. Whatever a handler raises is tried again: of `retry` the attempts and delays count, not `on` and `budget`.
         Per key the order is kept, also across the event classes of a group. `timeout` is in seconds.
         With a `batch` above 1 it is `async def handler(events, tx)`: a list of at most so many events that wait together, in
-        their order; when it fails, it is called again with one event at a time.
+        their order; when it fails, it is called again with one event at a time. Fewer wait `linger` seconds, at most 60, for
+        more: for effects that are dear, such as an insert into a column store.
 
         Raises `ConfigurationError` for a second handler of the same class in a group, another database than that of the
         group, and after `start`.
         """
         name = group or self._source
+        if not 0.0 <= linger <= LONGEST_LINGER or (linger and batch <= 1):
+            raise ConfigurationError(
+                f"the handler of {event.event_type}: linger is at most {LONGEST_LINGER:g} s, and needs a batch above 1"
+            )
 
         def register(handler: H) -> H:
             if self._tasks:
@@ -75,7 +82,7 @@ class EventBus:
                 self.consumers[name] = consumer
             if event.event_type in consumer.registrations:
                 raise ConfigurationError(f"the group {name!r} has a handler for {event.event_type} already")
-            consumer.registrations[event.event_type] = Registration(event, handler, timeout, batch)
+            consumer.registrations[event.event_type] = Registration(event, handler, timeout, batch, linger)
             return handler
 
         return register

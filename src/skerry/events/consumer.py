@@ -161,7 +161,7 @@ class Consumer:
                 await self._take(parked)
                 continue
             deliveries = await subscription.fetch(FETCH, wait=POLL if due is None else min(POLL, due))
-            self._in_hand = len(deliveries)
+            deliveries = await self._linger(subscription, deliveries)
             await self._tell_lag(subscription)
             self._lease.check()
             while deliveries and not self._stopping.is_set():
@@ -193,6 +193,19 @@ class Consumer:
         else:
             emit(ConsumerLag(group=self.group, lag=self.behind))
         self._count_at = begun + max(LAG_EVERY, (self._clock.monotonic() - begun) / LAG_SHARE)
+
+    async def _linger(self, subscription: Subscription, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """What was fetched and what comes soon, as long as the handler of each of them wants to wait and there is room."""
+        begin = self._clock.monotonic()
+        while True:
+            self._in_hand = len(deliveries)
+            handlers = [self.registrations.get(each.message.type) for each in deliveries]
+            most = min((FETCH, *(handler.batch for handler in handlers if handler is not None)))
+            linger = min((0.0 if handler is None else handler.linger for handler in handlers), default=0.0)
+            left = begin + linger - self._clock.monotonic()
+            if left <= 0 or len(deliveries) >= most or self._stopping.is_set():
+                return deliveries
+            deliveries = [*deliveries, *await subscription.fetch(FETCH - len(deliveries), wait=min(POLL, left))]
 
     async def _take_together(self, deliveries: Sequence[Delivery]) -> int:
         """Handle in one transaction what goes well from the start of `deliveries`; how many that were.

@@ -32,13 +32,15 @@ EventHandler = Callable[[Any, Transaction], Awaitable[None]]
 class Registration:
     """A handler and the event class it takes. `timeout` is in seconds: a handler holds the database's one writer.
 
-    With a `batch` above 1 the handler takes a list of at most so many events.
+    With a `batch` above 1 the handler takes a list of at most so many events; `linger` is for how many seconds fewer may wait for
+    more.
     """
 
     event: type[DomainEvent]
     handler: EventHandler
     timeout: float
     batch: int = 1
+    linger: float = 0.0
 
 
 class Inbox:
