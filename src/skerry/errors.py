@@ -16,6 +16,7 @@ SkerryError
 ├── StoreError
 │   ├── StoreBusy                 too many callers wait for the one writer
 │   │   └── OutboxFull            too many committed events wait for the broker
+│   ├── StoreUnavailable          its server cannot be reached or does not answer; the next call tries again
 │   ├── StoreCorrupt              the file is damaged: refuses to start
 │   ├── WrongOwner                the database belongs to another service
 │   ├── MigrationError
@@ -23,6 +24,8 @@ SkerryError
 │   ├── NestedTransaction         a second transaction in one task would wait for the first
 │   ├── ReceiptConflict           the same key was used with another input
 │   └── LeaseLost                 an exclusive role is somebody else's by now
+├── InvalidFact                   a row does not fit its fact table
+├── InvalidQuery                  the analytics engine does not take a query
 ├── EventError
 │   ├── InvalidEvent              does not fit its class, or the envelope is malformed
 │   ├── SchemaChanged             a frozen version of an event would change
@@ -148,6 +151,10 @@ class OutboxFull(StoreBusy):
     """As many committed events wait for the broker as the outbox may hold. Nothing was written."""
 
 
+class StoreUnavailable(StoreError, ConnectionError):
+    """The server of a store cannot be reached, or did not answer in time. What was under way may still have taken effect."""
+
+
 class StoreCorrupt(StoreError):
     """The database file is damaged. skerry refuses to use it; restore it from a backup."""
 
@@ -174,6 +181,20 @@ class ReceiptConflict(StoreError):
 
 class LeaseLost(StoreError):
     """An exclusive role was not renewed in time, so another process may hold it."""
+
+
+class InvalidFact(SkerryError, ValueError):
+    """A row does not fit its fact table. The message names the column, never the value."""
+
+
+class InvalidQuery(SkerryError):
+    """The analytics engine does not take a query. `detail` holds its own words, which may repeat values: for a debugger, not for
+    a log.
+    """
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        self.detail = detail
+        super().__init__(message)
 
 
 class EventError(SkerryError):

@@ -24,9 +24,9 @@ class Settings:
     """The settings of one process.
 
     `data` is the folder that relative database and event URLs are resolved against. `urls` maps the name of a service to its
-    base address. `database` and `events` replace the addresses that the code names, where they are set. `supervised` means:
-    standard input is a pipe from the supervisor, and its end means stop. `migrate` says whether a service applies migrations at
-    its start, those for before a deploy, or refuses to start while one of them was not applied.
+    base address. `database`, `events` and `analytics` replace the addresses that the code names, where they are set. `supervised`
+    means: standard input is a pipe from the supervisor, and its end means stop. `migrate` says whether a service applies
+    migrations at its start, those for before a deploy, or refuses to start while one of them was not applied.
     """
 
     data: Path = field(default_factory=Path.cwd)
@@ -37,6 +37,7 @@ class Settings:
     drain: float = 10.0
     database: str = ""
     events: str = ""
+    analytics: str = ""
     migrate: Migrate = "start"
     urls: Mapping[str, str] = field(default_factory=dict)
 
@@ -53,6 +54,7 @@ class Settings:
             drain=float(_number(env, "SKERRY_DRAIN", 10, 0, 3600)),
             database=env.get("SKERRY_DATABASE", ""),
             events=env.get("SKERRY_EVENTS", ""),
+            analytics=env.get("SKERRY_ANALYTICS", ""),
             migrate=_word(env, "SKERRY_MIGRATE", MIGRATE, "start"),
             urls={name_of(key): value for key, value in env.items() if key.startswith(URL_PREFIX)},
         )

@@ -25,6 +25,7 @@ from skerry.errors import (
     ReplyTooLarge,
     StatusError,
     StoreBusy,
+    StoreUnavailable,
     Unreachable,
 )
 
@@ -94,8 +95,8 @@ def of(error: Exception, *, what: str = "A service behind this one") -> Problem 
             problem = Problem(409, code, "What you asked for is not shown yet.", headers=_wait(1.0))
         case Rejected():
             problem = Problem(409, "rejected", str(error))
-        case StoreBusy():
-            problem = Problem(503, "busy", "Too much work waits here right now.", headers=_wait(1.0))
+        case StoreBusy() | StoreUnavailable():
+            problem = Problem(503, code, "This service cannot get at its data right now.", headers=_wait(1.0))
         case Refused():
             problem = Problem(503, code, f"{what} takes no calls right now.", headers=_wait(error.retry_after))
         case DeadlineExceeded():
@@ -123,6 +124,8 @@ def _wait(seconds: float | None) -> Headers:
 
 
 _WORDS: dict[type[Exception], str] = {
+    StoreBusy: "busy",
+    StoreUnavailable: "data_unavailable",
     ProjectionBehind: "behind",
     Held: "held",
     DeadlineExceeded: "timed_out",

@@ -7,13 +7,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from skerry.client import ServiceClient
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import ConfigurationError, StoreError
+from skerry.errors import ConfigurationError, StoreError, StoreUnavailable
 from skerry.events import (
     HANDLER_RETRY,
     Builder,
@@ -40,6 +40,8 @@ from skerry.settings import Settings
 from skerry.signals import ServiceChanged, emit
 from skerry.store import PRUNE_BATCH, Database, Receipts, Schema, Transaction, demand_schema, migrate
 from skerry.store import connect as connect_database
+from skerry.store.analytics import Analytics
+from skerry.store.analytics import connect as connect_analytics
 
 H = TypeVar("H", bound=EventHandler)
 Hook = Callable[[], Awaitable[None]]
@@ -57,9 +59,9 @@ _log = logging.getLogger("skerry.service")
 class Service:
     """One service: its application, its database, its events, its sagas, its health.
 
-    `database` and `events` are addresses; relative ones are resolved against `SKERRY_DATA`, and `SKERRY_DATABASE` and
-    `SKERRY_EVENTS` replace them. `migrations` is the folder of the service's own SQL files. `app` is any ASGI application;
-    a FastAPI or Starlette one also gets problem bodies for its errors.
+    `database`, `events` and `analytics` are addresses; relative ones are resolved against `SKERRY_DATA`, and `SKERRY_DATABASE`,
+    `SKERRY_EVENTS` and `SKERRY_ANALYTICS` replace them. `migrations` is the folder of the service's own SQL files. `app` is any
+    ASGI application; a FastAPI or Starlette one also gets problem bodies for its errors.
 
         service = Service("order", app=api, database="sqlite:///order.db", events="sqlite:///events/")
 
@@ -74,6 +76,7 @@ class Service:
         app: ASGIApp | None = None,
         database: str | None = None,
         events: str | None = None,
+        analytics: str | None = None,
         migrations: Path | None = None,
         max_body: int = MAX_BODY,
         timeout: float = 30.0,
@@ -88,6 +91,7 @@ class Service:
         self._migrations = migrations
         self._database = self._make_database(database)
         self._bus = self._make_bus(events)
+        self._analytics = self._make_analytics(analytics)
         self._engine = Engine(name, self._database, clock=clock) if self._database else None
         self._receipts = Receipts(clock=clock)
         self._inner: ASGIApp = app or _nothing
@@ -118,6 +122,15 @@ class Service:
         if self._bus is None:
             raise ConfigurationError(f"the service {self.name!r} has no events; give it events='sqlite:///.../'")
         return self._bus
+
+    @property
+    def analytics(self) -> Analytics:
+        """The service's facts for analysis. Raises `ConfigurationError` when it has none."""
+        if self._analytics is None:
+            raise ConfigurationError(
+                f"the service {self.name!r} keeps no facts for analysis; give it analytics='chdb:///.../'"
+            )
+        return self._analytics
 
     @property
     def sagas(self) -> Engine:
@@ -158,11 +171,19 @@ class Service:
         on_poison: DeadLetter = DeadLetter(),  # noqa: B008 - frozen
         timeout: float = 30.0,
         batch: int = 1,
+        linger: float = 0.0,
     ) -> Callable[[H], H]:
         """Handle an event with `async def handler(event, tx)`; the receipt commits in `tx`. See `EventBus.on`."""
         inbox = Inbox(self.database, clock=self.clock)
         return self.bus.on(
-            event, inbox=inbox, group=group, retry=retry, on_poison=on_poison, timeout=timeout, batch=batch
+            event,
+            inbox=inbox,
+            group=group,
+            retry=retry,
+            on_poison=on_poison,
+            timeout=timeout,
+            batch=batch,
+            linger=linger,
         )
 
     def add(self, *sagas: Saga) -> None:
@@ -280,6 +301,10 @@ class Service:
                 await builder.prepare()
 >>>>>>> 5ae5283 (Projections: a read whose tables were dropped meanwhile reads the new ones; the switch waits until the new tables show all that the old ones do; every outdated generation goes, with its receipts; skerry projection drop; tables are there before a service is ready)
             self.health.add("database", self._check_database)
+        if self._analytics is not None:
+            with suppress(StoreUnavailable):  # what is to be counted waits in the log until it is there
+                await self._analytics.open()
+            self.health.add("analytics", self._check_analytics, critical=False)
 
     async def begin(self) -> None:
         """The second half of `start`: hooks, relay, handlers, sagas; then ready."""
@@ -326,6 +351,8 @@ class Service:
         async with AsyncExitStack() as closing:
             if self._database is not None:
                 closing.push_async_callback(self._database.close)
+            if self._analytics is not None:
+                closing.push_async_callback(self._analytics.close)
             if self._bus is not None:
                 closing.push_async_callback(self._bus.broker.close)
             for client in self._clients:
@@ -355,6 +382,9 @@ class Service:
 
     async def _check_database(self) -> None:
         await self.database.fetch_one("SELECT 1")
+
+    async def _check_analytics(self) -> None:
+        await self.analytics.query("SELECT 1")
 
     async def _check_events(self) -> str:
         failures = [f"{name}: {c.failure}" for name, c in self.bus.consumers.items() if c.failure]
@@ -387,6 +417,11 @@ class Service:
             return None
         broker = connect(self.settings.events or url, source=self.name, data=self.settings.data, clock=self.clock)
         return EventBus(broker, source=self.name, clock=self.clock)
+
+    def _make_analytics(self, url: str | None) -> Analytics | None:
+        if not url:
+            return None
+        return connect_analytics(self.settings.analytics or url, owner=self.name, data=self.settings.data)
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:

@@ -6,7 +6,7 @@ Strings, quoted names and comments are left alone. `??` stands for PostgreSQL's 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -45,11 +45,16 @@ def inline(sql: str, parameters: Sequence[str | float | None]) -> str:
     >>> inline("UPDATE stock SET note = ? WHERE sku = ?", ("it's", None))
     "UPDATE stock SET note = E'it''s' WHERE sku = NULL"
     """
-    pieces, order = _pieces(sql)
     written = [_literal(value) for value in parameters]
+    return replaced(sql, written.__getitem__)
+
+
+def replaced(sql: str, place: Callable[[int], str]) -> str:
+    """`sql` with each placeholder replaced by what `place` gives for the number of its parameter, from 0."""
+    pieces, order = _pieces(sql)
     found = [pieces[0]]
     for index, piece in zip(order, pieces[1:], strict=True):
-        found += (written[index], piece)
+        found += (place(index), piece)
     return "".join(found)
 
 

@@ -24,6 +24,7 @@ from skerry.errors import (
     SkerryError,
     StatusError,
     StoreBusy,
+    StoreUnavailable,
     Unreachable,
 )
 from skerry.service import Problem, Service
@@ -208,6 +209,7 @@ def test_malformed_headers_are_ignored(tmp_path: Path, value: str) -> None:
         (Held(CANARY), 409, "held"),
         (Rejected("sold out"), 409, "rejected"),
         (StoreBusy(CANARY), 503, "busy"),
+        (StoreUnavailable(CANARY), 503, "data_unavailable"),
         (CircuitOpen(CANARY), 503, "circuit_open"),
         (DeadlineExceeded(CANARY), 504, "timed_out"),
         (Unreachable("stock", CANARY), 502, "unreachable"),

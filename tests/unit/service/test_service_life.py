@@ -210,7 +210,13 @@ def test_a_service_without_parts_says_what_is_missing(tmp_path: Path) -> None:
 
     async def act(clock: VirtualClock) -> None:
         service = make(tmp_path, clock, database=None)
-        for ask, words in (("database", "has no database"), ("bus", "has no events"), ("sagas", "journal")):
+        asked = {
+            "database": "no database",
+            "bus": "no events",
+            "sagas": "journal",
+            "analytics": "no facts for analysis",
+        }
+        for ask, words in asked.items():
             with pytest.raises(ConfigurationError, match=words):
                 getattr(service, ask)
         async with living(service):
@@ -223,7 +229,12 @@ def test_settings_replace_addresses_that_were_declared(tmp_path: Path) -> None:
     """The settings given stand for the environment: they move a database, and give none to a service without."""
 
     async def act(clock: VirtualClock) -> None:
-        moved = settings(tmp_path, database="sqlite:///moved.db", events="sqlite:///elsewhere/")
+        moved = settings(
+            tmp_path,
+            database="sqlite:///moved.db",
+            events="sqlite:///elsewhere/",
+            analytics="clickhouse://host/moved",
+        )
         service = Service("s", database="sqlite:///s.db", events="sqlite:///log/", settings=moved, clock=clock)
         assert service.database.path == tmp_path / "moved.db"
         none = Service("s", settings=moved, clock=clock)
@@ -231,6 +242,10 @@ def test_settings_replace_addresses_that_were_declared(tmp_path: Path) -> None:
             _ = none.database
         with pytest.raises(ConfigurationError):
             _ = none.bus
+        with pytest.raises(ConfigurationError):
+            _ = none.analytics
+        with pytest.raises(ConfigurationError, match="no analytics engine for this address"):
+            Service("s", analytics="chdb:///facts/", settings=settings(tmp_path, analytics="nonsense"), clock=clock)
 
     play(act)
 
