@@ -15,7 +15,7 @@ $(SETUP): requirements/dev.txt pyproject.toml
 	@touch $(SETUP)
 
 demo: setup
-	@$(BIN)/skerry demo $(if $(DATABASE),--database $(DATABASE)) $(if $(BROKER),--broker $(BROKER)) $(ARGS)
+	@$(BIN)/skerry demo $(if $(DATABASE),--database $(DATABASE)) $(if $(BROKER),--broker $(BROKER)) $(if $(ANALYTICS),--analytics $(ANALYTICS)) $(ARGS)
 
 # Two files at a time, for most tests wait; in CI one after the other, so that none gets in another's way.
 test: setup

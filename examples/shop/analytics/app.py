@@ -1,18 +1,34 @@
-"""Revenue per day and product: a projection that is fed by events and owned by nobody else."""
+"""Revenue per day and product: a projection that is fed by events and owned by nobody else.
+
+With `SKERRY_ANALYTICS` in the environment each sale is also a fact in ClickHouse.
+"""
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from fastapi import FastAPI
 
 from skerry.events import Projection, ProjectionTx
-from skerry.service import Service
+from skerry.service import Problem, Service
+from skerry.settings import Settings
 
+from . import sales
 from .models import OrderConfirmed
 
+settings = Settings.from_environ()
 api = FastAPI(title="analytics")
-service = Service("analytics", app=api, database="sqlite:///analytics.db", events="sqlite:///events/")
+service = Service(
+    "analytics",
+    app=api,
+    database="sqlite:///analytics.db",
+    events="sqlite:///events/",
+    analytics=settings.analytics,
+    settings=settings,
+)
+if settings.analytics:
+    sales.keep(service)
 
 revenue = Projection(
     "revenue",
@@ -42,3 +58,11 @@ async def get_revenue() -> list[dict[str, Any]]:
     """Revenue by day and product, oldest day first; eventually consistent."""
     rows = await revenue.fetch_all("SELECT day, sku, amount, currency, orders FROM {sums} ORDER BY day, sku, currency")
     return [dict(row) for row in rows]
+
+
+@api.get("/best")
+async def get_best(since: date) -> list[dict[str, Any]]:
+    """The ten best sellers since a day; 404 where no facts are kept."""
+    if not settings.analytics:
+        raise Problem(404, "no_facts", "This shop keeps no facts for analysis.")
+    return await sales.best(service, since)

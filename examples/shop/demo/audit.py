@@ -11,6 +11,9 @@ from typing import Any
 from .books import Books
 from .mix import Plan
 
+Counts = tuple[int, int]
+"""Revenue and number of orders."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -26,7 +29,7 @@ class Audit:
     """What the books say. Money is in minor units, stock in pieces, the rest in pieces of paper.
 
     `wrong` counts orders that did not come out as their plan says: not placed, confirmed although declined or out of stock,
-    not confirmed although neither, or with another total.
+    not confirmed although neither, or with another total. `facts` is None where no column store is kept.
     """
 
     placed: int
@@ -37,6 +40,7 @@ class Audit:
     emails: Line
     analytics: Line
     history: Line
+    facts: Line | None
     events_lost: int
     events_twice: int
     wrong: int
@@ -44,18 +48,25 @@ class Audit:
     @property
     def ok(self) -> bool:
         """Whether all of it is exact."""
-        lines = (self.money, self.stock, self.parcels, self.emails, self.analytics, self.history)
-        return self.events_lost == self.events_twice == self.wrong == 0 and all(line.ok for line in lines)
+        lines = (self.money, self.stock, self.parcels, self.emails, self.analytics, self.history, self.facts)
+        exact = all(line is None or line.ok for line in lines)
+        return self.events_lost == self.events_twice == self.wrong == 0 and exact
 
     def as_json(self) -> dict[str, Any]:
         """The audit as the report prints it."""
-        names = ("money", "stock", "parcels", "emails", "analytics", "history")
-        lines = {name: asdict(getattr(self, name)) for name in names}
+        names = ("money", "stock", "parcels", "emails", "analytics", "history", "facts")
+        lines = {name: asdict(line) for name in names if (line := getattr(self, name)) is not None}
         return {**lines, "events_lost": self.events_lost, "events_twice": self.events_twice}
 
 
-def audit(books: Books, plans: Sequence[Plan], placed: Mapping[str, str], prices: Mapping[str, int]) -> Audit:
-    """Compare every book with the orders, and the orders with the plan."""
+def audit(
+    books: Books,
+    plans: Sequence[Plan],
+    placed: Mapping[str, str],
+    prices: Mapping[str, int],
+    facts: Mapping[str, Counts] | None = None,
+) -> Audit:
+    """Compare every book with the orders, and the orders with the plan. `facts`: what the column store says, if there is one."""
     orders = {row["id"]: row for row in books.rows("order", "SELECT id, status, amount, lines FROM orders")}
     confirmed = {identifier: row for identifier, row in orders.items() if row["status"] == "confirmed"}
     wanted = {placed[plan.key]: plan for plan in plans if plan.confirmed and plan.key in placed}
@@ -71,8 +82,9 @@ def audit(books: Books, plans: Sequence[Plan], placed: Mapping[str, str], prices
         stock=_stock(books),
         parcels=_parcels(books, confirmed),
         emails=_emails(books, confirmed),
-        analytics=_analytics(books, confirmed),
+        analytics=_revenue(confirmed, _counted(books)),
         history=_history(books, orders),
+        facts=None if facts is None else _revenue(confirmed, facts),
         events_lost=books.unsent() + books.unhandled() + _untold(books, orders),
         events_twice=_twice(books, confirmed),
         wrong=not_placed + undecided + len(wrong_total) + len(set(confirmed) ^ set(wanted)),
@@ -121,8 +133,8 @@ def _emails(books: Books, confirmed: Mapping[str, Any]) -> Line:
     return Line(len(confirmed), len(files), files == sent == sorted(confirmed))
 
 
-def _sold(confirmed: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    sold: dict[str, tuple[int, int]] = {}
+def _sold(confirmed: Mapping[str, Any]) -> dict[str, Counts]:
+    sold: dict[str, Counts] = {}
     for row in confirmed.values():
         for line in json.loads(row["lines"]):
             amount, orders = sold.get(line["sku"], (0, 0))
@@ -130,15 +142,15 @@ def _sold(confirmed: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     return sold
 
 
-def _counted(books: Books) -> dict[str, tuple[int, int]]:
+def _counted(books: Books) -> dict[str, Counts]:
     table = books.table("analytics", "revenue", "sums")
     rows = books.rows("analytics", f"SELECT sku, sum(amount), sum(orders) FROM {table} GROUP BY sku")  # noqa: S608
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
-def _analytics(books: Books, confirmed: Mapping[str, Any]) -> Line:
+def _revenue(confirmed: Mapping[str, Any], counted: Mapping[str, Counts]) -> Line:
     """Revenue and orders per product."""
-    sold, counted = _sold(confirmed), _counted(books)
+    sold = _sold(confirmed)
     return Line(sum(s[0] for s in sold.values()), sum(c[0] for c in counted.values()), sold == counted)
 
 

@@ -54,16 +54,19 @@ class Books:
         return sum(self.number(name, "SELECT count(*) FROM skerry_outbox") for name in self._system.services)
 
     def unhandled(self) -> int:
-        """Events that a group of a subscriber has no receipt for. A group handles the types that it has handled some of."""
+        """Events that a group of a subscriber has no receipt for. A group handles the types that it has handled some of, all
+        of them as long as it has handled none.
+        """
         events = self.events()
         missing = 0
         for name, service in self._system.services.items():
             due = {identifier for identifier, kind in events.items() if kind in service.subscribes}
-            groups = self._handled(name) if due else {}
-            missing += len(due.difference(*groups.values()))
-            for handled in groups.values():
-                kinds = {events[identifier] for identifier in handled & events.keys()}
+            heard: set[str] = set()
+            for handled in self._handled(name).values() if due else ():
+                kinds = {events[identifier] for identifier in handled & events.keys()} or set(service.subscribes)
                 missing += sum(events[identifier] in kinds for identifier in due - handled)
+                heard |= kinds
+            missing += sum(events[identifier] not in heard for identifier in due)
         return missing
 
     def table(self, service: str, projection: str, table: str) -> str:
@@ -76,7 +79,8 @@ class Books:
         """The ids of what each group has handled; of a projection only the group whose tables are read."""
         projections = self.rows(service, "SELECT name, version, live, building FROM skerry_projections")
         read = {group_name(row[0], row[1], row[2] or row[3]) for row in projections}
-        groups: dict[str, set[str]] = {group: set() for group in read}
+        running = (row[0] for row in self.rows(service, "SELECT consumer FROM skerry_running"))
+        groups: dict[str, set[str]] = {g: set() for g in running if g in read or not g.startswith("projection:")}
         for scope, key in self.rows(service, "SELECT scope, key FROM skerry_receipts WHERE scope LIKE 'inbox:%'"):
             group = scope.removeprefix("inbox:")
             if group in read or not group.startswith("projection:"):

@@ -14,6 +14,7 @@ from skerry.topology import System
 
 from .audit import Audit, audit
 from .books import Books
+from .columns import sold
 from .faults import Fault, Faults, Processes
 from .load import Customers
 from .mix import needed, plan
@@ -65,11 +66,13 @@ async def run(
     tell: Progress,
     databases: Mapping[str, str] | None = None,
     events: str | None = None,
+    analytics: str | None = None,
     servers: Sequence[str] = (),
 ) -> Report:
     """Run the main job against a shop that is ready.
 
-    `databases` and `events` are the addresses on servers that the shop works on, `servers` the names of their processes.
+    `databases` and `events` are the addresses on servers that the shop works on, `servers` the names of their processes;
+    `analytics` is the address of its column store.
     """
     begin = SYSTEM.monotonic()
     books = Books(system, data, databases, events)
@@ -109,7 +112,8 @@ async def run(
         finally:
             breaking.cancel()
         await settle(books, tell, orders)
-        found = await asyncio.to_thread(audit, books, plans, customers.placed, prices)
+        facts = None if analytics is None else await sold(processes, analytics, data)
+        found = await asyncio.to_thread(audit, books, plans, customers.placed, prices, facts)
     return Report(found, faults.done, len(strikes), SYSTEM.monotonic() - begin)
 
 

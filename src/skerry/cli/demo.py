@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -19,8 +19,11 @@ from skerry.cli import options
 from skerry.clock import SYSTEM
 from skerry.deploy import LogFiles, Supervisor
 from skerry.errors import ConfigurationError, MissingExtra
+from skerry.store.analytics import connect
 from skerry.topology import load
 
+ANALYTICS: Final = {"chdb": "chdb:///analytics/"}
+"""Words and the address of the column store they stand for."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
 
@@ -33,6 +36,11 @@ INTERRUPTED = 130
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The gateway's port. [default: a free one]")
 @click.option("--keep", is_flag=True, help="Leave the shop running afterwards, until Ctrl-C.")
 @options.engines
+@click.option(
+    "--analytics",
+    type=click.Choice(list(ANALYTICS)),
+    help="Also keep each sale in a column store: ClickHouse inside the analytics service. [default: no]",
+)
 @options.output
 def demo(
     orders: int,
@@ -42,6 +50,7 @@ def demo(
     port: int,
     database: str | None,
     broker: str | None,
+    analytics: str | None,
     *,
     keep: bool,
     output: str,
@@ -56,12 +65,17 @@ def demo(
     folder = (data or Path(tempfile.mkdtemp(prefix="skerry-demo-"))).resolve()
     if any((folder / name).exists() for name in ("order.db", "events", "postgresql", "nats")):
         raise ConfigurationError(f"{folder} holds the data of an earlier shop; name a new folder with --data")
+    columns = ANALYTICS[analytics] if analytics else None
+    if columns:
+        connect(columns, owner="analytics", data=folder)  # says now what is not installed
     with ExitStack() as stack:
         logs = stack.enter_context(closing(LogFiles(folder / "logs")))
         show = stack.enter_context(_Screen(quiet=output == "json"))
         system, servers = load(shop / "skerry.toml"), options.servers_for(database, broker)
-        supervisor = Supervisor(system, data=folder, port=port, output=logs, servers=servers)
+        env = {"analytics": {"SKERRY_ANALYTICS": columns}} if columns else {}
+        supervisor = Supervisor(system, data=folder, port=port, output=logs, servers=servers, env=env)
         job = {"orders": orders, "seed": seed, "rate": rate, "tell": show.tell, "servers": [s.name for s in servers]}
+        job["analytics"] = columns
         code = asyncio.run(_serve(supervisor, shop, job, keep=keep, output=output, show=show))
     sys.exit(code)
 
@@ -183,7 +197,10 @@ class _Screen:
             ("e-mails = confirmed orders", audit.emails),
             ("statistics = confirmed orders (cents)", audit.analytics),
             ("order histories = changes of orders", audit.history),
+            ("facts in ClickHouse = confirmed orders (cents)", audit.facts),
         ):
+            if line is None:
+                continue
             table.add_row(text, f"{line.expected:,}", f"{line.actual:,}", _mark(ok=line.ok))
         for text, count in (
             ("events lost", audit.events_lost),

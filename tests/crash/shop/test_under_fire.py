@@ -20,6 +20,7 @@ sys.path.insert(0, str(SHOP))
 
 from demo.audit import audit  # noqa: E402
 from demo.books import Books  # noqa: E402
+from demo.columns import sold  # noqa: E402
 from demo.load import Customers  # noqa: E402
 from demo.mix import needed, plan  # noqa: E402
 from demo.run import settle  # noqa: E402
@@ -27,12 +28,13 @@ from demo.run import settle  # noqa: E402
 ORDERS, RATE, KILLS = 120, 10.0, 10
 
 
-async def under_fire(folder: Path, seed: int) -> tuple[object, list[str]]:
+async def under_fire(folder: Path, seed: int, analytics: str | None) -> tuple[object, list[str]]:
     dice = random.Random(seed)
     killed: list[str] = []
     system = load(SHOP / "skerry.toml")
     logs = LogFiles(folder / "logs")
-    async with Supervisor(system, data=folder, output=logs) as shop:
+    env = {"analytics": {"SKERRY_ANALYTICS": analytics}} if analytics else {}
+    async with Supervisor(system, data=folder, output=logs, env=env) as shop:
         books = Books(system, folder)
         async with Customers(shop.url) as customers:
             prices = await customers.catalogue()
@@ -56,15 +58,16 @@ async def under_fire(folder: Path, seed: int) -> tuple[object, list[str]]:
                 await SYSTEM.sleep(0.1)
             firing.cancel()
             await settle(books, lambda *_: None, ORDERS)
-            result = audit(books, plans, customers.placed, prices)
+            facts = await sold(shop, analytics, folder) if analytics else None
+            result = audit(books, plans, customers.placed, prices, facts)
     logs.close()
     return result, killed
 
 
 @pytest.mark.demo
-@pytest.mark.parametrize("seed", [11])
-def test_random_kills_cost_nothing(seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seed", "analytics"), [(11, None), (12, "chdb:///analytics/")])
+def test_random_kills_cost_nothing(seed: int, analytics: str | None, tmp_path: Path) -> None:
     """Whichever processes are killed, and whenever: all orders come out as planned, and all books agree."""
-    found, killed = asyncio.run(under_fire(tmp_path, seed))
+    found, killed = asyncio.run(under_fire(tmp_path, seed, analytics))
     assert found.ok, (found, killed)
     assert len(killed) >= KILLS, killed
