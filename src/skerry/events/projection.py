@@ -125,6 +125,7 @@ class Projection:
         self._database: Database | None = None
         self._clock: Clock = SYSTEM
         self._named: dict[tuple[str, int], str] = {}
+        self._shown = 0
 
     def on(self, event: type[DomainEvent], *, timeout: float = 30.0) -> Callable[[H], H]:
         """Register `async def handler(event, tx)`; `timeout` is in seconds. It must write through `tx`, and nothing else."""
@@ -160,14 +161,16 @@ class Projection:
         inbox, pause = Inbox(self.database, clock=self._clock), FIRST_LOOK
         end = self._clock.monotonic() + timeout
         while wanted:
-            group = self.group(await self._shown())
-            while wanted and await inbox.has(group, wanted[0]):
-                wanted.pop(0)
-            if not wanted:
-                return
-            parked = await self.database.fetch_one(SQL["parked"], (group, wanted[0]))
+            generation = await self._look()
+            group = self.group(generation)
+            missing = [event_id for event_id in wanted if not await inbox.has(group, event_id)]
+            if not missing:
+                if await self._look() == generation:
+                    return
+                continue  # a rebuild has switched over meanwhile
+            parked = await self.database.fetch_one(SQL["parked"], (group, missing[0]))
             if parked is not None and parked["state"] != "retry":
-                raise Held(f"the projection {self.name!r} holds the event {wanted[0]}: {parked['reason']}")
+                raise Held(f"the projection {self.name!r} holds the event {missing[0]}: {parked['reason']}")
             if (left := end - self._clock.monotonic()) <= 0:
                 raise ProjectionBehind(f"the projection {self.name!r} is not there yet after {timeout:g} s")
             await self._clock.sleep(min(pause, left))
@@ -230,18 +233,26 @@ class Projection:
         }
 
     async def _read(self, fetch: Callable[[str, Parameters], Awaitable[Any]], sql: str, parameters: Parameters) -> Any:
+        """Read the generation that was read last, and look afterwards whether it still is the one. Looking first would not do:
+        the old tables may go on for a moment after a switch, and a later read of the new ones then see less.
+        """
+        generation = self._shown or await self._look()
         while True:  # bounded by the switches that happen meanwhile
-            generation = await self._shown()
             try:
-                return await fetch(self.named(sql, generation), parameters)
+                found = await fetch(self.named(sql, generation), parameters)
             except Exception:
-                if await self._shown() == generation:
-                    raise  # else its tables were dropped after we had looked: such as in a process that was stopped
+                if await self._look() == generation:
+                    raise  # else its tables were dropped meanwhile, such as while this process was stopped
+            else:
+                if await self._look() == generation:
+                    return found
+            generation = self._shown
 
-    async def _shown(self) -> int:
+    async def _look(self) -> int:
         """The generation that is read."""
         status = await self.status()
-        return status.live or status.building
+        self._shown = status.live or status.building
+        return self._shown
 
     def _physical(self, table: str, generation: int) -> str:
         if table not in self.tables:

@@ -152,7 +152,7 @@ def test_readers_beside_rebuilds_switches_and_drops_never_fail_and_never_see_les
 
 
 def test_a_read_whose_tables_go_before_it_begins_reads_the_new_ones(staged, monkeypatch):
-    """Stopped between looking which generation is read and reading it, for longer than the old one is kept."""
+    """Stopped just before its query, for longer than the old generation is kept, a reader sees the new one."""
     monkeypatch.setattr(module, "GRACE", 0.0)
 
     async def main():
@@ -176,6 +176,30 @@ def test_a_read_whose_tables_go_before_it_begins_reads_the_new_ones(staged, monk
 
     async def _gone(stage):
         return (await left(stage))[0] == {2}
+
+    asyncio.run(main())
+
+
+def test_a_read_of_tables_that_are_no_longer_the_ones_to_read_is_thrown_away(staged):
+    """Switched over while its query was under way, a reader sees the new tables: the old ones may have gone on for a moment."""
+
+    async def main():
+        async with staged() as stage, stage.relaying():
+            projection = totals(stage)
+            slow = stage.database = Slow(stage.database)
+            async with hosted(stage, projection):
+                await stage.count("a")
+                await shows(projection, 1)
+
+                async def another_takes_over():
+                    await projection.rebuild()
+                    await live(projection, 2)
+                    async with stage.database.transaction() as tx:
+                        await tx.execute("UPDATE totals_1_1_totals SET events = 99")
+
+                slow.meanwhile = another_takes_over
+                assert [row["events"] for row in await projection.fetch_all("SELECT events FROM {totals}")] == [1]
+                assert slow.meanwhile is None
 
     asyncio.run(main())
 
