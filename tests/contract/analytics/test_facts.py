@@ -61,6 +61,26 @@ def test_what_is_appended_again_counts_once(opened: Engine) -> None:
     asyncio.run(main())
 
 
+def test_facts_are_flushed_when_append_returns(opened: Engine) -> None:
+    """The engine itself counts what it has flushed, and does so with each append; what it merges later is flushed, too."""
+    flushed = "SELECT sum(value) AS n FROM system.events WHERE event IN ('FileSync', 'DirectorySync')"
+
+    async def main() -> None:
+        async with opened() as facts:
+            for n in range(3):
+                [before] = await facts.query(flushed)
+                await facts.append(SALES, [sale(f"{n}")])
+                [after] = await facts.query(flushed)
+                assert after["n"] > before["n"]
+            [settings] = await facts.query(
+                "SELECT create_table_query AS made FROM system.tables "
+                "WHERE database = currentDatabase() AND name = 'sales'"
+            )
+            assert "min_rows_to_fsync_after_merge = 1" in settings["made"]
+
+    asyncio.run(main())
+
+
 def test_a_fact_comes_out_as_it_went_in(opened: Engine) -> None:
     """Texts of any kind, the largest and smallest numbers, not-a-number, first and last days: none is changed or cut."""
 
