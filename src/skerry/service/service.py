@@ -287,19 +287,11 @@ class Service:
         emit(ServiceChanged(service=self.name, state="starting"))
         if self._database is not None:
             await self._database.open()
-<<<<<<< HEAD
             prepare = demand_schema if self.settings.migrate == "never" else migrate
             for schema in self.schemas:
                 await prepare(self._database, schema.component, schema.folder)
-=======
-            await Receipts.prepare(self._database)
-            await Outbox.prepare(self._database)
-            await Journal.prepare(self._database)
-            if self._migrations is not None:
-                await migrate(self._database, self.name, self._migrations)
             for builder in self._builders:
                 await builder.prepare()
->>>>>>> 5ae5283 (Projections: a read whose tables were dropped meanwhile reads the new ones; the switch waits until the new tables show all that the old ones do; every outdated generation goes, with its receipts; skerry projection drop; tables are there before a service is ready)
             self.health.add("database", self._check_database)
         if self._analytics is not None:
             with suppress(StoreUnavailable):  # what is to be counted waits in the log until it is there

@@ -10,13 +10,8 @@ import pytest
 from asgi import Lifespan, living, play, request, settings
 from fastapi import FastAPI
 
-<<<<<<< HEAD
 from skerry.errors import ConfigurationError, MigrationError, WrongOwner
-from skerry.events import DomainEvent, Projection
-=======
-from skerry.errors import ConfigurationError, WrongOwner
 from skerry.events import DomainEvent, Projection, ProjectionTx
->>>>>>> 5ae5283 (Projections: a read whose tables were dropped meanwhile reads the new ones; the switch waits until the new tables show all that the old ones do; every outdated generation goes, with its receipts; skerry projection drop; tables are there before a service is ready)
 from skerry.resilience import Retry
 from skerry.saga import Rejected, Saga
 from skerry.service import Service
