@@ -31,7 +31,7 @@ from skerry.events.brokers.adapter import Adapter
 from skerry.events.brokers.address import COMMON, Address
 from skerry.events.brokers.names import tokens
 from skerry.events.brokers.port import Delivery, Features, Message, Position
-from skerry.events.brokers.rabbitmq_frames import Frames
+from skerry.events.brokers.rabbitmq_frames import readable_frames
 from skerry.events.brokers.tail import Tail, Track
 from skerry.events.envelope import STRUCTURED
 
@@ -114,7 +114,7 @@ class RabbitBroker(Adapter):
                 encoded=False,
                 query={"heartbeat": str(HEARTBEAT), "name": f"skerry {self.source}"},
             )
-            connection = aiormq.Connection(url, transport_factory=Frames(address.scheme))
+            connection = aiormq.Connection(url, transport_factory=readable_frames(address.scheme))
             try:
                 async with self.asking():
                     await connection.connect()

@@ -17,9 +17,12 @@ _NO_PROPERTIES: Final = b"\x00\x00\xce"
 """No flag, and the end of the frame."""
 
 
-class Frames(TransportFactory):
-    """Opens connections on which a header that the driver cannot read has no properties."""
+def readable_frames(scheme: str) -> Any:
+    """The driver's `TransportFactory` for connections on which a header that it cannot read has no properties."""
+    return _Frames(scheme)
 
+
+class _Frames(TransportFactory):
     def __init__(self, scheme: str) -> None:
         self._inner: TransportFactory = TLSTransportFactory() if scheme == "amqps" else TCPTransportFactory()
 
