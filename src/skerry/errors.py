@@ -23,9 +23,13 @@ SkerryError
 │   ├── NoTransaction             asked to take part in a transaction that is not open
 │   ├── NestedTransaction         a second transaction in one task would wait for the first
 │   ├── ReceiptConflict           the same key was used with another input
+│   ├── VersionConflict           a document is not in the version its writer has read
+│   ├── DuplicateValue            a unique index has that value already, of another document
+│   ├── InvalidDocument           a document that not every engine could hold
+│   ├── InvalidQuery              a condition, order, limit or cursor that cannot be used
 │   └── LeaseLost                 an exclusive role is somebody else's by now
 ├── InvalidFact                   a row does not fit its fact table
-├── InvalidQuery                  the analytics engine does not take a query
+├── QueryRejected                 the analytics engine does not take a query
 ├── EventError
 │   ├── InvalidEvent              does not fit its class, or the envelope is malformed
 │   ├── SchemaChanged             a frozen version of an event would change
@@ -179,6 +183,22 @@ class ReceiptConflict(StoreError):
     """A key was used again with another input."""
 
 
+class VersionConflict(StoreError):
+    """A document was changed, made or deleted by somebody else since its writer has read it. Nothing was written."""
+
+
+class DuplicateValue(StoreError):
+    """Another document has the same value in a field whose index is unique. Nothing was written."""
+
+
+class InvalidDocument(StoreError):
+    """A document is not plain JSON, too large, nested too deep, or has a name that not every engine can hold."""
+
+
+class InvalidQuery(StoreError):
+    """A condition, order, limit or cursor of a query cannot be used; the message says which and what would be right."""
+
+
 class LeaseLost(StoreError):
     """An exclusive role was not renewed in time, so another process may hold it."""
 
@@ -187,7 +207,7 @@ class InvalidFact(SkerryError, ValueError):
     """A row does not fit its fact table. The message names the column, never the value."""
 
 
-class InvalidQuery(SkerryError):
+class QueryRejected(SkerryError):
     """The analytics engine does not take a query. `detail` holds its own words, which may repeat values: for a debugger, not for
     a log.
     """

@@ -317,7 +317,7 @@ class MigrationsLeft(Signal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationApplied(Signal):
-    """A migration changed a database's schema."""
+    """A migration changed a database's schema; or a collection of documents got its table or an index."""
 
     component: str
     version: str

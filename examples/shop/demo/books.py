@@ -9,7 +9,7 @@ from typing import Any
 from skerry.events.generations import group_name, table_name
 from skerry.topology import System
 
-from .readers import Aside, EventLog, Ledger, PostgreSQLLedger, Segments, SQLiteLedger, Stream
+from .readers import Aside, EventLog, Ledger, MongoLedger, PostgreSQLLedger, Segments, SQLiteLedger, Stream
 
 
 class Books:
@@ -28,7 +28,7 @@ class Books:
         self._ledgers: dict[str, Ledger] = {name: SQLiteLedger(data / f"{name}.db") for name in system.services}
         self._log: EventLog = Segments(data / "events")
         if aside is not None:
-            self._ledgers |= {name: PostgreSQLLedger(url, aside) for name, url in (databases or {}).items()}
+            self._ledgers |= {name: _ledger(url, aside) for name, url in (databases or {}).items()}
         if aside is not None and events:
             self._log = Stream(events, data, list(system.topics), aside)
 
@@ -51,7 +51,7 @@ class Books:
 
     def unsent(self) -> int:
         """Events that are recorded but have not left their outbox."""
-        return sum(self.number(name, "SELECT count(*) FROM skerry_outbox") for name in self._system.services)
+        return sum(ledger.unsent() for ledger in self._ledgers.values())
 
     def unhandled(self) -> int:
         """Events that a group of a subscriber has no receipt for. A group handles the types that it has handled some of, all
@@ -91,3 +91,7 @@ class Books:
         """The orders an e-mail was written for, one entry per file."""
         folder = self._data / "notification" / "email"
         return (file.stem for file in folder.glob("*.txt")) if folder.is_dir() else iter(())
+
+
+def _ledger(url: str, aside: Aside) -> Ledger:
+    return MongoLedger(url) if url.startswith("mongodb") else PostgreSQLLedger(url, aside)

@@ -17,6 +17,7 @@ from skerry.events.brokers import Broker, Subscription, connect
 
 T = TypeVar("T")
 
+UNSENT = "SELECT count(*) FROM skerry_outbox"
 PATIENCE = 10.0
 """Seconds one look into a book may take."""
 WAIT = 0.2
@@ -33,6 +34,10 @@ class Ledger(Protocol):
 
     def rows(self, sql: str) -> list[Any]:
         """Query it; rows can be read by position and by name. Raises `Unreadable`."""
+        ...
+
+    def unsent(self) -> int:
+        """Events that are recorded but have not been handed over. Raises `Unreadable`."""
         ...
 
 
@@ -73,6 +78,10 @@ class SQLiteLedger:
             connection.row_factory = sqlite3.Row
             return connection.execute(sql).fetchall()
 
+    def unsent(self) -> int:
+        """See `Ledger`."""
+        return int(self.rows(UNSENT)[0][0])
+
 
 class PostgreSQLLedger:
     """See `Ledger`. Reads with the credentials of the service, in read-only transactions."""
@@ -85,6 +94,10 @@ class PostgreSQLLedger:
     def rows(self, sql: str) -> list[Any]:
         """See `Ledger`."""
         return self._aside.run(self._rows(sql))
+
+    def unsent(self) -> int:
+        """See `Ledger`."""
+        return int(self.rows(UNSENT)[0][0])
 
     async def _rows(self, sql: str) -> list[Any]:
         import asyncpg
@@ -112,6 +125,30 @@ class PostgreSQLLedger:
         # sums of whole numbers are whole numbers
         await connection.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=int, format="text")
         return connection
+
+
+class MongoLedger:
+    """See `Ledger`. It has documents, which the auditor does not ask for, and no rows."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def rows(self, sql: str) -> list[Any]:
+        """None: there is no SQL."""
+        raise Unreadable(f"no SQL in MongoDB: {sql}")
+
+    def unsent(self) -> int:
+        """See `Ledger`."""
+        from pymongo import MongoClient
+        from pymongo.errors import PyMongoError
+
+        try:
+            with MongoClient[dict[str, Any]](self._url, timeoutMS=int(PATIENCE * 1000)) as client:
+                documents = client.get_default_database()
+                names = [each["_id"] for each in documents["skerry_collections"].find()]
+                return sum(each["pending"] for name in names for each in documents[name].find({"pending": {"$gt": 0}}))
+        except PyMongoError as error:
+            raise Unreadable(type(error).__name__) from error
 
 
 class Segments:

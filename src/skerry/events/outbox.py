@@ -131,12 +131,17 @@ class Outbox:
     async def measure(self, database: Database) -> None:
         """Find out whether there is room; the relay asks for it."""
         bound = int(self.limit * ROOM) if self.full else self.limit
-        waiting = int((await database.fetch_one(SQL["outbox_most"]))[0])
-        if waiting >= bound:
-            waiting = int((await database.fetch_one(SQL["outbox_counted"], (self.limit,)))[0])
+        waiting = await self._counted(database, bound)
         if self.full != (waiting >= bound):
             self.full = not self.full
             emit(OutboxChanged(service=self.source, full=self.full, waiting=waiting))
+
+    async def _counted(self, database: Database, bound: int) -> int:
+        """How many wait; below `bound` it may be more than there are."""
+        waiting = int((await database.fetch_one(SQL["outbox_most"]))[0])
+        if waiting >= bound:
+            waiting = int((await database.fetch_one(SQL["outbox_counted"], (self.limit,)))[0])
+        return waiting
 
     def _demand_room(self) -> None:
         if self.full:

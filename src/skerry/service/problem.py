@@ -16,7 +16,10 @@ from skerry.errors import (
     CallError,
     ConnectionLost,
     DeadlineExceeded,
+    DuplicateValue,
     Held,
+    InvalidDocument,
+    InvalidQuery,
     LateAction,
     ProjectionBehind,
     ReceiptConflict,
@@ -27,6 +30,7 @@ from skerry.errors import (
     StoreBusy,
     StoreUnavailable,
     Unreachable,
+    VersionConflict,
 )
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -84,11 +88,10 @@ def of(error: Exception, *, what: str = "A service behind this one") -> Problem 
     if isinstance(error, Problem):
         return error
     code = reason(error)
+    for kind, told in _TOLD.items():
+        if isinstance(error, kind):
+            return Problem(*told)
     match error:
-        case ReceiptConflict():
-            problem = Problem(422, "key_reused", "This idempotency key was used before with another request.")
-        case LateAction():
-            problem = Problem(409, "late_action", "This action was compensated already and has no effect any more.")
         case (
             ProjectionBehind() | Held()
         ):  # no 5xx: by tokens of his own a stranger could open the circuit in front of us
@@ -123,6 +126,14 @@ def _wait(seconds: float | None) -> Headers:
     return [(b"retry-after", b"%d" % max(1, math.ceil(seconds or 1.0)))]
 
 
+_TOLD: dict[type[Exception], tuple[int, str, str]] = {
+    ReceiptConflict: (422, "key_reused", "This idempotency key was used before with another request."),
+    LateAction: (409, "late_action", "This action was compensated already and has no effect any more."),
+    VersionConflict: (409, "changed_meanwhile", "Somebody else has changed this meanwhile: read it again."),
+    DuplicateValue: (409, "duplicate_value", "Another one has this value already."),
+    InvalidDocument: (422, "invalid_document", "This cannot be stored: it is too large, or no plain JSON."),
+    InvalidQuery: (400, "invalid_query", "This filter, order, limit or cursor cannot be used."),
+}
 _WORDS: dict[type[Exception], str] = {
     StoreBusy: "busy",
     StoreUnavailable: "data_unavailable",

@@ -6,16 +6,17 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from skerry.client import ServiceClient
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError, StoreError, StoreUnavailable
 from skerry.events import (
     HANDLER_RETRY,
+    Broker,
     Builder,
     DeadLetter,
     DeadLetters,
@@ -27,6 +28,7 @@ from skerry.events import (
     Relay,
     connect,
 )
+from skerry.events.embedded import EmbeddedOutbox, EmbeddedRelay
 from skerry.events.inbox import EventHandler
 from skerry.health import CheckResult, HealthChecks, HealthReport
 from skerry.resilience import Policy, Retry
@@ -42,7 +44,12 @@ from skerry.store import PRUNE_BATCH, Database, Receipts, Schema, Transaction, d
 from skerry.store import connect as connect_database
 from skerry.store.analytics import Analytics
 from skerry.store.analytics import connect as connect_analytics
+from skerry.store.documents import Documents, Index, is_mongo
 
+if TYPE_CHECKING:
+    from skerry.store.documents.mongodb import MongoDatabase
+
+D = TypeVar("D")
 H = TypeVar("H", bound=EventHandler)
 Hook = Callable[[], Awaitable[None]]
 
@@ -87,9 +94,12 @@ class Service:
         self.clock = clock
         self.settings: Settings = settings or Settings.from_environ()
         self.health: HealthChecks = HealthChecks(clock=clock)
-        self.outbox: Outbox = Outbox(name, clock=clock)
         self._migrations = migrations
-        self._database = self._make_database(database)
+        self._mongo = self._make_mongo(database)
+        self._database = None if self._mongo else self._make_database(database)
+        self.outbox: Outbox = (
+            EmbeddedOutbox(name, self._mongo, clock=clock) if self._mongo else Outbox(name, clock=clock)
+        )
         self._bus = self._make_bus(events)
         self._analytics = self._make_analytics(analytics)
         self._engine = Engine(name, self._database, clock=clock) if self._database else None
@@ -101,6 +111,7 @@ class Service:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._relay: Relay | None = None
         self._builders: list[Builder] = []
+        self._collections: dict[str, Documents[Any]] = {}
         self._broken = ""
         self._draining = False
         self._started = False
@@ -111,7 +122,11 @@ class Service:
 
     @property
     def database(self) -> Database:
-        """The service's own database. Raises `ConfigurationError` when it has none."""
+        """The service's own database. Raises `ConfigurationError` when it has none, and when that is MongoDB: its documents
+        are reached by `documents`, and what stands on SQL transactions (handlers, sagas, projections, `once`) needs another.
+        """
+        if self._mongo is not None:
+            raise self._mongo.no_sql()
         if self._database is None:
             raise ConfigurationError(f"the service {self.name!r} has no database; give it database='sqlite:///...'")
         return self._database
@@ -135,6 +150,8 @@ class Service:
     @property
     def sagas(self) -> Engine:
         """The service's saga engine."""
+        if self._mongo is not None:
+            raise self._mongo.no_sql("a saga")
         if self._engine is None:
             raise ConfigurationError(f"the service {self.name!r} has no database to keep a saga's journal in")
         return self._engine
@@ -153,8 +170,22 @@ class Service:
         return DeadLetters(self.database, clock=self.clock)
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """Open a unit of work on the service's database."""
-        return self.database.transaction()
+        """Open a unit of work on the service's database. On MongoDB it is one change of one document, with its events."""
+        return self._mongo.transaction() if self._mongo is not None else self.database.transaction()
+
+    def documents(self, name: str, model: type[D], *, key: str = "id", indexes: Sequence[Index] = ()) -> Documents[D]:
+        """A collection of documents in the service's database, made ready at its start. See `Documents`.
+
+        Raises `ConfigurationError` for a second one of that name, and once the service has started.
+        """
+        if self._started or name in self._collections:
+            why = (
+                "has started; declare its documents before that" if self._started else f"has documents {name!r} already"
+            )
+            raise ConfigurationError(f"the service {self.name!r} {why}")
+        store = self._mongo if self._mongo is not None else self.database
+        self._collections[name] = documents = Documents(store, name, model, key=key, indexes=indexes)
+        return documents
 
     def client(self, service: str, *, policy: Policy | None = None) -> ServiceClient:
         """A client for another service; closed when this one stops."""
@@ -219,6 +250,8 @@ class Service:
         `given` is the request, as plain JSON: the same key with another one raises `ReceiptConflict` (422). Without a key
         the action just runs. Keys are remembered for 30 days.
         """
+        if self._mongo is not None:
+            raise self._mongo.no_sql("`once`")
         if key is None:
             return await action()
         if not key.isprintable() or not 0 < len(key) <= MAX_KEY:
@@ -297,13 +330,18 @@ class Service:
             with suppress(StoreUnavailable):  # what is to be counted waits in the log until it is there
                 await self._analytics.open()
             self.health.add("analytics", self._check_analytics, critical=False)
+        if self._mongo is not None:
+            await self._mongo.open()
+            self.health.add("database", self._mongo.ping)
+        for documents in self._collections.values():
+            await documents.prepare()
 
     async def begin(self) -> None:
         """The second half of `start`: hooks, relay, handlers, sagas; then ready."""
         for hook in self._hooks:
             await hook()
-        if self._bus is not None and self._database is not None:
-            self._relay = Relay(self._database, self.outbox, self._bus.broker, clock=self.clock)
+        if self._bus is not None and (self._database is not None or self._mongo is not None):
+            self._relay = self._make_relay(self._bus.broker)
             self._begin("relay", self._relay.run)
             self._bus.start()
             for builder in self._builders:
@@ -341,10 +379,9 @@ class Service:
             return
         self._closed = True
         async with AsyncExitStack() as closing:
-            if self._database is not None:
-                closing.push_async_callback(self._database.close)
-            if self._analytics is not None:
-                closing.push_async_callback(self._analytics.close)
+            for store in (self._database, self._mongo, self._analytics):
+                if store is not None:
+                    closing.push_async_callback(store.close)
             if self._bus is not None:
                 closing.push_async_callback(self._bus.broker.close)
             for client in self._clients:
@@ -390,8 +427,8 @@ class Service:
         behind = {name: c.behind for name, c in self.bus.consumers.items() if c.behind is not None}
         for builder in self._builders:
             behind |= builder.behind
-        waiting = f"{await self.outbox.waiting(self.database)} in the outbox"
-        return "; ".join([waiting, *(f"{group} {count} behind" for group, count in behind.items())])
+        waiting = await (self.outbox.waiting(self.database) if self._mongo is None else self._mongo.waiting())
+        return "; ".join([f"{waiting} in the outbox", *(f"{group} {count} behind" for group, count in behind.items())])
 
     async def _check_sagas(self) -> None:
         stuck = await self.sagas.stuck()
@@ -403,6 +440,21 @@ class Service:
             return None
         address = self.settings.database or url
         return connect_database(address, owner=self.name, data=self.settings.data, clock=self.clock)
+
+    def _make_mongo(self, url: str | None) -> MongoDatabase | None:
+        address = (self.settings.database or url) if url else None
+        if address is None or not is_mongo(address):
+            return None
+        if self._migrations is not None:
+            raise ConfigurationError(f"the service {self.name!r} has SQL migrations, and its database is MongoDB")
+        from skerry.store.documents.mongodb import MongoDatabase
+
+        return MongoDatabase(address, owner=self.name, clock=self.clock)
+
+    def _make_relay(self, broker: Broker) -> Relay:
+        if self._mongo is not None and isinstance(self.outbox, EmbeddedOutbox):
+            return EmbeddedRelay(self._mongo, self.outbox, broker, clock=self.clock)
+        return Relay(self.database, self.outbox, broker, clock=self.clock)
 
     def _make_bus(self, url: str | None) -> EventBus | None:
         if not url:

@@ -17,6 +17,8 @@ def connect(url: str, *, owner: str, data: Path, clock: Clock = SYSTEM) -> Datab
     Opens nothing. Raises `ConfigurationError` for another scheme, `MissingExtra` when the engine's driver is not installed.
     """
     scheme = url.partition(":")[0]
+    if scheme in {"mongodb", "mongodb+srv"}:
+        raise ConfigurationError("a mongodb: database has documents and no SQL: see skerry.store.documents.connect")
     if scheme not in {"postgresql", "postgres"}:
         return SQLiteDatabase(resolve(url, data), owner=owner, clock=clock)
     if not url.startswith(f"{scheme}://"):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import SALES, Engine, sale
 
-from skerry.errors import ConfigurationError, InvalidFact, InvalidQuery, StoreError, WrongOwner
+from skerry.errors import ConfigurationError, InvalidFact, QueryRejected, StoreError, WrongOwner
 from skerry.store.analytics import FactTable
 from skerry.store.analytics.dialect import MAX_ROWS
 
@@ -225,7 +225,7 @@ def test_a_query_that_cannot_be_is_refused_and_the_next_one_answered(
 
     async def main() -> None:
         async with opened() as facts:
-            with pytest.raises(InvalidQuery, match=message) as refused:
+            with pytest.raises(QueryRejected, match=message) as refused:
                 await facts.query(sql, parameters)
             assert CANARY not in str(refused.value)
             assert refused.value.__cause__ is None

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from skerry.errors import ConfigurationError, InvalidQuery, StoreBusy, StoreError
+from skerry.errors import ConfigurationError, QueryRejected, StoreBusy, StoreError
 from skerry.store.analytics.facts import TYPES, FactTable, problem_of
 from skerry.store.placeholders import replaced
 from skerry.store.queries import Queries
@@ -106,7 +106,7 @@ def escaped(value: str) -> str:
 
 
 def bind(sql: str, parameters: Sequence[Any], tables: Mapping[str, FactTable]) -> tuple[str, dict[str, str]]:
-    """`sql` with tables and typed parameters in their places, and the parameters' values. Raises `InvalidQuery`."""
+    """`sql` with tables and typed parameters in their places, and the parameters' values. Raises `QueryRejected`."""
 
     def named(match: re.Match[str]) -> str:
         if match[1] not in tables:
@@ -115,7 +115,7 @@ def bind(sql: str, parameters: Sequence[Any], tables: Mapping[str, FactTable]) -
 
     def placed(number: int) -> str:
         if not 0 <= number < len(parameters):
-            raise InvalidQuery(f"the query names {number + 1} parameters and is given {len(parameters)}")
+            raise QueryRejected(f"the query names {number + 1} parameters and is given {len(parameters)}")
         return f"{{p{number + 1}:{_kind_of(parameters[number])}}}"
 
     return replaced(_TABLE.sub(named, sql), placed), {f"p{n}": text(value) for n, value in enumerate(parameters, 1)}
@@ -130,7 +130,7 @@ def decode(answer: bytes) -> list[dict[str, Any]]:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise InvalidQuery("the answer is no table: leave FORMAT away")
+        raise QueryRejected("the answer is no table: leave FORMAT away")
     columns = [(column["name"], _reader(column["type"])) for column in document["meta"]]
     return [{name: read(value) for (name, read), value in zip(columns, row, strict=True)} for row in document["data"]]
 
@@ -142,15 +142,15 @@ def refusal(where: str, words: str, *, writing: bool = False) -> Exception:
         return StoreBusy(f"{where}: {name}; try again later")
     if name in _LOGIN:
         return StoreError(f"{where} refuses the user or the password of the address")
-    return StoreError(f"{where}: {name}") if writing else InvalidQuery(f"{where}: {name}", detail=words)
+    return StoreError(f"{where}: {name}") if writing else QueryRejected(f"{where}: {name}", detail=words)
 
 
 def _kind_of(value: Any) -> str:
     if type(value) not in TYPES:
         known = ", ".join(kind.__name__ for kind in TYPES)
-        raise InvalidQuery(f"a {type(value).__name__} cannot be a parameter: use one of {known}")
+        raise QueryRejected(f"a {type(value).__name__} cannot be a parameter: use one of {known}")
     if problem := problem_of(value):
-        raise InvalidQuery(f"a parameter is {problem}")
+        raise QueryRejected(f"a parameter is {problem}")
     return KINDS[type(value)]
 
 

@@ -50,6 +50,6 @@ class Analytics(Protocol):
         """Run a query; each row by the names of its columns, at most 100,000 rows. `{sales}` stands for a declared table in
         which each fact counts once; `?` or `?1` for a parameter, which is never part of the text.
 
-        Raises `InvalidQuery` when the engine does not take it, `StoreBusy` and `StoreUnavailable` when it cannot now.
+        Raises `QueryRejected` when the engine does not take it, `StoreBusy` and `StoreUnavailable` when it cannot now.
         """
         ...

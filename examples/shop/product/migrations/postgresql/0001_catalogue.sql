@@ -1,6 +1,0 @@
-CREATE TABLE products (
-  sku      TEXT PRIMARY KEY,
-  name     TEXT NOT NULL,
-  amount   BIGINT NOT NULL CHECK (amount > 0),
-  currency TEXT NOT NULL
-);
