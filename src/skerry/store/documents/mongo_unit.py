@@ -104,13 +104,29 @@ class MongoTransaction:
         """Refused."""
         raise no_sql(self._owner)
 
-    execute_many = fetch_all = fetch_one = lock = execute
+    async def execute_many(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused."""
+        raise no_sql(self._owner)
+
+    async def fetch_all(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused."""
+        raise no_sql(self._owner)
+
+    async def fetch_one(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused."""
+        raise no_sql(self._owner)
+
+    async def lock(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused."""
+        raise no_sql(self._owner)
 
     def later(self, *_: Any, **__: Any) -> NoReturn:
         """Refused."""
         raise no_sql(self._owner)
 
-    savepoint = later
+    def savepoint(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused."""
+        raise no_sql(self._owner)
 
 
 def no_sql(owner: str, what: str = "this") -> ConfigurationError:
