@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from skerry.errors import ConfigurationError, StoreError, WrongOwner
+from skerry.errors import ConfigurationError, StoreBusy, StoreError, WrongOwner
 from skerry.store.analytics import dialect
 from skerry.store.analytics.facts import FactTable
 from skerry.store.analytics.threads import Threads
@@ -102,6 +102,8 @@ class ClickHouse:
         await self.open()
         try:
             return await self._threads.run(call)
+        except StoreBusy:
+            raise
         except StoreError:
             self._connected = False
             raise
