@@ -50,6 +50,7 @@ class EventBus:
         timeout: float = 30.0,
         batch: int = 1,
         linger: float = 0.0,
+        gaps: float = 0.0,
     ) -> Callable[[H], H]:
         """Register `async def handler(event, tx)` for an event class.
 
@@ -59,6 +60,10 @@ class EventBus:
         With a `batch` above 1 it is `async def handler(events, tx)`: a list of at most so many events that wait together, in
         their order; when it fails, it is called again with one event at a time. Fewer wait `linger` seconds, at most 60, for
         more: for effects that are dear, such as an insert into a column store.
+
+        `gaps`, that of the group's first handler, is for how many seconds an event waits for one of a lower number of its key
+        that has not come. It is for a group that handles all types of its keys, where the broker, or who else publishes, may let
+        events be overtaken; after that time it goes on without. Such a group handles one event in a transaction.
 
         Raises `ConfigurationError` for a second handler of the same class in a group, another database than that of the
         group, and after `start`.
@@ -78,7 +83,9 @@ class EventBus:
             if consumer is not None and consumer.database is not inbox.database:
                 raise ConfigurationError(f"the group {name!r} keeps its position in another database")
             if consumer is None:
-                consumer = Consumer(name, self.broker, inbox, retry=retry, on_poison=on_poison, clock=self._clock)
+                consumer = Consumer(
+                    name, self.broker, inbox, retry=retry, on_poison=on_poison, clock=self._clock, gaps=gaps
+                )
                 self.consumers[name] = consumer
             if event.event_type in consumer.registrations:
                 raise ConfigurationError(f"the group {name!r} has a handler for {event.event_type} already")

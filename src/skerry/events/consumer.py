@@ -13,6 +13,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import InvalidEvent, LeaseLost, NestedTransaction, NoTransaction, ReceiptConflict, StoreError
@@ -20,6 +21,7 @@ from skerry.events._loops import end, wait_for
 from skerry.events.brokers import Broker, Delivery, Message, Position, Subscription
 from skerry.events.brokers.wire import identity
 from skerry.events.envelope import Envelope
+from skerry.events.gaps import Gaps
 from skerry.events.inbox import Inbox, Registration
 from skerry.events.outbox import SQL
 from skerry.events.parking import DeadLetter, Parked, Parking
@@ -58,6 +60,7 @@ class Consumer:
         on_poison: DeadLetter,
         clock: Clock = SYSTEM,
         repeatable: bool = False,
+        gaps: float = 0.0,
     ) -> None:
         self.group = group
         self.database: Database = inbox.database
@@ -69,7 +72,8 @@ class Consumer:
         self._retry = Retry(
             retry.attempts, base=retry.base, cap=retry.cap, retry_after_cap=retry.retry_after_cap, clock=clock
         )
-        longest = max(retry.cap, retry.retry_after_cap)
+        longest = max(retry.cap, retry.retry_after_cap, gaps)
+        self._gaps = Gaps(group, seconds=gaps, clock=clock)
         self._parking = Parking(group, hold_key=on_poison.hold_key, longest=longest, clock=clock)
         self._clock = clock
         self._repeatable = repeatable
@@ -212,7 +216,7 @@ class Consumer:
 
         The first that fails, or must wait behind another of its key, ends it and has had no effect.
         """
-        if self._suspects or self._alone or any(map(self._in_doubt, deliveries)):
+        if self._suspects or self._alone or self._gaps.seconds or any(map(self._in_doubt, deliveries)):
             self._alone = max(0, self._alone - 1)
             return 0
         try:
@@ -316,27 +320,55 @@ class Consumer:
         message, fresh, state = delivery.message, False, ""
         async with self._lease.transaction() as tx:
             held = await self._parking.holds(tx, message)
-            if held:
+            envelope = self._numbered(message)
+            if held and not await self._gaps.goes_before(tx, envelope):
                 reason = "an earlier event of this key is parked"
-                state = await self._parking.add(tx, message, "held", reason=reason)
+                state = await self._parking.add(tx, message, "held", reason=reason, sequence=envelope.sequence)
+            elif missing := await self._gaps.missing(tx, envelope):
+                held, reason, wait = True, f"number {missing} of this key has not come", self._gaps.seconds
+                state = await self._parking.add(
+                    tx, message, "retry", delay=wait, reason=reason, sequence=envelope.sequence
+                )
             else:
+                held = False
                 fresh = await self._handle(tx, message)
             await self._settle(tx, delivery)
         if held:
-            emit(EventParked(group=self.group, type=message.type, id=message.id, held=state == "held", reason=state))
+            emit(EventParked(group=self.group, type=message.type, id=message.id, held=state != "dead", reason=state))
         else:
             emit(EventHandled(group=self.group, type=message.type, id=message.id, duplicate=not fresh))
 
     async def _handle_parked(self, parked: Parked) -> None:
         message = parked.message
         async with self._lease.transaction() as tx:
+            if (wait := await self._must_wait(tx, parked)) > 0:
+                await self._parking.keep(
+                    tx, parked, "retry", attempts=parked.attempts, delay=wait, reason="waits for another"
+                )
+                return
             fresh = await self._handle(tx, message)
             await self._parking.release(tx, parked)
             await self._settle(tx, parked)
         emit(EventHandled(group=self.group, type=message.type, id=message.id, duplicate=not fresh))
 
+    async def _must_wait(self, tx: Transaction, parked: Parked) -> float:
+        """Seconds for which a parked event whose time has come waits on, for one that comes before it."""
+        envelope = self._numbered(parked.message)
+        if await self._gaps.has_lower(tx, envelope):
+            return self._gaps.seconds
+        if not await self._gaps.missing(tx, envelope):
+            return 0.0
+        return parked.parked_at + self._gaps.seconds - self._clock.now()
+
     async def _handle(self, tx: Transaction, message: Message) -> bool:
-        return await self._inbox.handle(tx, self.group, message.id, *self._opened(message))
+        envelope, registration = self._opened(message)
+        fresh = await self._inbox.handle(tx, self.group, message.id, envelope, registration)
+        await self._gaps.passed(tx, envelope)
+        return fresh
+
+    def _numbered(self, message: Message) -> Envelope:
+        """The envelope, where its number counts; else one without. Raises `InvalidEvent`."""
+        return self._opened(message)[0] if self._gaps.seconds else _WITHOUT_NUMBER
 
     def _opened(self, message: Message) -> tuple[Envelope, Registration]:
         envelope = Envelope.from_json(message.body)
@@ -358,7 +390,10 @@ class Consumer:
             if isinstance(item, Parked):
                 await self._parking.keep(tx, item, state, attempts=attempt, delay=delay, reason=reason)
             else:
-                await self._parking.add(tx, message, state, attempts=attempt, delay=delay, reason=reason)
+                number = 0 if isinstance(error, InvalidEvent) else self._numbered(message).sequence
+                await self._parking.add(
+                    tx, message, state, attempts=attempt, delay=delay, reason=reason, sequence=number
+                )
             await self._settle(tx, item)
         emit(
             HandlerFailed(
@@ -394,6 +429,9 @@ class Consumer:
         self._doubted[item.source] += 1
         if deaths >= MAX_DEATHS:
             raise InvalidEvent(f"the process died {deaths} times with this event in hand")
+
+
+_WITHOUT_NUMBER: Final = Envelope(id="", source="", type="", time="", key="", version=1, data={})
 
 
 @dataclass(slots=True)

@@ -33,6 +33,7 @@ class Parked:
     id: int
     message: Message
     attempts: int
+    parked_at: float = 0.0
     source: ClassVar[str] = ""
 
 
@@ -59,8 +60,9 @@ class Parking:
         return bool(rows)
 
     async def add(
-        self, tx: Tx, message: Message, state: str, *, attempts: int = 0, delay: float = 0.0, reason: str
-    ) -> str:
+        self, tx: Tx, message: Message, state: str, *, attempts: int = 0, delay: float = 0.0, reason: str,
+        sequence: int = 0,
+    ) -> str:  # fmt: skip
         """Park a message; `delay` is in seconds. Returns the state it has got, for one that is parked already stays as it is.
 
         Another one with the id of a parked one is a dead letter at once, under an id of its own.
@@ -69,7 +71,8 @@ class Parking:
 
         async def park(one: Message, state: str, reason: str) -> bool:
             columns = (self.group, one.id, one.type, one.key, one.body)
-            return await tx.execute(SQL["park"], (*columns, state, attempts, now + delay, reason[:500], now)) == 1
+            how = (state, attempts, now + delay, reason[:500], now, sequence)
+            return await tx.execute(SQL["park"], (*columns, *how)) == 1
 
         if await park(message, state, reason):
             return state
@@ -84,7 +87,7 @@ class Parking:
         """The event whose time for another try has come first."""
         now = self._clock.now()
         row = await database.fetch_one(SQL["due"], (self.group, now, now + self._longest))
-        return None if row is None else Parked(row[0], Message(*row[1:5]), row[5])
+        return None if row is None else Parked(row[0], Message(*row[1:5]), row[5], row[6])
 
     async def next_due(self, database: Database) -> float | None:
         """Seconds until the next try; None when nothing waits for one."""

@@ -203,6 +203,7 @@ class Service:
         timeout: float = 30.0,
         batch: int = 1,
         linger: float = 0.0,
+        gaps: float = 0.0,
     ) -> Callable[[H], H]:
         """Handle an event with `async def handler(event, tx)`; the receipt commits in `tx`. See `EventBus.on`."""
         inbox = Inbox(self.database, clock=self.clock)
@@ -215,6 +216,7 @@ class Service:
             timeout=timeout,
             batch=batch,
             linger=linger,
+            gaps=gaps,
         )
 
     def add(self, *sagas: Saga) -> None:

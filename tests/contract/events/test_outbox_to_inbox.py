@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from skerry.errors import NoTransaction
 from skerry.events import DeadLetters
+from skerry.events.outbox import message
 from skerry.resilience import Retry
 
 WRITERS, KEYS, EACH = 8, 12, 30
@@ -161,5 +163,25 @@ def test_the_next_relay_goes_on_where_the_last_one_stopped(staged):
                     await stage.count("a")
                     await stage.handed_over()
             assert [envelope.data["n"] for envelope in await stage.logged()] == [1, 2, 3, 4, 5, 6]
+
+    asyncio.run(main())
+
+
+def test_a_group_that_waits_for_gaps_sees_overtaken_events_in_order(staged):
+    """Events of two keys whose broker hands them out in any order are handled by their numbers, with nothing left over."""
+
+    async def main():
+        async with staged() as stage:
+            stage.listen(gaps=60.0)
+            sealed = [
+                replace(stage.outbox.seal(stage.Counted(counter=counter, n=n)), sequence=n)
+                for n in (3, 1, 5, 2, 4)
+                for counter in ("a", "b")
+            ]
+            for envelope in sealed:
+                await stage.broker.publish([message(envelope)])
+            await stage.until(10)
+            assert await stage.effects() == {"a": [1, 2, 3, 4, 5], "b": [1, 2, 3, 4, 5]}
+            assert not await stage.database.fetch_all("SELECT 1 FROM skerry_parked")
 
     asyncio.run(main())

@@ -45,8 +45,8 @@ INSERT INTO skerry_positions (consumer, source, offset_, epoch) VALUES (?, ?, ?,
 ON CONFLICT (consumer, source) DO UPDATE SET offset_ = excluded.offset_, epoch = excluded.epoch;
 
 -- name: park
-INSERT INTO skerry_parked (consumer, event_id, type, key, body, state, attempts, due_at, reason, parked_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (consumer, event_id) DO NOTHING;
+INSERT INTO skerry_parked (consumer, event_id, type, key, body, state, attempts, due_at, reason, parked_at, sequence)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (consumer, event_id) DO NOTHING;
 
 -- name: parked_body
 SELECT body FROM skerry_parked WHERE consumer = ? AND event_id = ?;
@@ -73,12 +73,33 @@ WHERE (consumer = ?1 AND key = ?2 AND key <> '' AND (?3 = 1 OR state <> 'dead'))
 
 -- A time further off than any delay was written before the clock was set back.
 -- name: due
-SELECT id, event_id, type, key, body, attempts FROM skerry_parked
+SELECT id, event_id, type, key, body, attempts, parked_at FROM skerry_parked
 WHERE consumer = ? AND state = 'retry' AND (due_at <= ? OR due_at > ?) ORDER BY due_at, id LIMIT 1;
 
 -- name: next_held
 SELECT id FROM skerry_parked WHERE consumer = ? AND key = ? AND state = 'held'
 AND NOT EXISTS (SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND state = 'retry') ORDER BY id LIMIT 1;
+
+-- name: number
+SELECT last FROM skerry_numbers WHERE consumer = ? AND source = ? AND key = ?;
+
+-- An event that was overtaken does not set it back.
+-- name: number_passed
+INSERT INTO skerry_numbers (consumer, source, key, last) VALUES (?, ?, ?, ?)
+ON CONFLICT (consumer, source, key) DO UPDATE SET last = excluded.last WHERE excluded.last > skerry_numbers.last;
+
+-- name: lowest_parked
+SELECT min(sequence) FROM skerry_parked WHERE consumer = ? AND key = ?;
+
+-- name: next_goes
+UPDATE skerry_parked SET state = 'retry', due_at = ?1
+WHERE consumer = ?2 AND key = ?3 AND sequence = ?4 AND (state = 'held' OR (state = 'retry' AND attempts = 0));
+
+-- name: lower_first
+UPDATE skerry_parked SET state = 'retry', due_at = ?1 WHERE id = (
+  SELECT id FROM skerry_parked WHERE consumer = ?2 AND key = ?3 AND sequence > 0 AND sequence < ?4 AND state <> 'dead'
+  ORDER BY sequence LIMIT 1
+);
 
 -- name: next_due
 SELECT min(due_at) FROM skerry_parked WHERE consumer = ? AND state = 'retry';
