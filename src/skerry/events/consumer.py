@@ -391,9 +391,10 @@ class Consumer:
                 await self._parking.keep(tx, item, state, attempts=attempt, delay=delay, reason=reason)
             else:
                 number = 0 if isinstance(error, InvalidEvent) else self._numbered(message).sequence
-                await self._parking.add(
+                state = await self._parking.add(
                     tx, message, state, attempts=attempt, delay=delay, reason=reason, sequence=number
                 )
+                dead = state == "dead"
             await self._settle(tx, item)
         emit(
             HandlerFailed(

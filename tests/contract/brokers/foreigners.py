@@ -81,7 +81,12 @@ class OnRedis:
         await self._add({"type": TYPE, "body": body, **forged})
 
     async def oddities(self) -> int:
-        odd = [{"type": TYPE}, {"type": TYPE, b"\xff": b"\xff"}, {"type": TYPE, "id": b""}]
+        odd = [
+            {"type": TYPE},
+            {"type": TYPE, b"\xff": b"\xff"},
+            {"type": TYPE, "id": b""},
+            {"of": b"\xff\x00 " + TYPE.encode() + b" %zz%ff"},
+        ]
         for entry in odd:
             await self._add(entry)
         await self._add({"body": b"of no type"})

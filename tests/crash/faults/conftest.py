@@ -2,13 +2,19 @@ import itertools
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
 import pytest  # noqa: E402
 
+from servers.nats import NatsServer  # noqa: E402
 from servers.postgresql import PostgresServer  # noqa: E402
+from servers.rabbitmq import RabbitServer  # noqa: E402
+from servers.redis import RedisServer  # noqa: E402
 
+SERVERS = {"nats": NatsServer, "redis": RedisServer, "rabbitmq": RabbitServer}
+DURABILITY = {"nats": "durability=flushed&", "redis": "durability=flushed&", "rabbitmq": ""}
 _numbers = itertools.count(1)
 
 
@@ -30,7 +36,33 @@ def small_disk(tmp_path):
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def brokers(tmp_path_factory):
+    """The servers of brokers by their kind, started when first asked for; what is stopped is to be resumed."""
+    started = {}
+
+    def get(kind):
+        if kind not in started:
+            started[kind] = SERVERS[kind](tmp_path_factory.mktemp(kind)).start()
+        return started[kind]
+
+    yield get
+    for server in started.values():
+        server.close()
+
+
+@pytest.fixture
+def address_at():
+    """The address of a server that flushes, with names that no other test uses."""
+    namespace = f"t{uuid4().hex[:12]}"
+
+    def get(kind, server, *, timeout=5):
+        return server.url(f"?{DURABILITY[kind]}namespace={namespace}&timeout={timeout}")
+
+    return get
+
+
+@pytest.fixture(scope="session")
 def postgres(tmp_path_factory):
     with PostgresServer(tmp_path_factory.mktemp("postgresql")) as server:
         yield server

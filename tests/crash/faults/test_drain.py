@@ -14,21 +14,13 @@ from pathlib import Path
 import pytest
 from scene import PATIENCE, Scene
 
-from servers.nats import NatsServer
-from servers.rabbitmq import RabbitServer
-
 STOPS, EACH = 2, 100
-SERVERS = {"nats": (NatsServer, "?durability=flushed"), "rabbitmq": (RabbitServer, "")}
 
 
 @pytest.fixture
-def address(request, tmp_path):
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/events/"
-        return
-    server_class, options = SERVERS[request.param]
-    with server_class(tmp_path / request.param) as server:
-        yield server.url(options)
+def address(request, tmp_path, brokers, address_at):
+    kind = request.param
+    return f"sqlite:///{tmp_path}/events/" if kind == "sqlite" else address_at(kind, brokers(kind))
 
 
 def calls(folder):

@@ -10,8 +10,6 @@ from tracing import acknowledged_when, traced
 
 from servers.nats import NatsServer
 from servers.process import descendants
-from servers.rabbitmq import RabbitServer
-from servers.redis import RedisServer
 from skerry.events.brokers import Message, connect
 from skerry.store import connect as connect_database
 
@@ -47,27 +45,23 @@ async def published(url, folder, pids):
     return calls
 
 
-SERVERS = {
-    "nats": (NatsServer, "?durability=flushed", r'\\"seq\\":\d+'),
-    "redis": (RedisServer, "?durability=flushed", r":1\\r\\n:\d+\\r\\n"),
-    "rabbitmq": (RabbitServer, "", r"\\r\\0<\\0P"),
-}
+REPLIES = {"nats": r'\\"seq\\":\d+', "redis": r":1\\r\\n:\d+\\r\\n", "rabbitmq": r"\\r\\0<\\0P"}
+"""How each says that it has an event, as strace shows it."""
 
 
 @pytest.mark.parametrize("kind", ["nats", "redis", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
-def test_brokers_flush_before_they_acknowledge(kind, tmp_path):
+def test_brokers_flush_before_they_acknowledge(kind, tmp_path, brokers, address_at):
     """Configured as the documentation says, a broker acknowledges an event after the flush of what it wrote."""
-    server_class, options, reply = SERVERS[kind]
-    with server_class(tmp_path / kind) as server:
-        calls = asyncio.run(published(server.url(options), tmp_path, lambda: [server.pid, *descendants(server.pid)]))
-    assert acknowledged_when(calls, MARK, reply) == "flushed"
+    server = brokers(kind)
+    calls = asyncio.run(published(address_at(kind, server), tmp_path, lambda: [server.pid, *descendants(server.pid)]))
+    assert acknowledged_when(calls, MARK, REPLIES[kind]) == "flushed"
 
 
 def test_a_server_that_flushes_later_is_told_apart(tmp_path):
     """NATS as it comes acknowledges before the flush, and this test sees it."""
     with NatsServer(tmp_path / "nats", flush=False) as server:
         calls = asyncio.run(published(server.url(), tmp_path, lambda: [server.pid]))
-    assert acknowledged_when(calls, MARK, SERVERS["nats"][2]) == "written"
+    assert acknowledged_when(calls, MARK, REPLIES["nats"]) == "written"
 
 
 def test_postgresql_flushes_before_it_acknowledges(postgres, databases, tmp_path):

@@ -7,25 +7,16 @@ import signal
 import pytest
 from scene import LANES, Scene
 
-from servers.nats import NatsServer
-from servers.rabbitmq import RabbitServer
-from servers.redis import RedisServer
 from skerry.signals import ConsumerFailed, HealthChanged, RelayFailed
-
-BROKERS = {
-    "nats": (NatsServer, "?durability=flushed&timeout=1"),
-    "redis": (RedisServer, "?durability=flushed&timeout=1"),
-    "rabbitmq": (RabbitServer, "?timeout=1"),
-}
 
 
 @pytest.mark.parametrize("kind", ["nats", "redis", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
-def test_a_silent_broker_is_reported_and_nothing_is_lost(kind, tmp_path):
+def test_a_silent_broker_is_reported_and_nothing_is_lost(kind, tmp_path, brokers, address_at):
     """Relay and consumer say so and go on trying; when it answers again everything arrives, in order and once."""
-    server_class, options = BROKERS[kind]
+    server = brokers(kind)
 
-    async def main(server):
-        scene = Scene(tmp_path, broker=server.url(options))
+    async def main():
+        scene = Scene(tmp_path, broker=address_at(kind, server, timeout=1))
         async with scene.playing():
             async with scene.recording():
                 await scene.more(100)
@@ -40,8 +31,7 @@ def test_a_silent_broker_is_reported_and_nothing_is_lost(kind, tmp_path):
                 await scene.more(100)
             await scene.settles()
 
-    with server_class(tmp_path / kind) as server:
-        asyncio.run(main(server))
+    asyncio.run(main())
 
 
 def send(number, pids):
