@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, date, datetime
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
+from selling import SALES, Engine  # noqa: E402
+
 from servers.clickhouse import ClickHouseServer  # noqa: E402
 from skerry.store.analytics import Analytics, FactTable, connect  # noqa: E402
 
-SALES = FactTable(
-    name="sales",
-    columns={"order_id": str, "sku": str, "day": date, "amount": int, "share": float, "gift": bool, "at": datetime},
-    key=("order_id", "sku"),
-    order_by=("day",),
-)
 _numbers = itertools.count(1)
-
-Engine = Callable[..., AbstractAsyncContextManager[Analytics]]
-
-
-def sale(order_id: str, **values: Any) -> dict[str, Any]:
-    """A fact, plain but for what is given."""
-    plain = {"sku": "LAMP-1", "day": date(2026, 3, 1), "amount": 100, "share": 0.5, "gift": False}
-    return {"order_id": order_id, "at": datetime(2026, 3, 1, 12, tzinfo=UTC), **plain, **values}
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from conftest import SALES, Engine, sale
+from selling import SALES, Engine, sale
 
 from skerry.errors import ConfigurationError, InvalidFact, QueryRejected, StoreError, WrongOwner
 from skerry.store.analytics import FactTable

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SALES, Engine, sale
 from seller import SALES as SOLD
 from seller import build, handled, keep, place
+from selling import SALES, Engine, sale
 
 from servers.clickhouse import ClickHouseServer
 from skerry.errors import ConfigurationError, StoreBusy, StoreError, StoreUnavailable
