@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import assert_type
 
+from pydantic import BaseModel
+
 from skerry import (
     Bulkhead,
     CircuitBreaker,
@@ -21,10 +23,18 @@ from skerry import (
     Token,
     Transaction,
 )
+from skerry.store.documents import Documents, Page, Stored, Where
 
 policy = Policy("stock", total=1.0, retry=Retry(3, budget=RetryBudget()), limit=Bulkhead(5), breaker=CircuitBreaker())
 service = Service("order")
 saga = Saga("fulfil", version=1, input=dict)
+
+
+class Product(BaseModel):
+    sku: str
+
+
+products = service.documents("products", Product, key="sku")
 
 
 class Placed(DomainEvent, type="placed", version=1, key="id"):
@@ -68,3 +78,14 @@ async def use(client: ServiceClient, connection: sqlite3.Connection) -> None:
         assert_type(await service.sagas.start(tx, saga, {}, key="1"), str)
     assert_type(service.outbox.record_sync(connection, Placed(id="1")), Token)
     assert_type(await service.sagas.run(saga, {}, key="1"), SagaStatus)
+
+
+async def keep(tx: Transaction) -> None:
+    assert_type(products, Documents[Product])
+    assert_type(await products.get("1", tx=tx), Stored[Product] | None)
+    page = await products.find(Where("price.amount", ">", 5), sort="-price.amount")
+    assert_type(page, Page[Product])
+    assert_type(page.documents[0].body, Product)
+    assert_type(await products.replace(tx, Product(sku="1"), version=1), int)
+    await products.insert(tx, {"sku": "1"})  # type: ignore[arg-type]
+    Where("price.amount", "!=", 5)  # type: ignore[arg-type]
