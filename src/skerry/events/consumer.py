@@ -370,6 +370,13 @@ class Consumer:
         """The envelope, where its number counts; else one without. Raises `InvalidEvent`."""
         return self._opened(message)[0] if self._gaps.seconds else _WITHOUT_NUMBER
 
+    def _number(self, message: Message) -> int:
+        """Where it stands among those of its key; 0 for what is no event, whatever else it failed of."""
+        try:
+            return self._numbered(message).sequence
+        except InvalidEvent:
+            return 0
+
     def _opened(self, message: Message) -> tuple[Envelope, Registration]:
         envelope = Envelope.from_json(message.body)
         known_as = (envelope.id, identity(envelope))
@@ -390,7 +397,7 @@ class Consumer:
             if isinstance(item, Parked):
                 await self._parking.keep(tx, item, state, attempts=attempt, delay=delay, reason=reason)
             else:
-                number = 0 if isinstance(error, InvalidEvent) else self._numbered(message).sequence
+                number = self._number(message)
                 state = await self._parking.add(
                     tx, message, state, attempts=attempt, delay=delay, reason=reason, sequence=number
                 )

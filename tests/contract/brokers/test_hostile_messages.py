@@ -30,15 +30,15 @@ from skerry.store import Receipts, connect
 
 LANES, PATIENCE = 3, 90.0
 PLACES = [
-    ("memory", "sqlite"),
-    ("sqlite", "sqlite"),
-    ("memory", "postgresql"),
-    ("nats", "postgresql"),
-    ("redis", "postgresql"),
-    ("kafka", "postgresql"),
-    pytest.param("rabbitmq", "postgresql", marks=pytest.mark.rabbitmq),
+    ("memory", "sqlite", 0.0),
+    ("sqlite", "sqlite", 0.0),
+    ("memory", "postgresql", 0.1),
+    ("nats", "postgresql", 0.0),
+    ("redis", "postgresql", 0.0),
+    ("kafka", "postgresql", 0.0),
+    pytest.param("rabbitmq", "postgresql", 0.0, marks=pytest.mark.rabbitmq),
 ]
-"""Broker and database: PostgreSQL takes less in a text than SQLite does."""
+"""Broker and database, for PostgreSQL takes less in a text than SQLite does; and how long a number is waited for."""
 SERVERS = {"nats": NatsServer, "redis": RedisServer, "kafka": KafkaServer, "rabbitmq": RabbitServer}
 OPTIONS = {
     "nats": "?durability=flushed&",
@@ -99,7 +99,8 @@ class Stage:
         """The service, for a while."""
         broker = self._broker(source="billing")
         bus = EventBus(broker, source="billing", accept_process=True)
-        bus.on(Happened, inbox=Inbox(self.database), retry=Retry(2, base=0.01, cap=0.02))(self.handle)
+        retry = Retry(2, base=0.01, cap=0.02)
+        bus.on(Happened, inbox=Inbox(self.database), retry=retry, gaps=self.gaps)(self.handle)
         bus.start()
 
         async def subscribed():  # a queue of RabbitMQ gets nothing of what was published before it was there
@@ -149,6 +150,7 @@ def staged(server, namespace, database, tmp_path, request):
     @asynccontextmanager
     async def manager():
         stage = Stage(request.node.callspec.params["server"], server, namespace, database, tmp_path)
+        stage.gaps = request.node.callspec.params["gaps"]
         await stage.database.open()
         await Receipts.prepare(stage.database)
         await Outbox.prepare(stage.database)
@@ -162,8 +164,8 @@ def staged(server, namespace, database, tmp_path, request):
     return manager
 
 
-@pytest.mark.parametrize(("server", "database"), PLACES, indirect=True)
-def test_hostile_messages_stop_nobody(staged, database, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("server", "database", "gaps"), PLACES, indirect=["server", "database"])
+def test_hostile_messages_stop_nobody(staged, database, gaps, tmp_path, monkeypatch):
     """Good events of other keys are handled, each bad one is a dead letter or reported, and after that nothing comes again."""
     bad = list(bad_messages())
 
