@@ -13,7 +13,7 @@ import pytest
 from skerry.errors import ConfigurationError, LeaseLost, MigrationError, StoreBusy, StoreError, WrongOwner
 from skerry.service import Service
 from skerry.settings import Settings
-from skerry.store import connect
+from skerry.store import connect, migrate
 
 HOLDER = """
 import asyncio, sys
@@ -293,6 +293,33 @@ def test_a_database_that_only_reads_says_so(url, postgres):
                 raise AssertionError
 
     asyncio.run(main())
+
+
+def test_a_statement_has_a_limit_and_a_migration_another(url, tmp_path):
+    """A statement beyond the limit is StoreError and its connection is gone; the next works; a migration takes its time."""
+    (tmp_path / "0001_pre_slow.sql").write_text("SELECT pg_sleep(0.5); CREATE TABLE t (n INTEGER);")
+
+    async def main():
+        async with opening(f"{url}?timeout=0.2") as database:
+            await migrate(database, "order", tmp_path)
+            for _ in range(2):
+                with pytest.raises(StoreError, match="no answer in time"):
+                    await database.fetch_one("SELECT pg_sleep(60)")
+                with pytest.raises(StoreError, match="no answer in time"):
+                    async with database.transaction() as tx:
+                        await tx.execute("INSERT INTO t VALUES (1)")
+                        await tx.execute("SELECT pg_sleep(60)")
+            assert (await database.fetch_one("SELECT count(*) FROM t"))[0] == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "soon", "", "1e9", "nan"])
+def test_a_limit_that_cannot_be_is_refused(text, tmp_path):
+    """The error says what cannot be, without repeating the password in the address."""
+    with pytest.raises(ConfigurationError, match="timeout") as caught:
+        connect(f"postgresql://order:secret@127.0.0.1/order?timeout={text}", owner="order", data=tmp_path)
+    assert "secret" not in str(caught.value)
 
 
 def test_an_address_without_a_host_is_refused(tmp_path):
