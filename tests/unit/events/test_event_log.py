@@ -263,19 +263,21 @@ def test_a_damaged_segment_is_refused(logs, tmp_path):
     run_virtual(main)
 
 
-def test_damaged_pages_are_refused_by_the_writer(logs, tmp_path):
-    """A segment with overwritten pages is not appended to."""
+@pytest.mark.parametrize("cut", [False, True], ids=["overwritten", "cut"])
+def test_damaged_pages_are_refused_by_the_writer(logs, tmp_path, cut):
+    """A segment with overwritten or missing pages is not appended to, and the error names it."""
     segment = tmp_path / "events" / "order" / "00000001.db"
 
     async def main(clock):
         async with logs("order") as log:
             await log.publish([message(n, size=3000) for n in range(20)])
         data = bytearray(segment.read_bytes())
-        data[8192:] = b"\xff" * (len(data) - 8192)
+        data[8192:] = b"" if cut else b"\xff" * (len(data) - 8192)
         segment.write_bytes(data)
         async with logs("order") as log:
-            with pytest.raises(StoreCorrupt):
+            with pytest.raises(StoreCorrupt, match=r"00000001\.db"):
                 await log.publish([message(99)])
+        assert segment.read_bytes() == data
 
     run_virtual(main)
 

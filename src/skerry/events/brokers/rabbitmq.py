@@ -332,15 +332,17 @@ class _RabbitTail(Tail):
             self._unwanted.append(tag)
         else:
             source = str(properties.app_id or "?")
-            known = wire.received(message.body, headers, fallback_id=self._fallback(properties), event_type=event_type)
+            fallback = str(properties.message_id or _named_by(message.body))
+            known = wire.received(message.body, headers, fallback_id=fallback, event_type=event_type)
             delivery = _Tagged(known, source, None, tag, self._number)
             self._open[tag] = delivery
             self.tracks.setdefault(source, Track()).buffer.append(delivery)
         self._bell.set()
 
-    def _fallback(self, properties: Any) -> str:
-        """An id for a message of others: its own, or a fresh one."""
-        return str(properties.message_id or self.clock.uuid())
+
+def _named_by(body: bytes) -> str:
+    """An id for a message of others that has none: the same when it comes again."""
+    return f"unnamed-{hashlib.sha256(body).hexdigest()[:32]}"
 
 
 def routing_key(event_type: str) -> str:
