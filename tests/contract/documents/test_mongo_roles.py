@@ -8,7 +8,7 @@ import pytest
 from mocked_mongo import Client, nothing
 
 from skerry.errors import ConfigurationError, InvalidDocument, LeaseLost, StoreBusy, StoreError, WrongOwner
-from skerry.store.documents import Documents
+from skerry.store.documents import Documents, Entry
 from skerry.store.documents.mongo_lease import LEASE
 from skerry.store.documents.mongodb import MongoDatabase
 from skerry.testing import run_virtual
@@ -266,6 +266,45 @@ def test_credentials_that_open_another_services_database_are_refused():
     run_virtual(main)
 
 
+def test_what_somebody_else_has_written_is_told_and_not_shown():
+    """A record with what is no plain JSON, such as a date, is a `StoreError` that names the document."""
+
+    async def main(clock):
+        database, _ = await World(clock).process()
+        things = Documents(database, "things", dict)
+        async with database.transaction() as tx:
+            await things.insert(tx, {"id": "a"})
+        await database.raw("things").update_one({"_id": "a"}, {"$set": {"document.at": clock.utcnow()}})
+        with pytest.raises(StoreError, match="the document 'a' holds what is not plain JSON"):
+            await things.get("a")
+
+    run_virtual(main)
+
+
+def test_events_are_read_so_many_at_a_time_and_taken_out_once():
+    """Of a document that has more to tell the first part is read; what another relay has taken out is left alone."""
+
+    async def main(clock):
+        world = World(clock)
+        (one, _), (two, _) = await world.process(), await world.process()
+        things = Documents(one, "things", dict)
+        await things.prepare()
+        for thing, events in (("a", 3), ("b", 3), ("c", 1)):
+            async with one.transaction() as tx:
+                await things.insert(tx, {"id": thing})
+                tx.carry([Entry(f"{thing}{n}", "t", thing, "{}") for n in range(events)])
+            await clock.sleep(1)
+        assert await one.waiting() == 7
+        mine, theirs = await one.unsent(5), await two.unsent(5)
+        assert [[each.id for each in part.entries] for part in mine] == [["a0", "a1", "a2"], ["b0", "b1"]]
+        for part in mine + theirs:
+            await two.handed_over(part)
+        assert [[each.id for each in part.entries] for part in await one.unsent(5)] == [["b2"], ["c0"]]
+        assert await one.waiting() == 2
+
+    run_virtual(main)
+
+
 def test_a_database_that_is_not_open_says_so():
     """Before `open` and after `close` every use is a `StoreError`; both may be called again."""
 
@@ -282,6 +321,17 @@ def test_a_database_that_is_not_open_says_so():
                 raise AssertionError
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize(
+    "option", ["bogus=1", "tls=maybe", "authSource=", "loadBalanced=true&replicaSet=x", "tls=true&tlsCAFile=/nowhere"]
+)
+def test_an_option_that_the_driver_does_not_take_is_an_error(option):
+    """What pymongo only warns of would be a service that runs with other options than its address says."""
+    database = MongoDatabase(f"mongodb://u:secret@127.0.0.1:1/product?{option}", owner="product")
+    with pytest.raises(ConfigurationError, match="has an option that the driver does not take") as caught:
+        asyncio.run(database.open())
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

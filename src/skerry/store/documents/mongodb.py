@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import warnings
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ class MongoDatabase:
         if self._client is not None:
             return
         with self.translated():
-            self._client = self._given if self._given is not None else AsyncMongoClient(self._url, **self._options)
+            self._client = self._given if self._given is not None else self._connect()
         try:
             with self.translated():
                 hello = await self._client.admin.command("hello")
@@ -232,7 +233,7 @@ class MongoDatabase:
         if isinstance(error, pymongo.errors.DocumentTooLarge):
             return InvalidDocument(f"{self.where}: a document with its events is larger than MongoDB takes")
         if isinstance(error, pymongo.errors.ConfigurationError | pymongo.errors.InvalidURI):
-            return ConfigurationError(f"the MongoDB address of {self.owner!r} has an option that cannot be ({what})")
+            return self._wrong(what)
         if isinstance(error, _BUSY):
             return StoreBusy(f"{self.where}: no connection was free in time; try again")
         code = getattr(error, "code", None)
@@ -241,6 +242,21 @@ class MongoDatabase:
                 f"{self.where}: the server refuses {self.owner!r} ({what}); check name, password and rights"
             )
         return StoreError(f"{self.where}: {what}" + (f" {code}" if code else ""))
+
+    def _connect(self) -> Any:
+        """A new client, which asks nothing yet. The driver only warns of an option that it does not take."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            try:
+                return AsyncMongoClient(self._url, **self._options)
+            except (UserWarning, OSError) as error:  # the latter for a file that the address names
+                raise self._wrong(type(error).__name__) from None
+
+    def _wrong(self, what: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"the MongoDB address of {self.owner!r} has an option that the driver does not take ({what}); "
+            "see the options of pymongo.AsyncMongoClient"
+        )
 
     def _opened(self) -> Any:
         if self._documents is None:
