@@ -115,6 +115,8 @@ class Scene:
         async with asyncio.timeout(PATIENCE):
             while not wanted <= set(effects):
                 await SYSTEM.sleep(0.1)
+                while not await self._is_quiet():
+                    await SYSTEM.sleep(0.1)
                 rows = await self.billing.database.fetch_all("SELECT lane, n FROM effects ORDER BY id")
                 effects = [(row["lane"], row["n"]) for row in rows]
         assert len(effects) == len(set(effects))
@@ -124,6 +126,11 @@ class Scene:
             assert set(numbers) <= set(self.attempted[lane])
             assert len(numbers) % TOGETHER == 0  # what was recorded together is there together
         await self.is_well()
+
+    async def _is_quiet(self) -> bool:
+        """Whether nothing is on its way, of what was refused neither."""
+        waiting = await self.order.outbox.waiting(self.order.database)
+        return waiting == 0 and await self.billing.bus.consumers["billing"].caught_up()
 
     async def _record(self, lane: str) -> None:
         n = 0

@@ -60,8 +60,9 @@ def test_a_silent_database_is_reported_and_nothing_is_lost(whole, tmp_path, post
                 postgres.pause() if whole else send(signal.SIGSTOP, stopped)
                 try:
                     scene.refused.clear()
-                    await scene.hears(RelayFailed, ConsumerFailed, HealthChanged)
-                    await scene.until(lambda: len(scene.refused) >= LANES)
+                    # who finds no connection stopped under its hands goes on over a new one, where locks allow it
+                    await scene.hears(*([RelayFailed, ConsumerFailed] if whole else []), HealthChanged)
+                    await scene.until(lambda: len(scene.refused) >= (LANES if whole else 1))
                 finally:
                     postgres.resume() if whole else send(signal.SIGCONT, stopped)
                 await scene.more(100)
