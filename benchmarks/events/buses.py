@@ -63,8 +63,7 @@ async def _in_turns(report: Report, rounds: int, server: Any, metric: str, peers
 
 async def _ours(server: Any, name: str, *, ready: Sequence[Message] = ()) -> None:
     """With messages that are `ready`, or with events."""
-    promise = "" if isinstance(server, RabbitServer | RedisServer) else "durability=flushed&"
-    broker = connect(f"{server.url()}?{promise}namespace={name}", source="bench", data=Path())
+    broker = connect(f"{server.url()}?namespace={name}", source="bench", data=Path())
     outbox = Outbox("bench")
     subscription = await broker.subscribe("reader", {Changed.event_type}, {})
 

@@ -39,6 +39,8 @@ from skerry.events.envelope import STRUCTURED
 OPTIONS: Final = {**COMMON, "replicas": "copies of each stream"}
 EXPECTED: Final = "Nats-Expected-Last-Sequence"
 ATOMIC: Final = "allow_atomic"
+WORTH_A_BATCH: Final = 8
+"""Messages: an atomic batch costs as many flushes as a few of them."""
 TOGETHER, TOGETHER_BYTES = 256, 4 * 1024 * 1024
 """How much is under way at once."""
 REPLICATED: Final = 3
@@ -124,7 +126,7 @@ class JetStreamBroker(Adapter):
         return last
 
     async def _chain(self, link: Link, part: Sequence[Message], last: int) -> int:
-        if self._atomic and len(part) > 1:
+        if self._atomic and len(part) >= WORTH_A_BATCH:
             try:
                 sequence, duplicate = await link.send(self._atomically(part, last))
             except Refusal as error:
@@ -174,7 +176,8 @@ class JetStreamBroker(Adapter):
                 raise
             info = await self._create(link)
         self._check_promise(info["config"])
-        self._atomic = await self._may_be_atomic(link, info["config"])
+        # a server that does not flush takes longer for a batch than for its messages
+        self._atomic = self.durability != "process" and await self._may_be_atomic(link, info["config"])
         last = int(info["state"]["last_seq"])
         if not last or not info["state"]["messages"]:
             return last, ""
