@@ -63,8 +63,8 @@ async def stored(server, stream):
 
 
 def test_a_batch_is_one_for_the_server(server, namespace, tmp_path):
-    """After the first publish large batches are atomic, also on a stream that was made before there were any; one with an event that is
-    there already is published one by one instead.
+    """After the first publish large batches are atomic, also on a stream that was made before there were any; one with an event
+    that is there already is published one by one instead.
     """
 
     async def main():
