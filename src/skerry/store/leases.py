@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from skerry.clock import Clock
 from skerry.errors import LeaseLost
@@ -77,6 +77,44 @@ class Session:
     def _heard(self, connection: Any, pid: int, channel: str, payload: str) -> None:  # noqa: ARG002 - the driver's
         if self._listener is not None:
             self._listener(payload)
+
+
+class Renewed(Protocol):
+    """A lease that has to be renewed while it is held."""
+
+    role: str
+
+    async def take(self) -> bool:
+        """Take it if it is free; whether it is ours now."""
+        ...
+
+    async def keep(self) -> None:
+        """Renew until cancelled, or until somebody else has it."""
+        ...
+
+    async def give_back(self) -> None:
+        """Let the next one have it at once."""
+        ...
+
+
+@asynccontextmanager
+async def held(
+    lease: Renewed, translated: Callable[[], AbstractContextManager[None]], *, poll: float, clock: Clock
+) -> AsyncIterator[None]:
+    """Wait for a lease, trying every `poll` seconds with errors `translated`; keep it inside the block, then give it back."""
+    while True:
+        with translated():
+            if await lease.take():
+                break
+        await clock.sleep(poll)
+    renewing = asyncio.create_task(lease.keep(), name=f"lease:{lease.role}")
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+        with contextlib.suppress(Exception):  # the next one takes over when it runs out
+            await asyncio.shield(lease.give_back())
 
 
 class PostgreSQLLease:

@@ -28,7 +28,7 @@ except ImportError as _error:
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError, NestedTransaction, NoTransaction, StoreBusy, StoreError
-from skerry.store.leases import LEASE, SQL, Bells, PostgreSQLLease, Session
+from skerry.store.leases import LEASE, SQL, Bells, PostgreSQLLease, Session, held
 from skerry.store.ownership import claim
 from skerry.store.patience import LONGEST, patience
 from skerry.store.placeholders import inline, translate, translate_many
@@ -264,19 +264,8 @@ class PostgreSQLDatabase:
     async def lead(self, role: str, *, poll: float = 0.25) -> AsyncIterator[PostgreSQLLease]:
         """See `Database.lead`: a lease on the server's clock, see the module."""
         lease = PostgreSQLLease(role, self, self._session, self.clock)
-        while True:
-            with self.translated():
-                if await lease.take():
-                    break
-            await self.clock.sleep(poll)
-        renewing = asyncio.create_task(lease.keep(), name=f"lease:{role}")
-        try:
+        async with held(lease, self.translated, poll=poll, clock=self.clock):
             yield lease
-        finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
-            with contextlib.suppress(Exception):  # the next one takes over when it runs out
-                await asyncio.shield(lease.give_back())
 
     def ring(self, name: str) -> None:
         """See `Database.ring`; other processes are told with NOTIFY, on a connection of its own, once in a while."""

@@ -6,7 +6,6 @@ read that way too.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import warnings
@@ -35,6 +34,7 @@ from skerry.store.documents.mongo_records import Record, entries, handed_over
 from skerry.store.documents.mongo_unit import MongoTransaction, no_sql
 from skerry.store.documents.port import Entry
 from skerry.store.documents.query import Index
+from skerry.store.leases import held
 
 POOL: Final = 20
 TIMEOUT: Final = 10.0
@@ -197,19 +197,8 @@ class MongoDatabase:
     async def lead(self, role: str, *, poll: float = 0.25) -> AsyncIterator[MongoLease]:
         """See `Database.lead`: a lease in a document, see `mongo_lease`."""
         lease = MongoLease(role, self.raw(f"{_OURS}leases"), self.clock)
-        while True:
-            with self.translated():
-                if await lease.take():
-                    break
-            await self.clock.sleep(poll)
-        renewing = asyncio.create_task(lease.keep(), name=f"lease:{role}")
-        try:
+        async with held(lease, self.translated, poll=poll, clock=self.clock):
             yield lease
-        finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
-            with contextlib.suppress(Exception):  # the next one takes over when it runs out
-                await asyncio.shield(lease.give_back())
 
     def ring(self, name: str) -> None:
         """See `Database.ring`; other processes find out at their next look."""
