@@ -1,6 +1,7 @@
 """Disks that are really full: small file systems, which take root to make."""
 
 import asyncio
+import errno
 import os
 import subprocess
 
@@ -17,11 +18,26 @@ MIB = 1024 * 1024
 
 
 def fill(disk, *, leave=0):
-    """A file that takes all the room but `leave` bytes."""
-    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
-    filler = disk / "filler"
-    filler.write_bytes(bytes(max(0, free - leave)))
-    return filler
+    """Take all the room but `leave` bytes, whatever others write in the meantime."""
+    with (disk / "filler").open("wb", buffering=0) as filler:
+        while (room := _room(disk) - leave) > 0:
+            try:
+                filler.write(bytes(min(MIB, room)))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:  # it is when others took the rest
+                    raise
+                break
+
+
+def enlarge(disk):
+    """Give a full disk room again: more than what waits by now can fill, however fast it was recorded."""
+    (disk / "filler").unlink(missing_ok=True)
+    subprocess.run(["mount", "-o", "remount,size=512m", str(disk)], check=True)
+
+
+def _room(disk):
+    found = os.statvfs(disk)
+    return found.f_bavail * found.f_frsize
 
 
 def test_a_log_without_room_is_reported_and_nothing_is_lost(tmp_path, small_disk):
@@ -33,12 +49,12 @@ def test_a_log_without_room_is_reported_and_nothing_is_lost(tmp_path, small_disk
         async with scene.playing():
             async with scene.recording():
                 await scene.more(20)
-                filler = fill(disk, leave=MIB)
+                fill(disk, leave=MIB)
                 await scene.hears(RelayFailed)
                 await scene.until(lambda: scene.found["order"][-1] == "warn")
                 assert "full" in scene.of(RelayFailed)[-1].error
                 assert not scene.refused
-                filler.unlink()
+                enlarge(disk)
                 await scene.more(20)
             await scene.settles()
 
@@ -54,11 +70,11 @@ def test_a_consumers_database_without_room_is_reported_and_nothing_is_lost(tmp_p
         async with scene.playing():
             async with scene.recording():
                 await scene.more(20)
-                filler = fill(disk, leave=MIB // 16)
+                fill(disk, leave=MIB // 16)
                 await scene.hears(ConsumerFailed)
                 await scene.until(lambda: scene.found["billing"][-1] == "warn")
                 assert "full" in scene.of(ConsumerFailed)[-1].error
-                filler.unlink()
+                enlarge(disk)
                 await scene.more(100)
             await scene.settles()
 
@@ -74,11 +90,11 @@ def test_an_outbox_without_room_is_reported_and_nothing_is_lost(tmp_path, small_
         async with scene.playing():
             async with scene.recording():
                 await scene.more(20)
-                filler = fill(disk)
+                fill(disk)
                 await scene.until(lambda: len(scene.refused) >= 2 * LANES)
                 assert {type(error) for error in scene.refused} == {StoreError}
                 assert all("order.db" in str(error) for error in scene.refused)
-                filler.unlink()
+                enlarge(disk)
                 await scene.more(100)
             await scene.settles()
             assert (await scene.order.database.fetch_one("PRAGMA quick_check(1)"))[0] == "ok"
@@ -102,10 +118,10 @@ def test_a_postgresql_without_room_is_reported_and_nothing_is_lost(tmp_path, sma
         async with scene.playing():
             async with scene.recording():
                 await scene.more(20)
-                filler = fill(disk)
+                fill(disk)
                 await scene.until(lambda: len(scene.refused) >= 2 * LANES)
                 assert any("DiskFull" in str(error) for error in scene.refused)
-                filler.unlink()
+                enlarge(disk)
                 await scene.more(100)
             await scene.settles()
 
@@ -125,7 +141,7 @@ def test_a_nats_without_room_is_reported_and_nothing_is_lost(tmp_path, small_dis
                 await scene.hears(RelayFailed)
                 await scene.until(lambda: scene.found["order"][-1] == "warn")
                 assert not scene.refused
-                subprocess.run(["mount", "-o", "remount,size=512m", str(disk)], check=True)
+                enlarge(disk)
                 server.stop()
                 server.start()
                 await scene.more(20)
