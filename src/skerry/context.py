@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
@@ -75,14 +74,20 @@ def current() -> CallContext:
     return _current.get()
 
 
-@contextmanager
-def use(context: CallContext) -> Iterator[CallContext]:
+class use:  # noqa: N801 - it is used like a function
     """Make `context` the current one inside the block."""
-    token = _current.set(context)
-    try:
-        yield context
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: CallContext) -> None:
+        self._context = context
+
+    def __enter__(self) -> CallContext:
+        self._token = _current.set(self._context)
+        return self._context
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
 
 
 def inject(headers: MutableMapping[str, str], context: CallContext, *, clock: Clock = SYSTEM) -> None:

@@ -254,9 +254,9 @@ class Consumer:
             if parked and await self._parking.holds(tx, deliveries[shared.handled].message):
                 return
             run = self._one_call(deliveries, shared.handled, anything_parked=parked)
-            new = {m.id: m for m in [each.message for each in run] if m.id not in known and m.id not in fresh}
+            new = _new(run, known, fresh)
             first = not shared.handled
-            if new and (error := await self._failure_of(tx, list(new.values()), first=first)) is not None:
+            if new and (error := await self._failure_of(tx, new, first=first)) is not None:
                 if len(run) > 1:
                     self._alone = len(run)
                 else:
@@ -264,7 +264,8 @@ class Consumer:
                 if first:
                     raise _FirstError  # it had no savepoint: all of it goes
                 return
-            fresh.update(dict.fromkeys(new))
+            for message in new:
+                fresh[message.id] = None
             shared.handled += len(run)
 
     def _one_call(self, deliveries: Sequence[Delivery], at: int, *, anything_parked: bool) -> Sequence[Delivery]:
@@ -272,6 +273,8 @@ class Consumer:
         first = deliveries[at].message.type
         registration = self.registrations.get(first)
         most = 1 if registration is None or anything_parked else registration.batch
+        if most == 1:
+            return (deliveries[at],)
         end = at + 1
         while end < min(at + most, len(deliveries)) and deliveries[end].message.type == first:
             end += 1
@@ -449,6 +452,15 @@ class _Shared:
     handled: int = 0
     fresh: dict[str, None] = field(default_factory=dict)
     failed: tuple[Delivery, Exception] | None = None
+
+
+def _new(run: Sequence[Delivery], known: Collection[str], fresh: Collection[str]) -> list[Message]:
+    """What of `run` is to be handled: each once, and nothing that was."""
+    if len(run) == 1:
+        message = run[0].message
+        return [] if message.id in known or message.id in fresh else [message]
+    messages = {each.message.id: each.message for each in run}
+    return [message for identifier, message in messages.items() if identifier not in known and identifier not in fresh]
 
 
 class _FirstError(Exception):

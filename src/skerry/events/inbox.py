@@ -18,6 +18,7 @@ from skerry import context
 from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext
 from skerry.errors import EventError
+from skerry.events._loops import within
 from skerry.events.brokers import Delivery
 from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
@@ -101,8 +102,8 @@ class Inbox:
             trace = CallContext(traceparent=context.extract({"traceparent": alone.traceparent}).traceparent)
         try:
             with context.use(trace):
-                async with asyncio.timeout(registration.timeout):
-                    await registration.handler(events if registration.batch > 1 else events[0], tx)
+                handled = registration.handler(events if registration.batch > 1 else events[0], tx)
+                await within(registration.timeout, handled)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():

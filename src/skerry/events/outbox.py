@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.resources import files
 from typing import ClassVar, Final
 
@@ -159,7 +161,7 @@ class Outbox:
             id=str(self._clock.uuid()),
             source=self.source,
             type=event.event_type,
-            time=self._clock.utcnow().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            time=_rfc3339(self._clock.now()),
             key=event.key,
             version=event.event_version,
             data=event.model_dump(mode="json"),
@@ -171,6 +173,15 @@ class Outbox:
 def message(envelope: Envelope) -> Message:
     """The envelope as a transport carries it."""
     return Message(envelope.id, envelope.type, envelope.key, envelope.to_json())
+
+
+def _rfc3339(now: float) -> str:
+    return f"{_second(int(now))}.{int(now % 1 * 1000):03d}Z"
+
+
+@lru_cache(2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _nobody() -> None:

@@ -1,8 +1,8 @@
 """The embedded engine: one SQLite file that one service owns.
 
 WAL with `synchronous=FULL`: when a commit returns, the data is on disk. SQLite has one writer, so transactions queue for
-one connection, first come first served, in a bounded line; reads go beside it on a connection of their own. All SQL runs on
-two threads, one each, so the event loop never waits for the disk.
+one connection, first come first served, in a bounded line; reads go beside it on a connection of their own. Each has a thread,
+on which commits run and whatever else takes time; what was always quick runs in the event loop (see `lane`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -24,6 +23,7 @@ from urllib.parse import quote
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import NestedTransaction, NoTransaction, StoreBusy, StoreCorrupt, StoreError, WrongOwner
 from skerry.store.integrity import demand_whole
+from skerry.store.lane import Lane
 from skerry.store.placeholders import translate, translate_many
 from skerry.store.queries import Dialect
 from skerry.store.tx import Parameters, Tx
@@ -33,6 +33,11 @@ _log = logging.getLogger("skerry.store")
 
 BUSY_MS = 5000
 """How long SQLite itself waits for another process's lock, such as an operator's shell."""
+
+FEW = 16
+"""Statements left for later that may still run in the event loop with the one that brings them along."""
+LONG = 10_000
+"""Steps of SQLite's machine after which a query in the event loop is cut short, and asked again on the thread."""
 
 _TROUBLE = {
     sqlite3.SQLITE_FULL,
@@ -70,8 +75,9 @@ class SQLiteTransaction:
 
     dialect: Dialect = "sqlite"
 
-    def __init__(self, run: Callable[[Callable[[], Any]], Any], connection: sqlite3.Connection) -> None:
-        self._run = run
+    def __init__(self, database: SQLiteDatabase, lane: Lane, connection: sqlite3.Connection) -> None:
+        self._database = database
+        self._lane = lane
         self._connection = connection
         self._callbacks: list[Callable[[], None]] = []
         self._queued: list[tuple[str, Parameters]] = []
@@ -82,23 +88,23 @@ class SQLiteTransaction:
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """Run one statement; the number of rows it changed."""
         text, values = translate(sql, parameters, "qmark")
-        return int(await self._do(lambda: self._connection.execute(text, values).rowcount))
+        return int(await self._do(text, lambda: self._connection.execute(text, values).rowcount))
 
     async def execute_many(self, sql: str, rows: Iterable[Parameters]) -> None:
         """Run one statement for each row of parameters."""
         text, values = translate_many(sql, rows, "qmark")
-        await self._do(lambda: self._connection.executemany(text, values))
+        await self._do(f"many {text}", lambda: self._connection.executemany(text, values))
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """Run one query; all its rows, each readable by position and by name."""
         text, values = translate(sql, parameters, "qmark")
-        rows: list[Any] = await self._do(lambda: self._connection.execute(text, values).fetchall())
+        rows: list[Any] = await self._do(text, lambda: self._connection.execute(text, values).fetchall())
         return rows
 
     async def fetch_one(self, sql: str, parameters: Parameters = ()) -> Any:
         """Run one query; its first row, or None."""
         text, values = translate(sql, parameters, "qmark")
-        return await self._do(lambda: self._connection.execute(text, values).fetchone())
+        return await self._do(text, lambda: self._connection.execute(text, values).fetchone())
 
     async def lock(self, name: str) -> None:
         """Nothing to do: the one writer is this transaction."""
@@ -132,7 +138,7 @@ class SQLiteTransaction:
         self._callbacks.append(callback)
 
     def flush(self) -> None:
-        """Run what `later` has queued; called on the writing thread."""
+        """Run what `later` has queued."""
         queued, self._queued = self._queued, []
         for text, group in groupby(queued, key=itemgetter(0)):
             rows = [values for _, values in group]
@@ -145,18 +151,26 @@ class SQLiteTransaction:
         if not self.is_open:
             raise NoTransaction("the transaction has ended; use it only inside the block that opened it")
 
-    async def _do(self, function: Callable[[], Any]) -> Any:
+    async def _do(self, call: str, function: Callable[[], Any]) -> Any:
         self._demand_open()
         try:
-            return await self._run(lambda: self._inside(function))
+            with self._database.translating():
+                if len(self._queued) <= FEW and self._lane.is_quick(call) and self._begins_at_once():
+                    return self._lane.here(call, lambda: self._inside(function))
+                return await self._lane.there(lambda: self._inside(function), call=call)
         except asyncio.CancelledError:
             self._connection.interrupt()  # a long statement must not hold up the roll-back
             raise
 
+    def _begins_at_once(self) -> bool:
+        """Whether the transaction is begun, or could be without waiting for another process."""
+        if not self._begun:
+            self._begun = _begin(self._connection, wait=False)
+        return self._begun
+
     def _inside(self, function: Callable[[], Any]) -> Any:
         if not self._begun:  # with the first statement, which spares a way to the thread and back
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._begun = True
+            self._begun = _begin(self._connection, wait=True)
         # After a full disk SQLite rolls back by itself: what follows would commit on its own, one statement at a time.
         if not self._connection.in_transaction:
             raise NoTransaction("the transaction was ended inside its block, by an error or by a COMMIT of your own")
@@ -203,8 +217,8 @@ class SQLiteDatabase:
         self._holder: asyncio.Task[Any] | None = None
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
-        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix=f"{owner}-write")
-        self._read_thread = ThreadPoolExecutor(1, thread_name_prefix=f"{owner}-read")
+        self._writing = Lane(f"{owner}-write", clock=clock)
+        self._reading = Lane(f"{owner}-read", clock=clock)
 
     async def open(self) -> None:
         """Open or create the file and check it.
@@ -222,15 +236,15 @@ class SQLiteDatabase:
         """Wait for what runs, then close. Safe to call twice."""
         async with self._lock:
             await self._disconnect()
-        self._read_thread.shutdown(wait=False)
-        self._write_thread.shutdown(wait=False)
+        self._reading.close()
+        self._writing.close()
 
     async def _disconnect(self) -> None:
         """The reader first: the last connection to close moves the WAL into the file."""
         reader, self._reader, writer, self._writer = self._reader, None, self._writer, None
-        for thread, connection in ((self._read_thread, reader), (self._write_thread, writer)):
+        for lane, connection in ((self._reading, reader), (self._writing, writer)):
             if connection is not None:
-                await self._finish(connection.close, thread)
+                await self._finish(connection.close, lane)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SQLiteTransaction]:
@@ -248,7 +262,7 @@ class SQLiteDatabase:
         self._holder = task
         try:
             connection = self._connection()
-            tx = SQLiteTransaction(lambda function: self._on(self._write_thread, function), connection)
+            tx = SQLiteTransaction(self, self._writing, connection)
             try:
                 yield tx
                 tx.is_open = False
@@ -264,12 +278,12 @@ class SQLiteDatabase:
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """Query outside any transaction: sees what is committed, never waits for the writer."""
         reader, (text, values) = self._connection(reading=True), translate(sql, parameters, "qmark")
-        return await self._on(self._read_thread, lambda: reader.execute(text, values).fetchall())
+        return await self._read(text, lambda: reader.execute(text, values).fetchall())
 
     async def fetch_one(self, sql: str, parameters: Parameters = ()) -> Any:
         """Like `fetch_all`; the first row, or None."""
         reader, (text, values) = self._connection(reading=True), translate(sql, parameters, "qmark")
-        return await self._on(self._read_thread, lambda: reader.execute(text, values).fetchone())
+        return await self._read(text, lambda: reader.execute(text, values).fetchone())
 
     def _connection(self, *, reading: bool = False) -> sqlite3.Connection:
         connection = self._reader if reading else self._writer
@@ -308,6 +322,9 @@ class SQLiteDatabase:
     async def _enter(self) -> None:
         if self._lock.locked() and self._waiting >= self._max_waiting:
             raise StoreBusy(f"{self._waiting} transactions already wait for the database of {self.owner}")
+        if not self._waiting and not self._lock.locked():
+            await self._lock.acquire()  # at once
+            return
         self._waiting += 1
         try:
             async with asyncio.timeout(self._wait):
@@ -317,9 +334,20 @@ class SQLiteDatabase:
         finally:
             self._waiting -= 1
 
-    async def _on(self, thread: ThreadPoolExecutor, function: Callable[[], T]) -> T:
+    async def _read(self, text: str, function: Callable[[], T]) -> T:
+        with self.translating():
+            if self._reading.is_quick(text):
+                try:
+                    return self._reading.here(text, function)
+                except sqlite3.OperationalError:  # it was cut short, or the thread tells what it is
+                    self._reading.was_slow(text)
+            return await self._reading.there(function, call=text)
+
+    @contextmanager
+    def translating(self) -> Iterator[None]:
+        """Turn what the engine raises into errors of ours; the caller's own mistakes stay as they are."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(thread, function)
+            yield
         except sqlite3.DatabaseError as error:
             translated = self._translate(error)
             if translated is error:
@@ -329,12 +357,12 @@ class SQLiteDatabase:
     async def _finish(
         self,
         function: Callable[[], Any],
-        thread: ThreadPoolExecutor | None = None,
+        lane: Lane | None = None,
         *,
         then: Callable[[], None] | None = None,
     ) -> None:
         """Run to the end even when cancelled meanwhile, and `then` if it went well; the cancellation goes on afterwards."""
-        job = asyncio.get_running_loop().run_in_executor(thread or self._write_thread, function)
+        job = (lane or self._writing).there(function)
         cancelled: asyncio.CancelledError | None = None
         while True:  # bounded by one statement
             try:
@@ -365,8 +393,10 @@ class SQLiteDatabase:
         writer.execute("PRAGMA synchronous=FULL")
         writer.execute("PRAGMA foreign_keys=ON")
         self._claim(writer)
+        writer.execute("PRAGMA busy_timeout=0")  # `_begin` waits
         self._reader = reader = self._connection_to_file()
         reader.execute("PRAGMA query_only=ON")
+        reader.set_progress_handler(lambda: self._reading.in_loop, LONG)
 
     def _connection_to_file(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
@@ -396,6 +426,23 @@ class SQLiteDatabase:
         if code in _TROUBLE:
             return StoreError(f"{self.path}: {error}")
         return error  # the caller's own SQL: constraint, syntax, type
+
+
+def _begin(connection: sqlite3.Connection, *, wait: bool) -> bool:
+    """Take the file's one writer; with `wait`, which blocks, also when another process has it just now."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        if not wait:
+            return False
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        finally:
+            connection.execute("PRAGMA busy_timeout=0")
+    return True
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -39,6 +39,7 @@ from skerry.events.brokers.segments import (
 )
 from skerry.events.brokers.wake import Wake
 from skerry.events.brokers.wire import readable
+from skerry.store.lane import Lane
 
 T = TypeVar("T")
 
@@ -165,7 +166,7 @@ class LogSubscription:
         self._log = log
         self._types = types
         self._readers = {source: _Reader(source, log.folder / source, at) for source, at in positions.items()}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{group}-tail")
+        self._lane = Lane(f"{group}-tail", clock=log.clock)
         self._closed = False
         self._clock = log.clock
         self.draining = False
@@ -176,10 +177,10 @@ class LogSubscription:
         A fetch that is cancelled has fetched nothing: the next one returns the same events.
         """
         rings = self._log.wake.rings  # counted before reading, so that a ring in between is not missed
-        found = await self._run(lambda: self._read(limit))
+        found = await self._run(lambda: self._read(limit), "read")
         if not found and wait > 0:
             await self._log.wake.wait(min(wait, self._pause()), after=rings)
-            found = await self._run(lambda: self._read(limit))
+            found = await self._run(lambda: self._read(limit), "read")
         for delivery in found:
             self._readers[delivery.source].position = delivery.position
         return found
@@ -218,13 +219,13 @@ class LogSubscription:
             self._closed = True
             self._log.forget(self)
             self._log.wake.stir()
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-            self._thread.shutdown(wait=False)
+            await self._lane.there(self._close)
+            self._lane.close()
 
-    async def _run(self, function: Callable[[], T]) -> T:
+    async def _run(self, function: Callable[[], T], call: str = "") -> T:
         if self._closed:
             raise EventError("the subscription is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+        return await (self._lane.run(call, function) if call else self._lane.there(function))
 
     def _close(self) -> None:
         for reader in self._readers.values():
