@@ -41,6 +41,7 @@ SkerryError
     ├── Rejected                  raised by a step: surely did not happen, undo what did
     ├── LateAction                the participant has already compensated this action
     ├── DefinitionError           the saga's steps do not fit together
+    ├── NotNow                    what a person asked of a saga does not fit where it stands
     └── UnknownSaga
 """
 
@@ -267,6 +268,10 @@ class LateAction(SagaError):
 
 class DefinitionError(SagaError):
     """The saga's definition is not sound; the message names the step."""
+
+
+class NotNow(SagaError):
+    """What was asked of a saga does not fit where it stands; the message says where that is. Nothing was changed."""
 
 
 class UnknownSaga(SagaError):

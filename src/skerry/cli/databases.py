@@ -22,8 +22,8 @@ from skerry.deploy import Entry, PostgresServer, SecretFolder, ask, find_running
 from skerry.deploy.databases import VARIABLE
 from skerry.deploy.secrets import FOLDER
 from skerry.errors import ConfigurationError, DeployError, SkerryError, StoreError
-from skerry.events.tables import missing
-from skerry.store import Database, connect, resolve
+from skerry.events import Outbox
+from skerry.store import Database, Schema, connect, resolve, schema_status
 from skerry.store.migrations import SQL
 from skerry.topology import FILE_NAME, System, find, load
 
@@ -91,11 +91,11 @@ def places(services: Sequence[str], where: options.Where) -> list[Place]:
 
 
 @asynccontextmanager
-async def opened(place: Place, *, migrated: bool = True) -> AsyncIterator[Database]:
-    """The database, open, of the right owner and with the tables of this release; if not `migrated`, with any or none."""
+async def opened(place: Place, *, needs: Schema | None = Outbox.schema) -> AsyncIterator[Database]:
+    """The database, open, of the right owner and with the tables of this release that the verb needs; None for any or none."""
     of = f"the database of {place.service}"
     try:
-        if (file := place.file) is not None and migrated:
+        if (file := place.file) is not None and needs is not None:
             demand_tables(file)
         database = connect(place.url, owner=place.service, data=place.data or Path())
         await database.open()
@@ -107,24 +107,34 @@ async def opened(place: Place, *, migrated: bool = True) -> AsyncIterator[Databa
         hint = "; is its server up (`skerry ps`), and the address right?" if type(error) is StoreError else ""
         raise DeployError(f"{of} cannot be opened: {error}{hint}") from error
     try:
-        if migrated and (lacking := await missing(database)):
-            raise DeployError(
-                f"{of} has tables of an older release of skerry, or none ({lacking[0]} was not applied): "
-                f"start the service with this release first, or `skerry db migrate {place.service}`"
-            )
+        if needs is not None:
+            await _demand_migrated(database, of, needs)
         yield database
     finally:
         await database.close()
 
 
+async def _demand_migrated(database: Database, of: str, needs: Schema) -> None:
+    """A database that is ahead misses nothing, and what is for after the deploy may wait."""
+    seen = await schema_status(database, needs.component, needs.folder)
+    for lacking in seen.due(after=False):
+        raise DeployError(
+            f"{of} has tables of an older release of skerry, or none ({lacking.file} was not applied): "
+            f"start the service with this release first, or `skerry db migrate {database.owner}`"
+        )
+
+
 async def ask_each(
-    wanted: Sequence[Place], question: Callable[[Place, Database], Awaitable[T]]
+    wanted: Sequence[Place],
+    question: Callable[[Place, Database], Awaitable[T]],
+    *,
+    needs: Schema = Outbox.schema,
 ) -> tuple[list[T], bool]:
     """The answers of all databases that can be opened, and whether all could. What is wrong goes to standard error."""
     answers: list[T] = []
     for place in wanted:
         try:
-            async with opened(place) as database:
+            async with opened(place, needs=needs) as database:
                 answers.append(await question(place, database))
         except SkerryError as error:
             click.echo(f"error: {error}", err=True)

@@ -19,6 +19,7 @@ VERBS = {
     "stop": "Stop a running system.",
     "db": "Give services databases of their own, and migrate them.",
     "dead": "List, replay or drop what services could not handle.",
+    "saga": "List sagas, and settle those that are stuck.",
     "outbox": "Show what waits to be handed over.",
     "projection": "List projections, and have one made anew.",
     "events": "Freeze, compare and export the schemas of events.",

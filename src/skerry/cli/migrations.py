@@ -155,7 +155,7 @@ async def _migrate_each(wanted: Sequence[Wanted], *, after: bool, wait: float) -
         result = Done(each.place.service)
         done.append(result)
         try:
-            async with opened(each.place, migrated=False) as database:
+            async with opened(each.place, needs=None) as database:
                 with _told(result):
                     await _migrate(database, each.schemas, result, after=after, wait=wait)
         except SkerryError as error:
@@ -239,7 +239,7 @@ async def _look(wanted: Wanted) -> list[SchemaStatus]:
         return [SchemaStatus.of(each.component, read(each.folder), ()) for each in wanted.schemas]
     if file is not None:
         demand_tables(file)
-    async with opened(wanted.place, migrated=False) as database:
+    async with opened(wanted.place, needs=None) as database:
         return [await schema_status(database, each.component, each.folder) for each in wanted.schemas]
 
 

@@ -17,5 +17,19 @@ from skerry.saga.barrier import Barrier
 from skerry.saga.definition import Saga, Step, StepContext
 from skerry.saga.engine import Engine
 from skerry.saga.journal import Journal, SagaStatus
+from skerry.saga.operation import Happened, SagaCount, SagaLine, Sagas
 
-__all__ = ["Barrier", "Engine", "Journal", "Rejected", "Saga", "SagaStatus", "Step", "StepContext"]
+__all__ = [
+    "Barrier",
+    "Engine",
+    "Happened",
+    "Journal",
+    "Rejected",
+    "Saga",
+    "SagaCount",
+    "SagaLine",
+    "SagaStatus",
+    "Sagas",
+    "Step",
+    "StepContext",
+]

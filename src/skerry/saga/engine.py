@@ -18,9 +18,10 @@ from weakref import WeakValueDictionary
 
 from skerry import context
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import DefinitionError, StoreError, UnknownSaga
+from skerry.errors import DefinitionError, NotNow, StoreError, UnknownSaga
 from skerry.saga.definition import Saga
 from skerry.saga.journal import Journal, Record, SagaStatus
+from skerry.saga.operation import Sagas
 from skerry.saga.run import Run, until
 from skerry.signals import SagaChanged, SagasRecovered, emit
 from skerry.store import Database, adapt
@@ -42,7 +43,9 @@ class Engine:
         self._clock = clock
         self._journal = Journal(database, clock=clock)
         self._sagas: dict[tuple[str, int], Saga] = {}
+        self._operation = Sagas(database, clock=clock)
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._runs: dict[str, Run] = {}
         self._backlog: deque[str] = deque()
         self._cursor = ""
         self._full = False
@@ -129,14 +132,20 @@ class Engine:
 
     async def retry(self, saga_id: str) -> bool:
         """An operator's way out of STUCK: go on where the saga stood, with all attempts. False unless it is stuck."""
-        status = await self._journal.reopen(saga_id)
-        if status is None:
+        try:
+            await self._operation.retry(saga_id)
+        except (NotNow, UnknownSaga):
             return False
-        emit(SagaChanged(saga=status.name, key=status.key, status=status.status, reason="retried"))
         if self._leading:
             self._backlog.append(saga_id)
             self._look.set()
         return True
+
+    async def cancel(self, saga_id: str, *, note: str = "") -> SagaStatus:
+        """Turn a saga back that has not passed its point of no return; see `Sagas.cancel`. Returns once that is asked for."""
+        status = await self._operation.cancel(saga_id, note=note)
+        self._look.set()
+        return status
 
     async def serve(self) -> None:
         """Drive sagas until `stop`. Trouble with the database is reported and tried again.
@@ -176,6 +185,8 @@ class Engine:
         """
         self._stopping.set()
         self._look.set()
+        for run in self._runs.values():
+            run.hurry()
         await asyncio.wait({task}, timeout=within)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -201,10 +212,17 @@ class Engine:
                     if not page:
                         break
                 self._begin(self._backlog.popleft())
+            await self._turn_back()
         except Exception as error:  # the loop that serves all sagas must not die of one failed look
             self._trouble = type(error).__name__
         else:
             self._trouble = ""
+
+    async def _turn_back(self) -> None:
+        """Tell those that are driven and were cancelled since."""
+        for saga_id, note in await self._journal.cancelled() if self._runs else ():
+            if (run := self._runs.get(saga_id)) is not None:
+                run.cancel(note)
 
     def _begin(self, saga_id: str, *, fresh: bool = False) -> None:
         if saga_id in self._running or self._full or not self._leading or self._stopping.is_set():
@@ -220,7 +238,7 @@ class Engine:
             if status is None or status.ended:
                 return
             try:
-                run = self._resume(status, fresh=fresh)
+                run = self._runs[saga_id] = self._resume(status, fresh=fresh)
             except DefinitionError as error:
                 await self._journal.write(Record(saga_id, status="stuck", reason=str(error)))
                 emit(SagaChanged(saga=status.name, key=status.key, status="stuck", reason=str(error)))
@@ -232,6 +250,7 @@ class Engine:
             self._backlog.append(saga_id)
         finally:
             del self._running[saga_id]
+            self._runs.pop(saga_id, None)
             if self._full or self._backlog:
                 self._full = False
                 self._look.set()

@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from contextvars import Context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, ClassVar, Literal
 
@@ -52,6 +52,11 @@ class SagaStatus:
     input: str = field(repr=False)
     steps: Mapping[str, What]
     results: Mapping[str, str | None] = field(repr=False)
+
+    @property
+    def turned_back(self) -> bool:
+        """Whether what was done is being undone, or was."""
+        return not {"rejected", "failed", "unknown", "undone"}.isdisjoint(self.steps.values())
 
     @property
     def ended(self) -> bool:
@@ -103,22 +108,15 @@ class Journal:
 
     async def load(self, saga_id: str) -> SagaStatus | None:
         """A saga as it stands, or None."""
-        return await _status(self._database, SQL["by_id"], saga_id)
+        return await read(self._database, SQL["by_id"], saga_id)
 
     async def find(self, name: str, key: str) -> SagaStatus | None:
         """The saga started with a key, or None."""
-        return await _status(self._database, SQL["by_key"], name, key)
+        return await read(self._database, SQL["by_key"], name, key)
 
-    async def reopen(self, saga_id: str) -> SagaStatus | None:
-        """Let a stuck saga go on in the direction it went; the saga as it stands then, None when it is not stuck."""
-        async with self._database.transaction() as tx:
-            status = await _status(tx, SQL["by_id"], saga_id)
-            if status is None or status.status != "stuck":
-                return None
-            back = not {"rejected", "failed", "unknown", "undone"}.isdisjoint(status.steps.values())
-            reopened = replace(status, status="compensating" if back else "running", reason="")
-            await tx.execute(SQL["reopen"], (reopened.status, self._clock.now(), saga_id))
-        return reopened
+    async def cancelled(self) -> list[tuple[str, str]]:
+        """Sagas that go forward although somebody asked to cancel them, each with the note that was left."""
+        return [(row[0], row[1]) for row in await self._database.fetch_all(SQL["cancelled"])]
 
     async def open_after(self, saga_id: str) -> list[str]:
         """The next page of sagas that have not ended, by id."""
@@ -179,7 +177,8 @@ def _text(reason: str) -> str:
     return reason[:500].encode(errors="replace").decode()
 
 
-async def _status(source: Database | Transaction, sql: str, *parameters: str) -> SagaStatus | None:
+async def read(source: Database | Transaction, sql: str, *parameters: str) -> SagaStatus | None:
+    """The saga that a query finds, with what happened to its steps."""
     row = await source.fetch_one(sql, parameters)
     if row is None:
         return None

@@ -74,6 +74,8 @@ class Run:
             step.name: step.load(status.results[step.name]) for step in saga.steps if step.name in status.results
         }
         self._ambient = CallContext(traceparent=status.traceparent).child(clock)
+        self._hurry = asyncio.Event()
+        self._cancelled = ""
 
     async def to_the_end(self) -> None:
         """Go forward, and back if need be. Returns early, with the saga open, when the engine stops.
@@ -85,6 +87,16 @@ class Run:
                 await self._forward()
             if self._status == "compensating":
                 await self._back()
+
+    def hurry(self) -> None:
+        """Look at once whether the engine stops, rather than after the wait before the next attempt."""
+        self._hurry.set()
+
+    def cancel(self, note: str) -> None:
+        """Turn back before the next attempt, unless the point of no return is passed, or may be."""
+        if not self._cancelled:  # it is said again at each look
+            self._cancelled = f"cancelled: {note}" if note else "cancelled"
+            self.hurry()
 
     async def _forward(self) -> None:
         # what was under way when an earlier process died may have taken effect: its outcome is unknown
@@ -138,6 +150,8 @@ class Run:
         for attempt in range(1, retry.attempts + 1):
             if self._stopping.is_set():
                 raise _Stopped
+            if self._cancelled and action == DO and self._may_turn_back(step, unknown=unknown):
+                raise _GaveUp(self._cancelled, unknown=unknown)
             try:
                 return await self._once(step, function, action, attempt)
             except Exception as error:
@@ -150,9 +164,16 @@ class Run:
                 self._report(step, action, attempt, error)
                 failure = error
             if attempt < retry.attempts:
-                await until(self._stopping, retry.delay(attempt, failure, clock=self._clock))
+                if not self._stopping.is_set():
+                    await until(self._hurry, retry.delay(attempt, failure, clock=self._clock))
+                self._hurry.clear()
         _log.warning("%s %s of %s %s: gave up", action, step.name, self._saga.name, self._key, exc_info=failure)
         raise _GaveUp(f"{type(failure).__name__}: {failure}"[:300], unknown=unknown) from failure
+
+    @staticmethod
+    def _may_turn_back(step: Step, *, unknown: bool) -> bool:
+        """Not behind the pivot, nor where the pivot may be done and nothing would undo it."""
+        return step.kind != "retriable" and (step.kind != "pivot" or not unknown or step.compensation is not None)
 
     async def _once(self, step: Step, function: StepFunction, action: str, attempt: int) -> str | None:
         """One attempt; the result as the journal keeps it."""

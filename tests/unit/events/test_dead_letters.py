@@ -9,7 +9,6 @@ from pathlib import Path
 from skerry.events import Backlog, DeadLetters, DomainEvent, Outbox, Projections, ProjectionStatus, backlog
 from skerry.events.brokers import Message
 from skerry.events.parking import Parking
-from skerry.events.tables import missing
 from skerry.store import Receipts, SQLiteDatabase
 from skerry.testing import VirtualClock, run_virtual
 
@@ -162,23 +161,5 @@ def test_how_far_a_rebuild_has_come_is_measured_by_what_is_read(tmp_path: Path) 
             assert first == ProjectionStatus("totals", 1, 3, 4)
             assert newest == ProjectionStatus("totals", 2, 0, 0)
             assert [await projections.progress(each) for each in (first, newest)] == [0.5, None]
-
-    asyncio.run(main())
-
-
-def test_missing_tables_are_told_and_not_made(tmp_path: Path) -> None:
-    """A database without tables misses all files; one with those of this release misses none."""
-
-    async def main() -> None:
-        empty = SQLiteDatabase(tmp_path / "empty.db", owner="billing")
-        await empty.open()
-        try:
-            first = await missing(empty)
-            assert first[0] == "0001_pre_events.sql"
-            assert await missing(empty) == first
-            await Outbox.prepare(empty)
-            assert await missing(empty) == []
-        finally:
-            await empty.close()
 
     asyncio.run(main())

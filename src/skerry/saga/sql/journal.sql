@@ -31,5 +31,36 @@ ON CONFLICT (saga_id, step, what) DO NOTHING;
 -- name: change
 UPDATE skerry_sagas SET status = ?, reason = ?, changed_at = ? WHERE id = ? AND status IN ('running', 'compensating');
 
--- name: reopen
-UPDATE skerry_sagas SET status = ?, reason = '', changed_at = ? WHERE id = ? AND status = 'stuck';
+-- What a person decides about a saga that is stuck; nobody drives it meanwhile.
+-- name: settle
+UPDATE skerry_sagas SET status = ?, reason = ?, changed_at = ? WHERE id = ? AND status = 'stuck';
+
+-- name: act
+INSERT INTO skerry_saga_acts (saga_id, act, step, note, at) VALUES (?, ?, ?, ?, ?);
+
+-- name: acts
+SELECT act, step, note, at FROM skerry_saga_acts WHERE saga_id = ? ORDER BY id;
+
+-- name: cancelled
+SELECT s.id, min(a.note) FROM skerry_saga_acts a JOIN skerry_sagas s ON s.id = a.saga_id
+WHERE a.act = 'cancel' AND s.status = 'running' GROUP BY s.id;
+
+-- name: history
+SELECT step, what, at FROM skerry_saga_log WHERE saga_id = ? ORDER BY at, what = 'undone';
+
+-- name: times
+SELECT started_at, changed_at FROM skerry_sagas WHERE id = ?;
+
+-- name: listed
+SELECT id, name, version, key, status, reason, started_at, changed_at FROM skerry_sagas
+WHERE status IN (SELECT value FROM json_each(?1)) AND (?2 = '' OR name = ?2) AND (?3 = '' OR key = ?3)
+ORDER BY status <> 'stuck', started_at, id LIMIT ?4;
+
+-- name: listed (postgresql)
+SELECT id, name, version, key, status, reason, started_at, changed_at FROM skerry_sagas
+WHERE status IN (SELECT jsonb_array_elements_text(?1::jsonb)) AND (?2 = '' OR name = ?2) AND (?3 = '' OR key = ?3)
+ORDER BY status <> 'stuck', started_at, id LIMIT ?4;
+
+-- name: stats
+SELECT name, version, status, count(*) AS sagas, min(started_at) AS oldest FROM skerry_sagas
+GROUP BY name, version, status ORDER BY name, version, status;
