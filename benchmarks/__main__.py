@@ -15,7 +15,7 @@ NAMES = sorted(path.parent.name for path in Path(__file__).parent.glob("*/__init
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", choices=NAMES)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("-o", dest="output", choices=["text", "json"], default="text")
     options = parser.parse_args()
     document = import_module(f"benchmarks.{options.name}").run(rounds=options.rounds)
