@@ -169,7 +169,8 @@ class PostgreSQLLease:
         begin = inline(SQL["begin_held"].on("postgresql"), (self.role, self.epoch))
         if ask:
             begin = f"{begin} UNION ALL SELECT FROM ({inline(words(ask, 'postgresql'), parameters)}) asked"
-        async with self._database.unit_of_work(begin) as tx:
+        end = inline(SQL["end_held"].on("postgresql"), (self.role, self.epoch))
+        async with self._database.unit_of_work(begin, end=end) as tx:
             if tx.found:
                 await self.fence(tx)
             yield tx

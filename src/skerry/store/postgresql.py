@@ -27,7 +27,7 @@ except ImportError as _error:
     raise MissingExtra("PostgreSQL", "postgres") from _error
 
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import ConfigurationError, NestedTransaction, NoTransaction, StoreBusy, StoreError
+from skerry.errors import ConfigurationError, LeaseLost, NestedTransaction, NoTransaction, StoreBusy, StoreError
 from skerry.store.leases import LEASE, SQL, Bells, PostgreSQLLease, Session, held
 from skerry.store.ownership import claim
 from skerry.store.patience import LONGEST, patience
@@ -63,8 +63,9 @@ class PostgreSQLTransaction:
 
     dialect: Dialect = "postgresql"
 
-    def __init__(self, database: PostgreSQLDatabase, connection: _Connection, *, found: int = 0) -> None:
+    def __init__(self, database: PostgreSQLDatabase, connection: _Connection, *, found: int = 0, end: str = "") -> None:
         self.found = found
+        self._end = end
         self._database = database
         self._connection = connection
         self._callbacks: list[Callable[[], None]] = []
@@ -99,14 +100,18 @@ class PostgreSQLTransaction:
 
     async def commit(self) -> str:
         """Run what `later` has queued, and commit, if possible in one message; the server's word for what it did."""
-        queued = self._queued
+        queued, last = self._queued, []
         if queued and len(queued) <= WITH_COMMIT and all(isinstance(sql, Statement) for sql, _ in queued):
             self._queued = []
             last = [inline(words(sql, "postgresql"), parameters) for sql, parameters in queued]
-            done: str = await self._connection.execute(";\n".join([*last, "COMMIT"]), timeout=patience.get())
-            return done
         await self._flush()
-        return str(await self._connection.execute("COMMIT", timeout=patience.get()))
+        message = ";\n".join([*last, *([self._end] if self._end else ()), "COMMIT"])
+        try:
+            return str(await self._connection.execute(message, timeout=patience.get()))
+        except asyncpg.DivisionByZeroError:
+            if not self._end:
+                raise
+            raise LeaseLost("another process has taken the role over meanwhile; nothing was committed") from None
 
     async def _flush(self) -> None:
         """Run what `later` has queued: statements of one text that follow each other go in one round trip."""
@@ -228,8 +233,11 @@ class PostgreSQLDatabase:
         return self.unit_of_work("BEGIN")
 
     @asynccontextmanager
-    async def unit_of_work(self, begin: str) -> AsyncIterator[PostgreSQLTransaction]:
-        """A transaction that starts with the statements `begin`; of the last one the number of rows is kept."""
+    async def unit_of_work(self, begin: str, *, end: str = "") -> AsyncIterator[PostgreSQLTransaction]:
+        """A transaction that starts with the statements `begin`; of the last one the number of rows is kept.
+
+        The query `end` goes to the server together with COMMIT, and fails by a division by zero when the role is lost.
+        """
         task = asyncio.current_task()
         if task in self._holders:
             raise NestedTransaction(
@@ -238,7 +246,7 @@ class PostgreSQLDatabase:
         pool = self._opened()
         connection, status = await self._begin(pool, begin)
         self._holders.add(task)
-        tx = PostgreSQLTransaction(self, connection, found=_count(status))
+        tx = PostgreSQLTransaction(self, connection, found=_count(status), end=end)
         try:
             yield tx
             tx.is_open = False

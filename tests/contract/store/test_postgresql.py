@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from skerry.errors import ConfigurationError, LeaseLost, MigrationError, StoreBusy, StoreError, WrongOwner
@@ -120,6 +121,44 @@ def test_a_lease_taken_by_another_fails_at_the_fence(url):
             with pytest.raises(LeaseLost, match="another process holds the role 'relay'"):
                 async with database.transaction() as tx:
                     await lease.fence(tx)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_lease_lost_before_a_commit_fails_it(url, later):
+    """Whoever was stopped between BEGIN and COMMIT commits nothing, and the database goes on."""
+
+    async def main():
+        async with opening(url) as database, database.lead("relay") as lease:
+            async with database.transaction() as tx:
+                await tx.execute("CREATE TABLE IF NOT EXISTS fenced (n INTEGER)")
+            with pytest.raises(LeaseLost, match="taken the role over meanwhile"):  # noqa: PT012 - the block is the thing
+                async with lease.transaction() as tx:
+                    if later:
+                        tx.later("INSERT INTO fenced VALUES (?)", (1,))
+                    else:
+                        await tx.execute("INSERT INTO fenced VALUES (?)", (1,))
+                    another = await asyncpg.connect(url)
+                    await another.execute("UPDATE skerry_leases SET epoch = epoch + 1")
+                    await another.close()
+            assert await database.fetch_all("SELECT n FROM fenced") == []
+            async with database.transaction() as tx:
+                await tx.execute("DROP TABLE fenced")
+
+    asyncio.run(main())
+
+
+def test_a_division_by_zero_of_ones_own_is_no_lost_lease(url):
+    """The caller's own SQL errors stay what they are, inside a fenced transaction too."""
+
+    async def main():
+        async with opening(url) as database, database.lead("relay") as lease:
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                async with lease.transaction() as tx:
+                    await tx.fetch_all("SELECT 1 / 0")
+            async with lease.transaction() as tx:
+                assert await tx.fetch_all("SELECT 1") == [(1,)]
 
     asyncio.run(main())
 

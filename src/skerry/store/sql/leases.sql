@@ -42,5 +42,9 @@ SELECT 1 FROM skerry_leases WHERE role = ? AND epoch = ?;
 -- name: begin_held (postgresql)
 BEGIN; SELECT WHERE NOT EXISTS (SELECT FROM skerry_leases WHERE role = ? AND epoch = ?);
 
+-- Goes to the server in one message with COMMIT, and fails it when the role is somebody else's by then.
+-- name: end_held (postgresql)
+SELECT 1 / count(*) FROM skerry_leases WHERE role = ? AND epoch = ?;
+
 -- name: lock (postgresql)
 SELECT pg_advisory_xact_lock(hashtextextended(?, 0));
