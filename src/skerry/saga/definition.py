@@ -6,13 +6,15 @@ one *pivot*, whose success means the saga will complete, then *retriable* steps 
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import inspect
 import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
@@ -23,6 +25,7 @@ from skerry.resilience import Retry
 
 Kind = Literal["step", "pivot", "retriable"]
 StepFunction = Callable[..., Awaitable[Any]]
+S = TypeVar("S", bound=Callable[..., Any])
 
 STEP_RETRY = Retry(5, base=0.1, cap=2.0)
 FORWARD_RETRY = Retry(30, base=0.2, cap=30.0)
@@ -48,18 +51,18 @@ class StepContext:
 class Step:
     """One step, as its decorator left it. `@the_step.compensate` adds what undoes it."""
 
-    def __init__(self, name: str, kind: Kind, action: StepFunction, *, retry: Retry, timeout: float) -> None:
+    def __init__(self, name: str, kind: Kind, action: Callable[..., Any], *, retry: Retry, timeout: float) -> None:
         self.name = name
         self.kind = kind
-        self.action = action
+        self.action = _asynchronous(action, name)
         self.retry = retry
         self.timeout = timeout
         self.compensation: StepFunction | None = None
         self.compensation_retry = FORWARD_RETRY
         self._result = _adapter(_returned(action), f"what {name!r} returns")
 
-    def compensate(self, function: StepFunction) -> StepFunction:
-        """Register `async def undo(ctx, input, result)`; `result` is None when the outcome of the step is unknown.
+    def compensate(self, function: S) -> S:
+        """Register `undo(ctx, input, result)`; `result` is None when the outcome of the step is unknown.
 
         It may be called for a step that never took effect, and more than once: undo by `ctx.key`.
         """
@@ -69,8 +72,7 @@ class Step:
             )
         if self.compensation is not None:
             raise DefinitionError(f"the step {self.name!r} has a compensation already")
-        _demand_async(function, self.name)
-        self.compensation = function
+        self.compensation = _asynchronous(function, self.name)
         return function
 
     def signature(self) -> str:
@@ -104,23 +106,38 @@ class Saga:
         async def ship(ctx, order): ...
 
     A running saga keeps the version it was started with. Time-outs are in seconds and bound one attempt. Of a `Retry` the
-    number of attempts and the delays count: every error but `Rejected` is tried again, whatever its `on` says.
+    number of attempts and the delays count: every error but `Rejected` is tried again, whatever its `on` says. With a
+    `deadline`, in seconds since its start, a saga begins no further attempt after it and turns back, unless it has passed its
+    pivot, or may have.
+
+    Steps and compensations are async, or plain functions that then run on a thread. A thread cannot be ended: what runs there
+    needs time-outs of its own, and one that outlives its attempt may still have its effect, as a late action.
 
     What a step returns and the saga's `input` are kept as JSON, by their annotations; a result that does not fit its own
     counts as a failed attempt. Raises `DefinitionError` for what cannot work.
     """
 
-    def __init__(self, name: str, *, version: int = 1, input: Any = Any) -> None:  # noqa: A002 - the contract's name
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: int = 1,
+        input: Any = Any,  # noqa: A002 - the contract's name
+        deadline: float | None = None,
+    ) -> None:
+        if deadline is not None and not 0 < deadline < math.inf:
+            raise DefinitionError(f"the deadline of {name!r} is {deadline}; give seconds above 0, or None")
+        self.deadline = deadline
         self.name = name
         self.version = version
         self.steps: list[Step] = []
         self._input = _adapter(input, f"the input of {name!r}")
 
-    def step(self, *, retry: Retry = STEP_RETRY, timeout: float = 5.0) -> Callable[[StepFunction], Step]:
+    def step(self, *, retry: Retry = STEP_RETRY, timeout: float = 5.0) -> Callable[[Callable[..., Any]], Step]:
         """Add a compensatable step."""
         return self._adder("step", retry, timeout)
 
-    def pivot(self, *, retry: Retry = STEP_RETRY, timeout: float = 5.0) -> Callable[[StepFunction], Step]:
+    def pivot(self, *, retry: Retry = STEP_RETRY, timeout: float = 5.0) -> Callable[[Callable[..., Any]], Step]:
         """Add the step whose success decides that the saga completes.
 
         Its compensation, if it has one, is used only while its outcome is unknown; without one the saga is then STUCK, and
@@ -128,7 +145,7 @@ class Saga:
         """
         return self._adder("pivot", retry, timeout)
 
-    def retriable(self, *, retry: Retry = FORWARD_RETRY, timeout: float = 5.0) -> Callable[[StepFunction], Step]:
+    def retriable(self, *, retry: Retry = FORWARD_RETRY, timeout: float = 5.0) -> Callable[[Callable[..., Any]], Step]:
         """Add a step that is tried until it succeeds; after its last attempt the saga is STUCK."""
         return self._adder("retriable", retry, timeout)
 
@@ -151,10 +168,9 @@ class Saga:
         """An input as the steps get it."""
         return self._input.validate_json(text)
 
-    def _adder(self, kind: Kind, retry: Retry, timeout: float) -> Callable[[StepFunction], Step]:
-        def add(function: StepFunction) -> Step:
+    def _adder(self, kind: Kind, retry: Retry, timeout: float) -> Callable[[Callable[..., Any]], Step]:
+        def add(function: Callable[..., Any]) -> Step:
             name = getattr(function, "__name__", "")
-            _demand_async(function, name)
             self._check_place(kind, name)
             if not 0 < timeout < math.inf:
                 raise DefinitionError(f"the time-out of {name!r} is {timeout}; give seconds above 0")
@@ -172,12 +188,22 @@ class Saga:
             raise DefinitionError(f"{name!r} comes after the point of no return: only retriable steps may follow")
 
 
-def _demand_async(function: Any, name: str) -> None:
-    if not inspect.iscoroutinefunction(function):
-        raise DefinitionError(f"{name!r} has to be an async def")
+def _asynchronous(function: Any, name: str) -> StepFunction:
+    """The function itself, or one that runs it on a thread."""
+    if inspect.iscoroutinefunction(function):
+        asynchronous: StepFunction = function
+        return asynchronous
+    if not inspect.isroutine(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise DefinitionError(f"{name!r} has to be a function that does its work, async or not")
+
+    @functools.wraps(function)
+    async def on_a_thread(*arguments: Any) -> Any:
+        return await asyncio.to_thread(function, *arguments)
+
+    return on_a_thread
 
 
-def _returned(action: StepFunction) -> Any:
+def _returned(action: Callable[..., Any]) -> Any:
     """The annotation of what `action` returns; the others may be names that only a type checker knows."""
     function: Any = inspect.unwrap(action)
     only = SimpleNamespace(__annotations__={"return": function.__annotations__.get("return", Any)})

@@ -39,7 +39,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class SagaStatus:
-    """A saga as it stands. `steps` maps a step's name to what happened to it last; `results` holds plain JSON."""
+    """A saga as it stands. `steps` maps a step's name to what happened to it last; `results` holds plain JSON.
+
+    `started_at` is in seconds since 1970.
+    """
 
     id: str
     name: str
@@ -52,6 +55,7 @@ class SagaStatus:
     input: str = field(repr=False)
     steps: Mapping[str, What]
     results: Mapping[str, str | None] = field(repr=False)
+    started_at: float = 0.0
 
     @property
     def turned_back(self) -> bool:
@@ -195,4 +199,5 @@ async def read(source: Database | Transaction, sql: str, *parameters: str) -> Sa
         reason=row["reason"],
         steps={entry["step"]: entry["what"] for entry in log},
         results={entry["step"]: entry["result"] for entry in log if entry["what"] == "done"},
+        started_at=row["started_at"],
     )

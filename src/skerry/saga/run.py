@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from types import MappingProxyType
@@ -76,6 +77,7 @@ class Run:
         self._ambient = CallContext(traceparent=status.traceparent).child(clock)
         self._hurry = asyncio.Event()
         self._cancelled = ""
+        self._until = math.inf if saga.deadline is None else status.started_at + saga.deadline
 
     async def to_the_end(self) -> None:
         """Go forward, and back if need be. Returns early, with the saga open, when the engine stops.
@@ -150,8 +152,8 @@ class Run:
         for attempt in range(1, retry.attempts + 1):
             if self._stopping.is_set():
                 raise _Stopped
-            if self._cancelled and action == DO and self._may_turn_back(step, unknown=unknown):
-                raise _GaveUp(self._cancelled, unknown=unknown)
+            if action == DO and self._may_turn_back(step, unknown=unknown) and (reason := self._reason_to_turn_back()):
+                raise _GaveUp(reason, unknown=unknown)
             try:
                 return await self._once(step, function, action, attempt)
             except Exception as error:
@@ -164,11 +166,21 @@ class Run:
                 self._report(step, action, attempt, error)
                 failure = error
             if attempt < retry.attempts:
-                if not self._stopping.is_set():
-                    await until(self._hurry, retry.delay(attempt, failure, clock=self._clock))
-                self._hurry.clear()
+                await self._pause(retry.delay(attempt, failure, clock=self._clock))
         _log.warning("%s %s of %s %s: gave up", action, step.name, self._saga.name, self._key, exc_info=failure)
         raise _GaveUp(f"{type(failure).__name__}: {failure}"[:300], unknown=unknown) from failure
+
+    async def _pause(self, seconds: float) -> None:
+        """Between two attempts; less when the engine stops or the saga is cancelled, and no longer than to its deadline."""
+        left = self._until - self._clock.now()
+        if not self._stopping.is_set():
+            await until(self._hurry, min(seconds, left) if left > 0 else seconds)
+        self._hurry.clear()
+
+    def _reason_to_turn_back(self) -> str:
+        if not self._cancelled and self._clock.now() >= self._until:
+            return "the deadline has passed"
+        return self._cancelled
 
     @staticmethod
     def _may_turn_back(step: Step, *, unknown: bool) -> bool:

@@ -50,14 +50,29 @@ def test_a_step_name_is_used_once() -> None:
         saga.step()(nothing)
 
 
-def test_steps_and_compensations_are_async() -> None:
-    """A plain function is refused, as a step and as a compensation."""
+def test_steps_and_compensations_are_functions_that_do_their_work() -> None:
+    """A generator, which would do nothing when called, is refused as a step and as a compensation."""
+
+    def generator(ctx: Any, given: Any) -> Any:
+        yield
+
+    async def asynchronous(ctx: Any, given: Any) -> Any:
+        yield
+
     saga = Saga("s")
-    with pytest.raises(DefinitionError, match="async def"):
-        saga.step()(lambda ctx, given: None)  # type: ignore[arg-type, return-value]
+    for useless in (generator, asynchronous):
+        with pytest.raises(DefinitionError, match="a function that does its work, async or not"):
+            saga.step()(useless)
     step = saga.step()(nothing)
-    with pytest.raises(DefinitionError, match="async def"):
-        step.compensate(lambda ctx, given, result: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(DefinitionError, match="a function that does its work, async or not"):
+        step.compensate(generator)
+
+
+@pytest.mark.parametrize("deadline", [0, -1.0, float("inf"), float("nan")])
+def test_a_deadline_is_a_time_to_come(deadline: float) -> None:
+    """What is no number of seconds above 0 is refused."""
+    with pytest.raises(DefinitionError, match="the deadline of 's'"):
+        Saga("s", deadline=deadline)
 
 
 def test_compensations_stand_where_they_can_be_used() -> None:

@@ -3,10 +3,10 @@ INSERT INTO skerry_sagas (id, name, version, key, steps, input, traceparent, sta
 VALUES (?, ?, ?, ?, ?, ?, ?, 'running', '', ?, ?) ON CONFLICT (name, key) DO NOTHING;
 
 -- name: by_key
-SELECT id, name, version, key, steps, input, traceparent, status, reason FROM skerry_sagas WHERE name = ? AND key = ?;
+SELECT id, name, version, key, steps, input, traceparent, status, reason, started_at FROM skerry_sagas WHERE name = ? AND key = ?;
 
 -- name: by_id
-SELECT id, name, version, key, steps, input, traceparent, status, reason FROM skerry_sagas WHERE id = ?;
+SELECT id, name, version, key, steps, input, traceparent, status, reason, started_at FROM skerry_sagas WHERE id = ?;
 
 -- name: log
 SELECT step, what, result FROM skerry_saga_log WHERE saga_id = ? ORDER BY what = 'undone';
