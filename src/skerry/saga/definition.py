@@ -54,7 +54,7 @@ class Step:
     def __init__(self, name: str, kind: Kind, action: Callable[..., Any], *, retry: Retry, timeout: float) -> None:
         self.name = name
         self.kind = kind
-        self.action = _asynchronous(action, name)
+        self.action: StepFunction = _asynchronous(action, name)
         self.retry = retry
         self.timeout = timeout
         self.compensation: StepFunction | None = None
