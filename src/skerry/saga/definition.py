@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import itertools
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Literal, TypeVar, get_type_hints
@@ -51,12 +53,15 @@ class StepContext:
 class Step:
     """One step, as its decorator left it. `@the_step.compensate` adds what undoes it."""
 
-    def __init__(self, name: str, kind: Kind, action: Callable[..., Any], *, retry: Retry, timeout: float) -> None:
+    def __init__(
+        self, name: str, kind: Kind, action: Callable[..., Any], *, retry: Retry, timeout: float, group: int = 0
+    ) -> None:
         self.name = name
         self.kind = kind
         self.action: StepFunction = _asynchronous(action, name)
         self.retry = retry
         self.timeout = timeout
+        self.group: int = group
         self.compensation: StepFunction | None = None
         self.compensation_retry = FORWARD_RETRY
         self._result = _adapter(_returned(action), f"what {name!r} returns")
@@ -77,7 +82,8 @@ class Step:
 
     def signature(self) -> str:
         """What a running saga must find as it was."""
-        return f"{self.kind} {self.name}" + (" with compensation" if self.compensation else "")
+        undone = " with compensation" if self.compensation else ""
+        return f"{self.kind} {self.name}{undone}" + (f" in group {self.group}" if self.group else "")
 
     def dump(self, result: Any) -> str:
         """A result as the journal keeps it. Raises a `ValueError` when it could not be read from there again."""
@@ -131,6 +137,7 @@ class Saga:
         self.name = name
         self.version = version
         self.steps: list[Step] = []
+        self._group = 0
         self._input = _adapter(input, f"the input of {name!r}")
 
     def step(self, *, retry: Retry = STEP_RETRY, timeout: float = 5.0) -> Callable[[Callable[..., Any]], Step]:
@@ -148,6 +155,33 @@ class Saga:
     def retriable(self, *, retry: Retry = FORWARD_RETRY, timeout: float = 5.0) -> Callable[[Callable[..., Any]], Step]:
         """Add a step that is tried until it succeeds; after its last attempt the saga is STUCK."""
         return self._adder("retriable", retry, timeout)
+
+    @contextmanager
+    def parallel(self) -> Iterator[None]:
+        """Steps that are added inside the block run at the same time; the saga goes on when all of them have succeeded.
+
+            with fulfil.parallel():
+
+                @fulfil.step()
+                async def reserve(ctx, order): ...
+
+                @fulfil.step()
+                async def check_address(ctx, order): ...
+
+        They are all compensatable, or all retriable, and do not see each other's results. When a compensatable one fails the
+        others begin no further attempt; once all have ended, what was done, or may have been, is undone one after the other.
+        """
+        if self._group:
+            raise DefinitionError(f"the groups of {self.name!r} stand inside each other")
+        self._group = max((step.group for step in self.steps), default=0) + 1
+        try:
+            yield
+        finally:
+            self._group = 0
+
+    def groups(self) -> list[list[Step]]:
+        """The steps in the order in which they run; those that stand together run at the same time."""
+        return [list(steps) for _, steps in itertools.groupby(self.steps, key=lambda step: step.group or step.name)]
 
     def signature(self) -> str:
         """What the steps are called, their kinds, and which can be undone: a running saga must find it as it was."""
@@ -174,7 +208,7 @@ class Saga:
             self._check_place(kind, name)
             if not 0 < timeout < math.inf:
                 raise DefinitionError(f"the time-out of {name!r} is {timeout}; give seconds above 0")
-            step = Step(name, kind, function, retry=retry, timeout=timeout)
+            step = Step(name, kind, function, retry=retry, timeout=timeout, group=self._group)
             self.steps.append(step)
             return step
 
@@ -183,6 +217,11 @@ class Saga:
     def _check_place(self, kind: Kind, name: str) -> None:
         if not name.isidentifier() or any(step.name == name for step in self.steps):
             raise DefinitionError(f"the saga {self.name!r} needs another name for the step {name!r}")
+        beside = {step.kind for step in self.steps if step.group == self._group} if self._group else set()
+        if self._group and (kind == "pivot" or beside - {kind}):
+            raise DefinitionError(
+                f"{name!r} is {kind}: a group is all steps, or all retriable steps, and a pivot stands alone"
+            )
         kinds = [step.kind for step in self.steps]
         if kind != "retriable" and ("pivot" in kinds or "retriable" in kinds):
             raise DefinitionError(f"{name!r} comes after the point of no return: only retriable steps may follow")

@@ -85,7 +85,7 @@ class Journal:
     def __init__(self, database: Database, *, clock: Clock = SYSTEM) -> None:
         self._database = database
         self._clock = clock
-        self._pending: list[tuple[Record, asyncio.Future[None]]] = []
+        self._pending: list[tuple[tuple[Record, ...], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self.failure: str = ""
         self.lease: Lease | None = None
@@ -138,13 +138,13 @@ class Journal:
         """How many sagas wait for a person."""
         return int((await self._database.fetch_one(SQL["count_stuck"]))[0])
 
-    async def write(self, record: Record) -> None:
-        """Make a transition durable; returns once it is. Records that wait at the same time share one commit.
+    async def write(self, *records: Record) -> None:
+        """Make a transition durable, all of it or nothing; returns once it is. What waits at the same time shares one commit.
 
         Whoever is cancelled meanwhile, or gets an error, does not know: read the journal before acting on it again.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pending.append((record, done))
+        self._pending.append((records, done))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="saga-journal", context=Context())
         await asyncio.shield(done)
@@ -159,7 +159,7 @@ class Journal:
             batch, self._pending = self._pending, []
             try:
                 async with (self.lease or self._database).transaction() as tx:
-                    await self._apply(tx, [record for record, _ in batch])
+                    await self._apply(tx, [record for records, _ in batch for record in records])
             except Exception as error:
                 self.failure = type(error).__name__
                 for _, done in batch:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import NotNow, UnknownSaga
@@ -140,7 +140,7 @@ class Sagas:
             if status.status not in {"running", "stuck"} or status.turned_back:
                 raise NotNow(f"the saga is {status.status}: there is nothing to turn back")
             left = _left(status)
-            kind, undoes = _steps(status)[left[0]] if left else ("retriable", False)
+            kind, _, group = _steps(status)[left[0]] if left else _Shape("retriable", False, 0)
             if kind == "retriable":
                 raise NotNow(
                     f"the saga has passed its point of no return and stands at {left[0] if left else 'its end'}"
@@ -148,10 +148,12 @@ class Sagas:
             if status.status == "running":
                 await self._act(tx, saga_id, "cancel", "", note)
                 return status
-            await tx.execute(
-                SQL["append"], (saga_id, left[0], "unknown" if undoes else "failed", None, self._clock.now())
-            )
-            owed = undoes or any(_steps(status)[done][1] for done in status.steps)
+            steps, owed = _steps(status), any(_steps(status)[done].undoes for done in status.steps)
+            for name in left:
+                if name == left[0] or (group and steps[name].group == group):  # those beside it may have begun too
+                    what = "unknown" if steps[name].undoes else "failed"
+                    await tx.execute(SQL["append"], (saga_id, name, what, None, self._clock.now()))
+                    owed = owed or steps[name].undoes
             becomes: Status = "compensating" if owed else "compensated"
             return await self._settle(tx, status, becomes, _cancelled(note), act="cancel", step=left[0], note=note)
 
@@ -196,12 +198,18 @@ def _cancelled(note: str) -> str:
     return f"cancelled: {note}" if note else "cancelled"
 
 
-def _steps(status: SagaStatus) -> dict[str, tuple[str, bool]]:
-    """The kind of each step, and whether something undoes it, as the saga was started with them."""
+class _Shape(NamedTuple):
+    kind: str
+    undoes: bool
+    group: int
+
+
+def _steps(status: SagaStatus) -> dict[str, _Shape]:
+    """The steps as the saga was started with them."""
     found = {}
     for line in json.loads(status.signature):
         kind, name, *more = line.split()
-        found[name] = kind, bool(more)
+        found[name] = _Shape(kind, "compensation" in more, int(more[-1]) if "group" in more else 0)
     return found
 
 
@@ -209,5 +217,7 @@ def _left(status: SagaStatus) -> list[str]:
     """The steps that are left in the direction the saga goes, the one it stands at first."""
     steps = _steps(status)
     if status.turned_back:
-        return [name for name in reversed(steps) if steps[name][1] and status.steps.get(name) in {"done", "unknown"}]
+        return [
+            name for name in reversed(steps) if steps[name].undoes and status.steps.get(name) in {"done", "unknown"}
+        ]
     return [name for name in steps if status.steps.get(name) != "done"]

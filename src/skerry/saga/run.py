@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,7 @@ from skerry.errors import Refused, Rejected, Unreachable
 from skerry.resilience import Retry
 from skerry.saga.barrier import DO, UNDO, action_key
 from skerry.saga.definition import Saga, Step, StepContext, StepFunction
-from skerry.saga.journal import Journal, Record, SagaStatus, Status
+from skerry.saga.journal import Journal, Record, SagaStatus, Status, What
 from skerry.signals import SagaChanged, SagaStepFailed, emit
 
 _log = logging.getLogger("skerry.saga")
@@ -42,6 +42,15 @@ class _GaveUp(Exception):
         self.reason = reason
         self.unknown = unknown
         super().__init__(reason)
+
+
+_Failure = Rejected | _GaveUp
+
+
+def _what(error: _Failure) -> What:
+    if isinstance(error, Rejected):
+        return "rejected"
+    return "unknown" if error.unknown else "failed"
 
 
 class Run:
@@ -103,30 +112,61 @@ class Run:
     async def _forward(self) -> None:
         # what was under way when an earlier process died may have taken effect: its outcome is unknown
         unknown = not self._fresh
-        left = [step for step in self._saga.steps if self._steps.get(step.name) != "done"]
-        for step in left:
-            try:
-                result = await self._attempts(step, step.action, DO, step.retry, unknown=unknown)
-            except Rejected as error:
-                await self._abort(step, "rejected", str(error))
+        groups = self._saga.groups()
+        for group in groups:
+            left = [step for step in group if self._steps.get(step.name) != "done"]
+            if not left:
+                continue
+            failures = await self._together(left, unknown=unknown, ends=group is groups[-1] and len(group) == 1)
+            if failures:
+                await self._fail(failures)
                 return
-            except _GaveUp as error:
-                await self._give_up(step, error)
-                return
-            await self._write(step, "done", result, "completed" if step is left[-1] else None)
-            self._results[step.name] = step.load(result)
             unknown = False
+        if self._status == "running":
+            await self._change("completed", "", self._saga.steps[-1].name)
 
-    async def _give_up(self, step: Step, error: _GaveUp) -> None:
-        if step.kind == "retriable" or (step.kind == "pivot" and error.unknown and step.compensation is None):
-            await self._change("stuck", f"{step.name}: {error.reason}", step.name)
+    async def _together(self, steps: list[Step], *, unknown: bool, ends: bool) -> list[tuple[Step, _Failure]]:
+        """Take steps at the same time, and return once each has ended; those that failed, in the order in which they did.
+
+        `ends`: the success of the one step is that of the saga.
+        """
+        failures: list[tuple[Step, _Failure]] = []
+
+        async def take(step: Step) -> None:
+            try:
+                result = await self._attempts(step, step.action, DO, step.retry, unknown=unknown, failures=failures)
+            except (Rejected, _GaveUp) as error:
+                failures.append((step, error))
+                self._hurry.set()
+                return
+            await self._write(step, "done", result, "completed" if ends else None)
+            self._results[step.name] = step.load(result)
+
+        if len(steps) == 1:
+            await take(steps[0])
         else:
-            await self._abort(step, "unknown" if error.unknown else "failed", error.reason)
+            ended = await asyncio.gather(*(take(step) for step in steps), return_exceptions=True)
+            for error in ended:
+                if error is not None:
+                    raise error
+        return failures
 
-    async def _abort(self, step: Step, what: Any, reason: str) -> None:
-        owed = self._owed({**self._steps, step.name: what})
-        reason = f"{step.name}: {reason}"
-        await self._write(step, what, None, "compensating" if owed else "compensated", reason)
+    async def _fail(self, failures: list[tuple[Step, _Failure]]) -> None:
+        """Write down what has become of steps that failed, and which way the saga goes."""
+        first, why = failures[0]
+        reason = f"{first.name}: {why.reason if isinstance(why, _GaveUp) else why}"
+        unknown = isinstance(why, _GaveUp) and why.unknown
+        if first.kind == "retriable" or (first.kind == "pivot" and unknown and first.compensation is None):
+            await self._change("stuck", reason, first.name)
+            return
+        became: dict[str, What] = {step.name: _what(error) for step, error in failures}
+        owed = self._owed({**self._steps, **became})
+        status: Status = "compensating" if owed else "compensated"
+        records = [Record(self._id, step, what) for step, what in became.items()]
+        records[0] = replace(records[0], status=status, reason=reason)
+        await self._journal.write(*records)
+        self._steps.update(became)
+        self._became(status, reason, first.name)
 
     async def _back(self) -> None:
         owed = self._owed(self._steps)
@@ -147,12 +187,24 @@ class Run:
             if step.compensation is not None and steps.get(step.name) in {"done", "unknown"}
         ]
 
-    async def _attempts(self, step: Step, function: StepFunction, action: str, retry: Retry, *, unknown: bool) -> Any:
-        """Try until it succeeds. Raises `Rejected`, `_GaveUp`, or `_Stopped` when the engine stops first."""
+    async def _attempts(
+        self,
+        step: Step,
+        function: StepFunction,
+        action: str,
+        retry: Retry,
+        *,
+        unknown: bool,
+        failures: Collection[object] = (),
+    ) -> Any:
+        """Try until it succeeds. Raises `Rejected`, `_GaveUp`, or `_Stopped` when the engine stops first.
+
+        `failures` are those of steps beside it: when there is one, a compensatable step begins no further attempt.
+        """
         for attempt in range(1, retry.attempts + 1):
             if self._stopping.is_set():
                 raise _Stopped
-            if action == DO and self._may_turn_back(step, unknown=unknown) and (reason := self._reason_to_turn_back()):
+            if action == DO and (reason := self._turns_back(step, failures, unknown=unknown)):
                 raise _GaveUp(reason, unknown=unknown)
             try:
                 return await self._once(step, function, action, attempt)
@@ -165,7 +217,7 @@ class Run:
                 unknown = unknown or not isinstance(error, (Refused, Unreachable, Rejected))
                 self._report(step, action, attempt, error)
                 failure = error
-            if attempt < retry.attempts:
+            if attempt < retry.attempts and not (action == DO and self._turns_back(step, failures, unknown=unknown)):
                 await self._pause(retry.delay(attempt, failure, clock=self._clock))
         _log.warning("%s %s of %s %s: gave up", action, step.name, self._saga.name, self._key, exc_info=failure)
         raise _GaveUp(f"{type(failure).__name__}: {failure}"[:300], unknown=unknown) from failure
@@ -177,25 +229,29 @@ class Run:
             await until(self._hurry, min(seconds, left) if left > 0 else seconds)
         self._hurry.clear()
 
-    def _reason_to_turn_back(self) -> str:
-        if not self._cancelled and self._clock.now() >= self._until:
-            return "the deadline has passed"
-        return self._cancelled
-
-    @staticmethod
-    def _may_turn_back(step: Step, *, unknown: bool) -> bool:
-        """Not behind the pivot, nor where the pivot may be done and nothing would undo it."""
-        return step.kind != "retriable" and (step.kind != "pivot" or not unknown or step.compensation is not None)
+    def _turns_back(self, step: Step, failures: Collection[object], *, unknown: bool) -> str:
+        """Why no further attempt is begun; empty when one is, as behind the pivot, and where the pivot may be done and nothing
+        would undo it.
+        """
+        if step.kind == "retriable" or (step.kind == "pivot" and unknown and step.compensation is None):
+            return ""
+        if self._cancelled or failures:
+            return self._cancelled or "a step beside it failed"
+        return "the deadline has passed" if self._clock.now() >= self._until else ""
 
     async def _once(self, step: Step, function: StepFunction, action: str, attempt: int) -> str | None:
         """One attempt; the result as the journal keeps it."""
+        results: Mapping[str, Any] = MappingProxyType(self._results)
+        if step.group and action == DO:
+            beside = {other.name for other in self._saga.steps if other.group == step.group}
+            results = {name: result for name, result in self._results.items() if name not in beside}
         ctx = StepContext(
             saga=self._saga.name,
             saga_id=self._id,
             step=step.name,
             key=action_key(self._id, step.name, action),
             attempt=attempt,
-            results=MappingProxyType(self._results),
+            results=results,
         )
         arguments = (ctx, self._input) if action == DO else (ctx, self._input, self._results.get(step.name))
         deadline = self._clock.monotonic() + step.timeout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -174,22 +174,24 @@ class Bank:
         return dict(await self.database.fetch_all("SELECT name, balance FROM accounts"))
 
 
-def payment_saga(bank: Bank, points: Points, *, undo_pivot: bool = True) -> Saga:
-    """Two compensatable steps, a pivot, a retriable one."""
+def payment_saga(bank: Bank, points: Points, *, undo_pivot: bool = True, parallel: bool = False) -> Saga:
+    """Two compensatable steps, a pivot, a retriable one; the first two one after the other or at the same time."""
     saga = Saga("payment", version=1, input=dict[str, str])
     retry = Retry(ATTEMPTS, base=0.1, cap=1.0)
 
-    @saga.step(retry=retry, timeout=1.0)
-    async def take(ctx, order):
-        return await bank.ask(points, "take", "do", ctx.key)
+    with saga.parallel() if parallel else nullcontext():
+
+        @saga.step(retry=retry, timeout=1.0)
+        async def take(ctx, order):
+            return await bank.ask(points, "take", "do", ctx.key)
+
+        @saga.step(retry=retry, timeout=1.0)
+        async def add(ctx, order):
+            return await bank.ask(points, "add", "do", ctx.key)
 
     @take.compensate
     async def untake(ctx, order, result):
         await bank.ask(points, "take", "undo", ctx.key)
-
-    @saga.step(retry=retry, timeout=1.0)
-    async def add(ctx, order):
-        return await bank.ask(points, "add", "do", ctx.key)
 
     @add.compensate
     async def unadd(ctx, order, result):
@@ -259,26 +261,27 @@ class World:
         yield folder
         shutil.rmtree(folder)
 
-    def run(self, plan: Mapping[str, str], points: Points, *, undo_pivot: bool = True) -> Outcome:
+    def run(self, plan: Mapping[str, str], points: Points, **shape: bool) -> Outcome:
+        """`shape` is what `payment_saga` takes."""
         with self.fresh() as folder:
-            return run_virtual(lambda clock: self._run(folder, clock, plan, points, undo_pivot))
+            return run_virtual(lambda clock: self._run(folder, clock, plan, points, shape))
 
     async def _run(
-        self, folder: Path, clock: VirtualClock, plan: Mapping[str, str], points: Points, undo_pivot: bool
+        self, folder: Path, clock: VirtualClock, plan: Mapping[str, str], points: Points, shape: Mapping[str, bool]
     ) -> Outcome:
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # the dead leave tasks nobody asks about
         bank = Bank(folder / "bank.db", clock)
         bank.faults = Faults(plan)
         await _open(bank.database)
-        status = await life(folder, clock, bank, points, undo_pivot)
+        status = await life(folder, clock, bank, points, shape)
         if status is None:
             bank.seen.add(f"crashed {points.where}")
-            status = await life(folder, clock, bank, Points(), undo_pivot)
+            status = await life(folder, clock, bank, Points(), shape)
         assert status is not None
         stuck_once = status if status.status == "stuck" else None
         if stuck_once is not None:
             bank.faults.plan = {}  # an operator heals the bank, and lets the saga go on
-            status = await life(folder, clock, bank, Points(), undo_pivot, retry=True)
+            status = await life(folder, clock, bank, Points(), shape, retry=True)
         assert status is not None
         await asyncio.gather(*bank.under_way)
         balances = await bank.balances()
@@ -287,14 +290,14 @@ class World:
 
 
 async def life(
-    folder: Path, clock: VirtualClock, bank: Bank, points: Points, undo_pivot: bool, *, retry: bool = False
+    folder: Path, clock: VirtualClock, bank: Bank, points: Points, shape: Mapping[str, bool], *, retry: bool = False
 ) -> SagaStatus | None:
     """One life of the process that owns the saga: until the saga has ended, or None: until it was killed."""
     database = FragileDatabase(folder / "own.db", owner="own", clock=clock)
     database.points = points
     await _open(database)
     engine = Engine("own", database, clock=clock)
-    saga = payment_saga(bank, points, undo_pivot=undo_pivot)
+    saga = payment_saga(bank, points, **shape)
     engine.add(saga)
     serving = asyncio.create_task(engine.serve())
 
