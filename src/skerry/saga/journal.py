@@ -23,6 +23,8 @@ What = Literal["done", "rejected", "failed", "unknown", "undone"]
 
 SQL = Queries("skerry.saga", "sql/journal.sql")
 PAGE = 500
+TOGETHER = 500
+"""Transitions that share a commit at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Journal:
         self._clock = clock
         self._pending: list[tuple[tuple[Record, ...], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
+        self.most: int = TOGETHER
         self.failure: str = ""
         self.lease: Lease | None = None
 
@@ -156,7 +159,7 @@ class Journal:
 
     async def _flush(self) -> None:
         while self._pending:
-            batch, self._pending = self._pending, []
+            batch, self._pending = self._pending[: self.most], self._pending[self.most :]
             try:
                 async with (self.lease or self._database).transaction() as tx:
                     await self._apply(tx, [record for records, _ in batch for record in records])
