@@ -18,11 +18,11 @@ from skerry import context
 from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext
 from skerry.errors import EventError
-from skerry.events._loops import within
 from skerry.events.brokers import Delivery
 from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
 from skerry.events.outbox import SQL, cause
+from skerry.resilience.within import within
 from skerry.store import Database, Receipts, Transaction
 from skerry.store.tx import Parameters
 

@@ -20,7 +20,7 @@ from skerry import context
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import DefinitionError, NotNow, StoreError, UnknownSaga
 from skerry.saga.definition import Saga
-from skerry.saga.journal import Journal, Record, SagaStatus
+from skerry.saga.journal import Journal, Record, SagaStatus, Start
 from skerry.saga.operation import Sagas
 from skerry.saga.run import Run, until
 from skerry.signals import SagaChanged, SagasRecovered, emit
@@ -49,7 +49,7 @@ class Engine:
         self._backlog: deque[str] = deque()
         self._cursor = ""
         self._full = False
-        self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._ended: WeakValueDictionary[str, _Ending] = WeakValueDictionary()
         self._look = asyncio.Event()
         self._stopping = asyncio.Event()
         self._leading = False
@@ -81,42 +81,50 @@ class Engine:
         `UnknownSaga` when the saga was not added, `DefinitionError` when it has no steps or `value` does not fit its input,
         `NoTransaction` when `tx` has none open.
         """
+        new = self._prepared(saga, value, key)
+        adapted = adapt(tx)
+        saga_id = await self._journal.start(adapted, new)
+        if saga_id == new.id:
+            adapted.on_commit(lambda: self._started(new))
+        return saga_id
+
+    async def run(self, saga: Saga, value: Any, *, key: str) -> SagaStatus:
+        """Start a saga in a transaction of its own and wait until it has ended. For callers without local state.
+
+        Raises what `start` does, and `NestedTransaction` in a transaction, which would wait for this one.
+        """
+        self._database.demand_outside()
+        new = self._prepared(saga, value, key)
+        saga_id = await self._journal.begin(new)
+        if saga_id == new.id:
+            self._started(new)
+            ended = self._ended.setdefault(saga_id, _Ending())
+            while saga_id in self._running:
+                await until(ended.event, LOOK)
+            if ended.status is not None:
+                return ended.status
+        return await self.wait(saga_id)
+
+    def _prepared(self, saga: Saga, value: Any, key: str) -> Start:
         if (saga.name, saga.version) not in self._sagas:
             raise UnknownSaga(f"{saga.name!r} version {saga.version} was not added to the service {self._service!r}")
         if not saga.steps:
             raise DefinitionError(f"the saga {saga.name!r} has no steps")
-        adapted = adapt(tx)
-        new_id = str(self._clock.uuid())
-        saga_id = await self._journal.start(
-            adapted,
-            saga_id=new_id,
-            name=saga.name,
-            version=saga.version,
-            key=key,
-            steps=saga.signature(),
-            data=saga.dump(value),
-            traceparent=context.current().child(self._clock).traceparent,
-        )
-        if saga_id == new_id:
-            adapted.on_commit(lambda: self._started(saga, saga_id, key))
-        return saga_id
-
-    async def run(self, saga: Saga, value: Any, *, key: str) -> SagaStatus:
-        """Start a saga in a transaction of its own and wait until it has ended. For callers without local state."""
-        async with self._database.transaction() as tx:
-            saga_id = await self.start(tx, saga, value, key=key)
-        return await self.wait(saga_id)
+        if "\x00" in key or not key.isprintable():
+            _demand_text(key)
+        trace = context.current().child(self._clock).traceparent
+        return Start(str(self._clock.uuid()), saga.name, saga.version, key, saga.signature(), saga.dump(value), trace)
 
     async def wait(self, saga_id: str) -> SagaStatus:
         """Wait until a saga has ended: completed, compensated or stuck. Raises `UnknownSaga`."""
         while True:
-            ended = self._ended.setdefault(saga_id, asyncio.Event())
+            ended = self._ended.setdefault(saga_id, _Ending())
             status = await self._journal.load(saga_id)
             if status is None:
                 raise UnknownSaga(f"no saga {saga_id}")
             if status.ended:
                 return status
-            await until(ended, LOOK)
+            await until(ended.event, LOOK)
 
     async def find(self, saga: Saga | str, key: str) -> SagaStatus | None:
         """The saga that was started with `key`, or None."""
@@ -191,10 +199,10 @@ class Engine:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    def _started(self, saga: Saga, saga_id: str, key: str) -> None:
+    def _started(self, new: Start) -> None:
         """A saga of ours was committed: what its first step begins with is no guess."""
-        emit(SagaChanged(saga=saga.name, key=key, status="running"))
-        self._begin(saga_id, fresh=True)
+        emit(SagaChanged(saga=new.name, key=new.key, status="running"))
+        self._begin(new.id, fresh=new.status(self._clock.now()))
 
     async def _take_up(self) -> None:
         """Begin to drive every open saga that is not driven yet, oldest first, as far as there is room."""
@@ -224,7 +232,7 @@ class Engine:
             if (run := self._runs.get(saga_id)) is not None:
                 run.cancel(note)
 
-    def _begin(self, saga_id: str, *, fresh: bool = False) -> None:
+    def _begin(self, saga_id: str, *, fresh: SagaStatus | None = None) -> None:
         if saga_id in self._running or self._full or not self._leading or self._stopping.is_set():
             return
         drive = self._drive(saga_id, fresh=fresh)
@@ -232,13 +240,14 @@ class Engine:
         self._running[saga_id] = asyncio.create_task(drive, name=f"saga:{saga_id}", context=Context())
         self._full = len(self._running) >= MAX_RUNNING
 
-    async def _drive(self, saga_id: str, *, fresh: bool) -> None:
+    async def _drive(self, saga_id: str, *, fresh: SagaStatus | None) -> None:
+        run: Run | None = None
         try:
-            status = await self._journal.load(saga_id)
+            status = fresh or await self._journal.load(saga_id)
             if status is None or status.ended:
                 return
             try:
-                run = self._runs[saga_id] = self._resume(status, fresh=fresh)
+                run = self._runs[saga_id] = self._resume(status, fresh=fresh is not None)
             except DefinitionError as error:
                 await self._journal.write(Record(saga_id, status="stuck", reason=str(error)))
                 emit(SagaChanged(saga=status.name, key=status.key, status="stuck", reason=str(error)))
@@ -256,7 +265,9 @@ class Engine:
                 self._look.set()
             ended = self._ended.pop(saga_id, None)
             if ended is not None:
-                ended.set()
+                if run is not None and (status := run.status()).ended:
+                    ended.status = status
+                ended.event.set()
 
     def _resume(self, status: SagaStatus, *, fresh: bool) -> Run:
         """A saga with its definition. Raises `DefinitionError` when they do not fit; never guesses."""
@@ -272,6 +283,24 @@ class Engine:
             raise DefinitionError(
                 f"the journal does not fit the types of {status.name!r}: {type(error).__name__}"
             ) from None
+
+
+class _Ending:
+    """The end of a saga that somebody waits for; `status` when it is known without asking the journal."""
+
+    def __init__(self) -> None:
+        self.event: asyncio.Event = asyncio.Event()
+        self.status: SagaStatus | None = None
+
+
+def _demand_text(key: str) -> None:
+    """A key that no database takes would fail the commit of all that share it."""
+    try:
+        usable = "\x00" not in key and bool(key.encode())
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise DefinitionError("a saga's key is a text without NUL that can be written as UTF-8")
 
 
 def _difference(before: str, saga: Saga) -> str:

@@ -40,6 +40,36 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """A saga to begin; `input` is JSON."""
+
+    id: str
+    name: str
+    version: int
+    key: str
+    signature: str
+    input: str = field(repr=False)
+    traceparent: str = ""
+
+    def status(self, now: float) -> SagaStatus:
+        """The saga as it stands when it has just begun."""
+        return SagaStatus(
+            self.id,
+            self.name,
+            self.version,
+            self.key,
+            "running",
+            "",
+            self.signature,
+            self.traceparent,
+            self.input,
+            {},
+            {},
+            now,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SagaStatus:
     """A saga as it stands. `steps` maps a step's name to what happened to it last; `results` holds plain JSON.
 
@@ -87,7 +117,7 @@ class Journal:
     def __init__(self, database: Database, *, clock: Clock = SYSTEM) -> None:
         self._database = database
         self._clock = clock
-        self._pending: list[tuple[tuple[Record, ...], asyncio.Future[None]]] = []
+        self._pending: list[tuple[tuple[Record | Start, ...], asyncio.Future[Any]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self.most: int = TOGETHER
         self.failure: str = ""
@@ -98,20 +128,18 @@ class Journal:
         """Create the tables in `database`."""
         await migrate(database, Journal.schema.component, Journal.schema.folder)
 
-    async def start(
-        self, tx: Tx, *, saga_id: str, name: str, version: int, key: str, steps: str, data: str, traceparent: str
-    ) -> str:
+    async def start(self, tx: Tx, new: Start) -> str:
         """Write the start of a saga into the caller's transaction; its id, or that of the one with the same key.
 
         Raises `ReceiptConflict` when the key was used with another input.
         """
         now = self._clock.now()
-        if await tx.execute(SQL["start"], (saga_id, name, version, key, steps, data, traceparent, now, now)):
-            return saga_id
-        row = (await tx.fetch_all(SQL["by_key"], (name, key)))[0]
-        if json.loads(row["input"]) != json.loads(data):
-            raise ReceiptConflict(f"the saga {name!r} was started before with the key {key!r} and another input")
-        return str(row["id"])
+        values = (new.id, new.name, new.version, new.key, new.signature, new.input, new.traceparent, now, now)
+        return new.id if await tx.execute(SQL["start"], values) else await _older(tx, new)
+
+    async def begin(self, new: Start) -> str:
+        """`start` in a transaction of the journal's own, which what waits at the same time shares."""
+        return str(await self._share(new))
 
     async def load(self, saga_id: str) -> SagaStatus | None:
         """A saga as it stands, or None."""
@@ -146,11 +174,14 @@ class Journal:
 
         Whoever is cancelled meanwhile, or gets an error, does not know: read the journal before acting on it again.
         """
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await self._share(*records)
+
+    async def _share(self, *records: Record | Start) -> Any:
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._pending.append((records, done))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="saga-journal", context=Context())
-        await asyncio.shield(done)
+        return await done
 
     async def settle(self) -> None:
         """Return once nothing is being written."""
@@ -160,26 +191,62 @@ class Journal:
     async def _flush(self) -> None:
         while self._pending:
             batch, self._pending = self._pending[: self.most], self._pending[self.most :]
+            records = [record for records, _ in batch for record in records]
+            fenced = self.lease if any(isinstance(record, Record) for record in records) else None
             try:
-                async with (self.lease or self._database).transaction() as tx:
-                    await self._apply(tx, [record for records, _ in batch for record in records])
+                async with (fenced or self._database).transaction() as tx:
+                    begun = await self._apply(tx, records)
             except Exception as error:
                 self.failure = type(error).__name__
                 for _, done in batch:
-                    done.set_exception(error)
-                    done.exception()  # a saga that was cancelled meanwhile no longer asks
+                    _tell(done, error)
             else:
                 self.failure = ""
-                for _, done in batch:
-                    done.set_result(None)
+                for entry, done in batch:
+                    _tell(done, begun.get(entry[0].id) if isinstance(entry[0], Start) else None)
 
-    async def _apply(self, tx: Transaction, records: list[Record]) -> None:
+    async def _apply(self, tx: Transaction, entries: list[Record | Start]) -> dict[str, str | ReceiptConflict]:
+        """Write all of it; for each start by its id, the id of the saga that there is now, or what speaks against it."""
         now = self._clock.now()
-        await tx.execute_many(SQL["append"], [(r.saga_id, r.step, r.what, r.result, now) for r in records if r.step])
-        await tx.execute_many(SQL["change"], [(r.status, _text(r.reason), now, r.saga_id) for r in records if r.status])
+        records = [entry for entry in entries if isinstance(entry, Record)]
+        if appended := [(r.saga_id, r.step, r.what, r.result, now) for r in records if r.step]:
+            await tx.execute_many(SQL["append"], appended)
+        if changed := [(r.status, as_text(r.reason), now, r.saga_id) for r in records if r.status]:
+            await tx.execute_many(SQL["change"], changed)
+        starts = [entry for entry in entries if isinstance(entry, Start)]
+        return await self._start_all(tx, starts, now) if starts else {}
+
+    async def _start_all(self, tx: Transaction, starts: list[Start], now: float) -> dict[str, str | ReceiptConflict]:
+        rows = json.dumps([(s.id, s.name, s.version, s.key, s.signature, s.input, s.traceparent) for s in starts])
+        new = {row[0] for row in await tx.fetch_all(SQL["start_many"], (rows, now))}
+        begun: dict[str, str | ReceiptConflict] = {}
+        for start in starts:
+            try:
+                begun[start.id] = start.id if start.id in new else await _older(tx, start)
+            except ReceiptConflict as error:
+                begun[start.id] = error
+        return begun
 
 
-def _text(reason: str) -> str:
+async def _older(tx: Tx, new: Start) -> str:
+    """The id of the saga that has the key already. Raises `ReceiptConflict` when it has another input."""
+    row = (await tx.fetch_all(SQL["by_key"], (new.name, new.key)))[0]
+    if json.loads(row["input"]) != json.loads(new.input):
+        raise ReceiptConflict(f"the saga {new.name!r} was started before with the key {new.key!r} and another input")
+    return str(row["id"])
+
+
+def _tell(done: asyncio.Future[Any], what: object) -> None:
+    """Unless whoever asked was cancelled meanwhile."""
+    if done.done():
+        return
+    if isinstance(what, Exception):
+        done.set_exception(what)
+    else:
+        done.set_result(what)
+
+
+def as_text(reason: str) -> str:
     """The text of an exception may hold what is no text to a database."""
     return reason[:500].encode(errors="replace").decode()
 

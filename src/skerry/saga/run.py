@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -16,9 +16,10 @@ from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext
 from skerry.errors import Refused, Rejected, Unreachable
 from skerry.resilience import Retry
+from skerry.resilience.within import within
 from skerry.saga.barrier import DO, UNDO, action_key
 from skerry.saga.definition import Saga, Step, StepContext, StepFunction
-from skerry.saga.journal import Journal, Record, SagaStatus, Status, What
+from skerry.saga.journal import Journal, Record, SagaStatus, Status, What, as_text
 from skerry.signals import SagaChanged, SagaStepFailed, emit
 
 _log = logging.getLogger("skerry.saga")
@@ -79,7 +80,9 @@ class Run:
         self._status: Status = status.status
         self._reason = status.reason
         self._input = saga.load(status.input)
+        self._begun_as = status
         self._steps = dict(status.steps)
+        self._texts = dict(status.results)
         self._results = {
             step.name: step.load(status.results[step.name]) for step in saga.steps if step.name in status.results
         }
@@ -87,6 +90,16 @@ class Run:
         self._hurry = asyncio.Event()
         self._cancelled = ""
         self._until = math.inf if saga.deadline is None else status.started_at + saga.deadline
+
+    def status(self) -> SagaStatus:
+        """The saga as it stands, as far as it is written down."""
+        return replace(
+            self._begun_as,
+            status=self._status,
+            reason=self._reason,
+            steps=dict(self._steps),
+            results=dict(self._texts),
+        )
 
     async def to_the_end(self) -> None:
         """Go forward, and back if need be. Returns early, with the saga open, when the engine stops.
@@ -140,6 +153,7 @@ class Run:
                 self._hurry.set()
                 return
             await self._write(step, "done", result, "completed" if ends else None)
+            self._texts[step.name] = result
             self._results[step.name] = step.load(result)
 
         if len(steps) == 1:
@@ -257,8 +271,14 @@ class Run:
         deadline = self._clock.monotonic() + step.timeout
         # the engine retries, so the clients inside do not: one layer only
         with context.use(replace(self._ambient, deadline=deadline, retries_above=True)):
-            async with _own_cancellation_only(), asyncio.timeout(step.timeout):
-                result = await function(*arguments)
+            try:
+                result = await within(step.timeout, function(*arguments))
+            except asyncio.CancelledError as error:
+                # one that nobody asked of this task, such as that of another task it waits for, is a failure like others
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                raise RuntimeError("it was cancelled from inside") from error
         return step.dump(result) if action == DO else None
 
     def _report(self, step: Step, action: str, attempt: int, error: Exception) -> None:
@@ -284,17 +304,5 @@ class Run:
         self._became(status, reason, step)
 
     def _became(self, status: Status, reason: str, step: str) -> None:
-        self._status, self._reason = status, reason
+        self._status, self._reason = status, as_text(reason)
         emit(SagaChanged(saga=self._saga.name, key=self._key, status=status, step=step, reason=reason))
-
-
-@contextlib.asynccontextmanager
-async def _own_cancellation_only() -> AsyncIterator[None]:
-    """A cancellation that nobody asked of this task, such as that of another task it waits for, is a failure like others."""
-    try:
-        yield
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise RuntimeError("it was cancelled from inside") from error

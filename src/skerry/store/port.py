@@ -92,6 +92,10 @@ class Database(Protocol):
         """
         ...
 
+    def demand_outside(self) -> None:
+        """Raise `NestedTransaction` when the running task is in a transaction of this database."""
+        ...
+
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """Query outside any transaction: sees what is committed."""
         ...

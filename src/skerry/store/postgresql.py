@@ -238,11 +238,8 @@ class PostgreSQLDatabase:
 
         The query `end` goes to the server together with COMMIT, and fails by a division by zero when the role is lost.
         """
+        self.demand_outside()
         task = asyncio.current_task()
-        if task in self._holders:
-            raise NestedTransaction(
-                "this task is in a transaction already: use that one, for a second would wait for its locks"
-            )
         pool = self._opened()
         connection, status = await self._begin(pool, begin)
         self._holders.add(task)
@@ -258,6 +255,13 @@ class PostgreSQLDatabase:
         finally:
             self._holders.discard(task)
             pool.release(connection)
+
+    def demand_outside(self) -> None:
+        """See `Database.demand_outside`."""
+        if asyncio.current_task() in self._holders:
+            raise NestedTransaction(
+                "this task is in a transaction already: use that one, for a second would wait for its locks"
+            )
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """See `Database.fetch_all`."""

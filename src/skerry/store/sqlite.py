@@ -253,13 +253,9 @@ class SQLiteDatabase:
         When cancellation arrives while the commit is under way, the commit is finished first; the transaction may then have
         taken effect although the block ends with `CancelledError`. Raises `NestedTransaction` inside another one.
         """
-        task = asyncio.current_task()
-        if self._lock.locked() and self._holder is task:
-            raise NestedTransaction(
-                "this task is in a transaction already: use that one, for a second would wait for it"
-            )
+        self.demand_outside()
         await self._enter()
-        self._holder = task
+        self._holder = asyncio.current_task()
         try:
             connection = self._connection()
             tx = SQLiteTransaction(self, self._writing, connection)
@@ -274,6 +270,13 @@ class SQLiteDatabase:
         finally:
             self._holder = None
             self._lock.release()
+
+    def demand_outside(self) -> None:
+        """See `Database.demand_outside`."""
+        if self._lock.locked() and self._holder is asyncio.current_task():
+            raise NestedTransaction(
+                "this task is in a transaction already: use that one, for a second would wait for it"
+            )
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """Query outside any transaction: sees what is committed, never waits for the writer."""

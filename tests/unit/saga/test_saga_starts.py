@@ -2,15 +2,24 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from driven import CountingDatabase, Script, driving, play, two_steps
+from driven import CountingDatabase, Script, driving, one_step, play, two_steps
 
-from skerry.errors import NoTransaction, ReceiptConflict, UnknownSaga
-from skerry.saga import Engine, Saga
+from skerry.errors import DefinitionError, NestedTransaction, NoTransaction, ReceiptConflict, UnknownSaga
+from skerry.saga import Engine, Rejected, Saga
 from skerry.signals import SagaChanged, Signal
 from skerry.testing import VirtualClock
+
+
+def does(script: Script) -> Any:
+    async def step(ctx, given):
+        return await script(ctx)
+
+    return step
 
 
 def test_the_same_key_is_the_same_saga(tmp_path: Path) -> None:
@@ -94,5 +103,63 @@ def test_sagas_of_another_connection_are_taken_up(tmp_path: Path) -> None:
         async with driving(database, saga):
             assert (await stranger.run(saga, None, key="1")).status == "completed"
             assert clock.monotonic() < 3.0
+
+    play(tmp_path, act)
+
+
+def test_many_starts_share_a_commit(tmp_path: Path) -> None:
+    """Sagas that begin at the same time are written together; a key that was used is found, with another input refused."""
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> None:
+        saga = one_step(does(Script(1)))
+        async with driving(database, saga) as engine:
+            first = await engine.run(saga, "a", key="1")
+            before = database.commits
+            ended = await asyncio.gather(
+                *(engine.run(saga, "a", key=str(number)) for number in range(1, 51)),
+                engine.run(saga, "b", key="1"),
+                engine.run(saga, "b", key="50"),
+                return_exceptions=True,
+            )
+            assert database.commits - before < 10
+        *good, one, other = ended
+        assert [status.status for status in good] == ["completed"] * 50
+        assert good[0].id == first.id
+        assert len({status.id for status in good}) == 50
+        assert isinstance(one, ReceiptConflict)
+        assert isinstance(other, ReceiptConflict)
+
+    play(tmp_path, act)
+
+
+def test_what_would_fail_the_commit_of_others_is_refused_before(tmp_path: Path) -> None:
+    """A key that is no text to a database, or a run inside a transaction, which would wait for this one."""
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> None:
+        saga = one_step(does(Script(1)))
+        async with driving(database, saga) as engine:
+            for key in ("a\x00b", "a\udc80"):
+                with pytest.raises(DefinitionError, match="a text without NUL"):
+                    await engine.run(saga, None, key=key)
+            with pytest.raises(NestedTransaction):
+                async with database.transaction():
+                    await engine.run(saga, None, key="1")
+            assert (await engine.run(saga, None, key="two\nlines")).status == "completed"
+
+    play(tmp_path, act)
+
+
+def test_what_run_returns_is_what_the_journal_holds(tmp_path: Path) -> None:
+    """The end of a saga that was started here is known without asking, and no different."""
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> None:
+        done, undone = one_step(does(Script({"a": 1}))), two_steps(Script(1), Script(None), Script(Rejected("no")))
+        async with driving(database, done, undone) as engine:
+            for saga in (done, undone):
+                told = await engine.run(saga, "x", key="1")
+                held = await engine.find(saga, "1")
+                assert held is not None
+                assert replace(told, started_at=0.0) == replace(held, started_at=0.0)
+                assert told.started_at == pytest.approx(held.started_at, abs=1.0)
 
     play(tmp_path, act)

@@ -55,6 +55,7 @@ def test_a_failing_look_does_not_end_the_engine(tmp_path: Path) -> None:
             assert engine.failure == "StoreError"
             blind.blind = False
             assert (await engine.wait(saga_id)).status == "completed"
+            await clock.sleep(1.0)  # until the next look
             assert engine.failure == ""
         await blind.close()
 

@@ -2,6 +2,22 @@
 INSERT INTO skerry_sagas (id, name, version, key, steps, input, traceparent, status, reason, started_at, changed_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, 'running', '', ?, ?) ON CONFLICT (name, key) DO NOTHING;
 
+-- Many at once; the ids of those that are new.
+-- name: start_many
+INSERT INTO skerry_sagas (id, name, version, key, steps, input, traceparent, status, reason, started_at, changed_at)
+SELECT
+  json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]'),
+  json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'), 'running', '', ?2, ?2
+FROM json_each(?1) WHERE true
+ON CONFLICT (name, key) DO NOTHING RETURNING id;
+
+-- name: start_many (postgresql)
+INSERT INTO skerry_sagas (id, name, version, key, steps, input, traceparent, status, reason, started_at, changed_at)
+SELECT
+  value ->> 0, value ->> 1, (value ->> 2)::integer, value ->> 3, value ->> 4, value ->> 5, value ->> 6, 'running', '', ?2, ?2
+FROM json_array_elements(?1::json) value
+ON CONFLICT (name, key) DO NOTHING RETURNING id;
+
 -- name: by_key
 SELECT id, name, version, key, steps, input, traceparent, status, reason, started_at FROM skerry_sagas WHERE name = ? AND key = ?;
 

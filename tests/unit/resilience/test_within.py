@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from skerry.events._loops import within
+from skerry.resilience.within import within
 from skerry.testing import run_virtual
 
 
