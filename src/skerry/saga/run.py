@@ -183,6 +183,7 @@ class Run:
         self._became(status, reason, first.name)
 
     async def _back(self) -> None:
+        self._hurry.clear()  # it was for the way forward
         owed = self._owed(self._steps)
         for step in owed:
             assert step.compensation is not None

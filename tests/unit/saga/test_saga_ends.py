@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from pathlib import Path
 
 import pytest
-from driven import CountingDatabase, Script, driving, one_step, play, two_steps
+from driven import CountingDatabase, Script, driving, one_step, play, start, two_steps
 
 from skerry.errors import CircuitOpen
+from skerry.resilience import Retry
 from skerry.saga import Rejected
 from skerry.signals import SagaChanged, Signal
 from skerry.testing import VirtualClock
@@ -165,3 +167,22 @@ def test_giving_up_leaves_the_traceback_in_the_log(tmp_path: Path, caplog: pytes
     (record,) = caplog.records
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], KeyError)
+
+
+def test_a_compensation_that_fails_waits_before_its_next_attempt(tmp_path: Path) -> None:
+    """What hurried the saga on its way forward, such as its own failure, is no hurry on its way back."""
+    at: list[float] = []
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> None:
+        async def undo(ctx):
+            at.append(clock.monotonic())
+            if len(at) < 3:
+                raise OSError("closed")
+
+        saga = two_steps(Script(1), undo, Script(Rejected("no")))
+        saga.steps[0].compensation_retry = Retry(5, base=100.0, cap=100.0)
+        async with driving(database, saga) as engine:
+            assert (await engine.wait(await start(engine, database, saga))).status == "compensated"
+
+    play(tmp_path, act)
+    assert all(later - earlier > 1.0 for earlier, later in itertools.pairwise(at))
