@@ -27,7 +27,11 @@ from skerry.signals import SagaChanged, SagasRecovered, emit
 from skerry.store import Database, adapt
 
 MAX_RUNNING = 200
-"""Sagas driven at the same time; more wait in the journal, so a restart with many open ones is paced."""
+"""Steps, and looks into the journal, under way at the same time, so a restart with many open sagas is paced."""
+MAX_DRIVEN = 10_000
+"""Sagas in memory, about 10 KiB each, most of which wait before their next attempt; more wait in the journal. So a participant that is down
+holds up those that need it, not the others.
+"""
 LOOK = 0.5
 """Seconds between looks into the journal for sagas that were started through other connections."""
 
@@ -49,6 +53,7 @@ class Engine:
         self._backlog: deque[str] = deque()
         self._cursor = ""
         self._full = False
+        self._slots = asyncio.Semaphore(MAX_RUNNING)
         self._ended: WeakValueDictionary[str, _Ending] = WeakValueDictionary()
         self._look = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -238,12 +243,15 @@ class Engine:
         drive = self._drive(saga_id, fresh=fresh)
         # a context of its own: who started the saga has no say in its deadline
         self._running[saga_id] = asyncio.create_task(drive, name=f"saga:{saga_id}", context=Context())
-        self._full = len(self._running) >= MAX_RUNNING
+        self._full = len(self._running) >= MAX_DRIVEN
 
     async def _drive(self, saga_id: str, *, fresh: SagaStatus | None) -> None:
         run: Run | None = None
         try:
-            status = fresh or await self._journal.load(saga_id)
+            status = fresh
+            if status is None:
+                async with self._slots:
+                    status = await self._journal.load(saga_id)
             if status is None or status.ended:
                 return
             try:
@@ -278,7 +286,9 @@ class Engine:
         if status.signature != saga.signature():
             raise DefinitionError(f"the steps changed without a new version: {_difference(status.signature, saga)}")
         try:
-            return Run(saga, status, self._journal, fresh=fresh, stopping=self._stopping, clock=self._clock)
+            return Run(
+                saga, status, self._journal, fresh=fresh, slots=self._slots, stopping=self._stopping, clock=self._clock
+            )
         except ValueError as error:  # pydantic's: the journal holds data of another shape
             raise DefinitionError(
                 f"the journal does not fit the types of {status.name!r}: {type(error).__name__}"

@@ -57,7 +57,8 @@ def _what(error: _Failure) -> What:
 class Run:
     """Drives one saga from where the journal says it stands.
 
-    `fresh`: surely no step was ever tried. Raises pydantic's `ValidationError` when the journal does not fit the definition.
+    `fresh`: surely no step was ever tried. Each attempt takes one of `slots`, which the sagas of an engine share. Raises
+    pydantic's `ValidationError` when the journal does not fit the definition.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class Run:
         journal: Journal,
         *,
         fresh: bool,
+        slots: asyncio.Semaphore,
         stopping: asyncio.Event,
         clock: Clock = SYSTEM,
     ) -> None:
         self._saga = saga
         self._journal = journal
         self._fresh = fresh
+        self._slots = slots
         self._stopping = stopping
         self._clock = clock
         self._id = status.id
@@ -222,7 +225,12 @@ class Run:
             if action == DO and (reason := self._turns_back(step, failures, unknown=unknown)):
                 raise _GaveUp(reason, unknown=unknown)
             try:
-                return await self._once(step, function, action, attempt)
+                async with self._slots:
+                    if self._stopping.is_set():
+                        raise _Stopped
+                    return await self._once(step, function, action, attempt)
+            except _Stopped:
+                raise
             except Exception as error:
                 if isinstance(error, Rejected) and action == DO and step.kind != "retriable":
                     if unknown and step.compensation is not None:

@@ -6,6 +6,7 @@ from typing import Any
 from driven import CountingDatabase, Script, driving, one_step, play, start, two_steps
 
 from skerry.errors import StoreError
+from skerry.resilience import Retry
 from skerry.saga import Engine
 from skerry.saga.engine import MAX_RUNNING
 from skerry.signals import SagasRecovered, Signal
@@ -74,6 +75,28 @@ def test_sagas_share_commits(tmp_path: Path) -> None:
             for saga_id in ids:
                 assert (await engine.wait(saga_id)).status == "completed"
             assert database.commits - before < 20
+
+    play(tmp_path, act)
+
+
+def test_a_participant_that_is_down_holds_up_no_other_sagas(tmp_path: Path) -> None:
+    """Sagas that wait before their next attempt take up no room, however many they are."""
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> None:
+        async def down(ctx, given):
+            raise OSError("closed")
+
+        waiting, well = (
+            one_step(down, retry=Retry(9, base=3600.0, cap=3600.0)),
+            two_steps(Script(1), Script(None), Script(2)),
+        )
+        async with driving(database, waiting, well) as engine:
+            async with database.transaction() as tx:
+                for number in range(2 * MAX_RUNNING):
+                    await engine.start(tx, waiting, None, key=str(number))
+            await clock.sleep(5.0)
+            assert (await engine.run(well, None, key="1")).status == "completed"
+            assert clock.monotonic() < 10
 
     play(tmp_path, act)
 
