@@ -29,8 +29,8 @@ from skerry.store import Database, adapt
 MAX_RUNNING = 200
 """Steps, and looks into the journal, under way at the same time, so a restart with many open sagas is paced."""
 MAX_DRIVEN = 10_000
-"""Sagas in memory, about 10 KiB each, most of which wait before their next attempt; more wait in the journal. So a participant that is down
-holds up those that need it, not the others.
+"""Sagas in memory, about 10 KiB each, most of which wait before their next attempt; more wait in the journal. So a participant
+that is down holds up those that need it, not the others.
 """
 LOOK = 0.5
 """Seconds between looks into the journal for sagas that were started through other connections."""
