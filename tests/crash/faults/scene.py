@@ -129,6 +129,14 @@ class Scene:
             assert len(numbers) % TOGETHER == 0  # what was recorded together is there together
         await self.is_well()
 
+    async def later(self, delay: float) -> None:
+        """Record what is handed over in so many seconds, in a lane of its own."""
+        numbers = self.attempted["later"] = list(range(1, 1 + TOGETHER))
+        async with self.order.transaction() as tx:
+            for n in numbers:
+                await self.order.outbox.record(tx, Counted(lane="later", n=n, text=self.text), delay=delay)
+        self.committed["later"] = numbers
+
     async def _is_quiet(self) -> bool:
         """Whether nothing is on its way, of what was refused neither."""
         waiting = await self.order.outbox.waiting(self.order.database)
