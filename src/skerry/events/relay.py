@@ -47,19 +47,21 @@ class Relay:
 
     async def run(self) -> None:
         """Wait for the lead, then relay. Ends after `stop`, once the outbox is empty or the broker fails."""
-        watching = asyncio.create_task(self._watch(), name="outbox-room")
+        over = asyncio.Event()
+        watching = asyncio.create_task(self._watch(over), name="outbox-room")
         try:
             await self._relay()
         finally:
+            over.set()  # a driver may keep a cancellation to itself
             watching.cancel()
             await asyncio.wait({watching})
 
-    async def _watch(self) -> None:
+    async def _watch(self, over: asyncio.Event) -> None:
         """In every process, for each records."""
-        while True:
+        while not over.is_set():
             with contextlib.suppress(StoreError):  # the loop beside this one reports it
                 await self._outbox.measure(self._database)
-            await self._clock.sleep(MEASURE)
+            await wait_for(over, MEASURE)
 
     async def _relay(self) -> None:
         service = self._outbox.source

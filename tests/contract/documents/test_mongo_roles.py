@@ -351,3 +351,25 @@ def test_an_address_that_cannot_be_is_refused_without_repeating_it(address):
     with pytest.raises(ConfigurationError, match="MongoDB address") as caught:
         MongoDatabase(address, owner="product")
     assert "secret" not in str(caught.value)
+
+
+def test_a_cancellation_that_the_driver_makes_an_error_of_is_one_still():
+    """A task that is cancelled inside the driver ends, whatever the driver raises instead; otherwise its loop would go on."""
+
+    async def main(clock):
+        database, _ = await World(clock).process()
+
+        async def ask():
+            with database.translated():
+                try:
+                    await clock.sleep(60.0)
+                except asyncio.CancelledError:
+                    raise pymongo.errors.AutoReconnect("operation cancelled") from None
+
+        asking = asyncio.create_task(ask())
+        await clock.sleep(1.0)
+        asking.cancel()
+        await asyncio.wait({asking})
+        assert asking.cancelled()
+
+    run_virtual(main)

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import shutil
 import sqlite3
 from contextlib import closing
@@ -255,5 +256,21 @@ def test_a_full_outbox_takes_nothing_more_until_the_broker_has(staged, heard):
                 await clock.sleep(2)
                 assert await stage.logged() == [0, 1, 2, 3, 4, 5, 7]
             assert [change.full for change in heard if isinstance(change, OutboxChanged)] == [True, False]
+
+    run_virtual(main)
+
+
+def test_a_relay_ends_although_a_driver_keeps_the_cancellation_to_itself(staged, monkeypatch):
+    """Whoever looks after the room in the outbox stops when the relay does, also where its query survives being cancelled."""
+
+    async def main(clock):
+        async def deaf(_database):
+            with contextlib.suppress(asyncio.CancelledError):
+                await clock.sleep(0.5)
+
+        async with staged(clock) as stage:
+            monkeypatch.setattr(stage.outbox, "measure", deaf)
+            async with stage.relaying():
+                await clock.sleep(0.1)
 
     run_virtual(main)

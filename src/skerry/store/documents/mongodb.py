@@ -6,6 +6,7 @@ read that way too.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import warnings
@@ -215,6 +216,9 @@ class MongoDatabase:
         try:
             yield
         except (pymongo.errors.PyMongoError, BSONError) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # the driver has made an error of it, which a loop would survive
+                raise asyncio.CancelledError from None
             raise self._translate(error) from None
 
     def _translate(self, error: Exception) -> Exception:
