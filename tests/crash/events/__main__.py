@@ -39,6 +39,7 @@ def main() -> int:
     def tell(text: str) -> None:
         sys.stderr.write(f"{time.monotonic() - begun:6.1f} s  {text}\n")
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that puts it into the background ignores it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and with that everything is cleared up
     try:
         result = Soak(**chosen, folder=folder, tell=tell).run()
