@@ -103,11 +103,11 @@ class Engine:
         saga_id = await self._journal.begin(new)
         if saga_id == new.id:
             self._started(new)
-            ended = self._ended.setdefault(saga_id, _Ending())
             while saga_id in self._running:
+                ended = self._ended.setdefault(saga_id, _Ending())  # another one when it was taken up again meanwhile
                 await until(ended.event, LOOK)
-            if ended.status is not None:
-                return ended.status
+                if ended.status is not None:
+                    return ended.status
         return await self.wait(saga_id)
 
     def _prepared(self, saga: Saga, value: Any, key: str) -> Start:

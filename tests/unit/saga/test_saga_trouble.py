@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,25 @@ def test_a_failing_journal_keeps_the_saga_open(tmp_path: Path) -> None:
 
     play(tmp_path, act)
     assert len({ctx.key for ctx in step.calls}) == 1
+
+
+def test_who_waits_in_run_waits_through_a_failed_commit(tmp_path: Path) -> None:
+    """A saga that is taken up again at once after its journal failed holds up nobody, and whoever runs it gets its end."""
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> None:
+        async def fail(_ctx: Any, _given: Any) -> None:
+            database.failing = clock.monotonic() < 2.0
+
+        saga = one_step(fail, kind="retriable")
+        async with driving(database, saga) as engine:
+            running = asyncio.create_task(engine.run(saga, None, key="1"))
+            await clock.sleep(1.0)
+            assert engine.failure == "OperationalError"
+            await clock.sleep(1.0)
+            database.failing = False
+            assert (await running).status == "completed"
+
+    play(tmp_path, act)
 
 
 def test_a_failing_look_does_not_end_the_engine(tmp_path: Path) -> None:
