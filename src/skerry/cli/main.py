@@ -20,6 +20,7 @@ VERBS = {
     "db": "Give services databases of their own, and migrate them.",
     "dead": "List, replay or drop what services could not handle.",
     "saga": "List sagas, and settle those that are stuck.",
+    "simulate": "Try every way in which a saga can be left half done.",
     "outbox": "Show what waits to be handed over.",
     "projection": "List projections, and have one made anew.",
     "events": "Freeze, compare and export the schemas of events.",

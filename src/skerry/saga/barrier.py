@@ -47,7 +47,7 @@ class Barrier:
         Raises `LateAction` when it was compensated already or the key is older than 30 days, `ReceiptConflict` when the key
         came before with another `given`, the action's input, `Rejected` for a key that is empty or over 255 characters.
         """
-        pair = _pair(key)
+        pair = action_pair(key)
         self._demand_usable(pair)
         adapted = adapt(tx)
         await adapted.lock(f"{self._scope}:{pair}")
@@ -67,7 +67,7 @@ class Barrier:
 
         Otherwise leave a tombstone, so that the action can never have its effect any more.
         """
-        pair = _pair(key)
+        pair = action_pair(key)
         self._demand_usable(pair)
         adapted = adapt(tx)
         await adapted.lock(f"{self._scope}:{pair}")
@@ -93,7 +93,8 @@ class Barrier:
             raise LateAction(f"{pair} is older than receipts are kept; it is refused")
 
 
-def _pair(key: str) -> str:
+def action_pair(key: str) -> str:
+    """What an action and its compensation have in common in their keys."""
     stem, _, action = key.rpartition(":")
     return stem if stem and action in {DO, UNDO} else key
 
