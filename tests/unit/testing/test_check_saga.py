@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,9 +14,9 @@ from skerry.errors import DefinitionError, LateAction
 from skerry.saga import Barrier, Saga
 from skerry.saga import run as runs
 from skerry.store import Receipts, SQLiteDatabase
-from skerry.testing import check_saga, run_virtual
-from skerry.testing.sagas import Budget, Counterexample, FakeBarrier, Outcome, Simulation, tape
-from skerry.testing.sagas.store import MemoryLease
+from skerry.testing import check_saga
+from skerry.testing.sagas import Budget, Counterexample, FakeBarrier, Outcome, Simulation, _tape
+from skerry.testing.sagas._store import MemoryLease
 
 MOVES = {"take": ("ann", "pot", 10), "book": ("pot", "shop", 10), "send": ("shop", "post", 1)}
 START = {"ann": 100, "pot": 0, "shop": 0, "post": 0}
@@ -111,10 +113,8 @@ async def drops_a_failed_compensation(self: Any) -> None:
     self._hurry.clear()
     owed = self._owed(self._steps)
     for step in owed:
-        try:
+        with contextlib.suppress(runs._GaveUp):
             await self._attempts(step, step.compensation, "undo", step.compensation_retry, unknown=True)
-        except runs._GaveUp:
-            pass
         await self._write(step, "undone", None, "compensated" if step is owed[-1] else None, self._reason)
 
 
@@ -165,7 +165,7 @@ def test_what_is_found_is_as_short_as_it_gets() -> None:
 def ends(monkeypatch: pytest.MonkeyPatch, *, merging: bool) -> tuple[set[Any], frozenset[int], int]:
     """How executions end, which windows they meet, and how many there are."""
     if not merging:
-        monkeypatch.setattr(tape.Seen, "covers", lambda *_: False)
+        monkeypatch.setattr(_tape.Seen, "covers", lambda *_: False)
     found: Counter[Any] = Counter()
 
     def note(end: Outcome[Bank]) -> None:
@@ -230,7 +230,7 @@ def test_worlds_and_places_that_do_not_work_are_errors() -> None:
     async def inside() -> None:
         check()
 
-    with pytest.raises(DefinitionError, match="Unpicklable cannot be pickled.*__getstate__"):
+    with pytest.raises(DefinitionError, match=r"Unpicklable cannot be pickled.*__getstate__"):
         check(Unpicklable)
     with pytest.raises(DefinitionError, match="-1 crashes"):
         Budget(crashes=-1)
@@ -330,51 +330,60 @@ def test_a_pivot_without_a_compensation_is_found_out() -> None:
     assert "rejected" in violation.replay
 
 
-def test_the_barrier_in_memory_is_like_the_one_in_a_database(tmp_path: Any) -> None:
+async def told_by_a_database(words: tuple[str, ...], path: Any) -> list[Any]:
+    """What the real barrier answers, and how often there was an effect in the end."""
+    barrier, effects, said = Barrier(), 0, list[Any]()
+    database = SQLiteDatabase(path, owner="bank")
+    await database.open()
+    await Receipts.prepare(database)
+
+    async def change() -> int:
+        nonlocal effects
+        effects += 1
+        return effects
+
+    async def back(_answer: Any) -> None:
+        nonlocal effects
+        effects -= 1
+
+    for word in words:
+        with noting_the_late(said):
+            async with database.transaction() as tx:
+                key = f"1:take:{word}"
+                said.append(await (barrier.act(tx, key, change) if word == "do" else barrier.undo(tx, key, back)))
+    await database.close()
+    return [*said, effects]
+
+
+def told_by_the_fake(words: tuple[str, ...]) -> list[Any]:
+    barrier, effects, said = FakeBarrier(), [0], list[Any]()
+
+    def change(by: int) -> int:
+        effects[0] += by
+        return effects[0]
+
+    for word in words:
+        key = f"1:take:{word}"
+        with noting_the_late(said):
+            said.append(
+                barrier.act(key, lambda: change(1)) if word == "do" else barrier.undo(key, lambda _: change(-1))
+            )
+    return [*said, effects[0]]
+
+
+@contextlib.contextmanager
+def noting_the_late(said: list[Any]) -> Iterator[None]:
+    try:
+        yield
+    except LateAction:
+        said.append("late")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("do", "do", "undo", "undo", "do"), ("undo", "do", "undo"), ("do", "undo", "do", "do"), ("undo", "undo")],
+    ids=" ".join,
+)
+def test_the_barrier_in_memory_is_like_the_one_in_a_database(words: tuple[str, ...], tmp_path: Any) -> None:
     """Both answer the same to each sequence of an action and its compensation."""
-
-    async def real(words: tuple[str, ...], number: int) -> list[Any]:
-        barrier, effects, said = Barrier(), 0, []
-        database = SQLiteDatabase(tmp_path / f"{number}.db", owner="bank")
-        await database.open()
-        await Receipts.prepare(database)
-
-        async def change() -> int:
-            nonlocal effects
-            effects += 1
-            return effects
-
-        async def back(_answer: Any) -> None:
-            nonlocal effects
-            effects -= 1
-
-        for word in words:
-            try:
-                async with database.transaction() as tx:
-                    key = f"1:take:{word}"
-                    said.append(await (barrier.act(tx, key, change) if word == "do" else barrier.undo(tx, key, back)))
-            except LateAction:
-                said.append("late")
-        await database.close()
-        return [*said, effects]
-
-    def fake(words: tuple[str, ...]) -> list[Any]:
-        barrier, effects, said = FakeBarrier(), [0], list[Any]()
-
-        def change(by: int) -> int:
-            effects[0] += by
-            return effects[0]
-
-        for word in words:
-            key = f"1:take:{word}"
-            try:
-                said.append(
-                    barrier.act(key, lambda: change(1)) if word == "do" else barrier.undo(key, lambda _: change(-1))
-                )
-            except LateAction:
-                said.append("late")
-        return [*said, effects[0]]
-
-    orders = [("do", "do", "undo", "undo", "do"), ("undo", "do", "undo"), ("do", "undo", "do", "do"), ("undo", "undo")]
-    for number, words in enumerate(orders):
-        assert run_virtual(lambda _clock, w=words, n=number: real(w, n)) == fake(words)
+    assert asyncio.run(told_by_a_database(words, tmp_path / "bank.db")) == told_by_the_fake(words)

@@ -11,12 +11,12 @@ from typing import Any, Generic, TypeVar
 
 from skerry.errors import DefinitionError
 from skerry.saga import Saga, SagaStatus
-from skerry.testing.sagas import tape as tapes
-from skerry.testing.sagas.execution import Execution, state_of
-from skerry.testing.sagas.store import MemoryStore
-from skerry.testing.sagas.tape import Budget, Choice, Merged, Seen, Tape
+from skerry.testing.sagas import _tape as tapes
+from skerry.testing.sagas._execution import Execution, state_of
+from skerry.testing.sagas._store import MemoryStore
+from skerry.testing.sagas._tape import Budget, Choice, Merged, Seen, Tape
+from skerry.testing.sagas._worker import INCIDENTS, Task
 from skerry.testing.sagas.windows import applicable
-from skerry.testing.sagas.worker import INCIDENTS, Task
 from skerry.testing.virtual_time import Stalled
 
 W = TypeVar("W")

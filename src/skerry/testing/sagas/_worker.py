@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Protocol
 from skerry.errors import ConnectionLost, NotNow, Rejected, SkerryError, UnknownSaga, Unreachable
 from skerry.saga import Engine, Saga, SagaStatus
 from skerry.saga.definition import Step, StepFunction
-from skerry.testing.sagas.store import MemoryDatabase, MemoryStore
+from skerry.testing.sagas._store import MemoryDatabase, MemoryStore
 from skerry.testing.virtual_time import Stalled, VirtualClock, VirtualLoop
 
 Fate = Literal["ended", "crash", "pause"]

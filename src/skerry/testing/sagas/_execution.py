@@ -12,10 +12,10 @@ from typing import Any, Generic, TypeVar
 from skerry.saga import Saga, SagaStatus
 from skerry.saga.definition import Step
 from skerry.saga.journal import SQL, read
-from skerry.testing.sagas.store import MemoryDatabase, MemoryStore
-from skerry.testing.sagas.tape import Merged, Tape
+from skerry.testing.sagas._store import MemoryDatabase, MemoryStore
+from skerry.testing.sagas._tape import Merged, Tape
+from skerry.testing.sagas._worker import HALT, INCIDENTS, RESTART, Task, Worker
 from skerry.testing.sagas.windows import met
-from skerry.testing.sagas.worker import HALT, INCIDENTS, RESTART, Task, Worker
 from skerry.testing.virtual_time import VirtualClock, run_virtual
 
 W = TypeVar("W")
