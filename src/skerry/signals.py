@@ -275,6 +275,26 @@ class SagaStepFailed(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SagaWaits(Signal):
+    """A saga waits for a signal or a time, at most until then, in seconds since 1970."""
+
+    saga: str
+    key: str
+    step: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaSignalled(Signal):
+    """A saga was sent a signal. `new`: not one that it was sent before."""
+
+    saga: str
+    key: str
+    signal: str
+    new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SagasRecovered(Signal):
     """Open sagas were found in the journal at start and go on."""
 

@@ -158,6 +158,27 @@ def _act(command: Command) -> Command:
 
 
 @saga.command()
+@click.argument("service")
+@click.argument("which", metavar="SAGA")
+@click.argument("name")
+@click.option("--value", default="null", metavar="JSON", help="What the step that waits gets.")
+@click.option("--id", "signal_id", default="", metavar="TEXT", help="The same id again has no effect.")
+@options.which_databases
+@options.output
+def signal(service: str, which: str, name: str, value: str, signal_id: str, where: options.Where, output: str) -> None:
+    """Send a saga the signal NAME that it waits for, or will: an approval, for instance. The first one counts."""
+    given = _json(value, "--value")
+    _change(
+        service,
+        where,
+        which,
+        output,
+        lambda sagas, saga_id: sagas.signal(saga_id, name, given, id=signal_id),
+        running=f"was sent {name}",
+    )
+
+
+@saga.command()
 @_act
 def retry(service: str, which: str, note: str, where: options.Where, output: str) -> None:
     """Let a stuck saga go on where it stands, with all attempts. Mend the cause first."""
@@ -175,10 +196,7 @@ def skip(service: str, which: str, step: str, result: str, note: str, where: opt
 
     For what you did by other means: the saga goes on behind it.
     """
-    try:
-        value = json.loads(result)
-    except ValueError:
-        raise click.BadParameter("it is no JSON", param_hint="--result") from None
+    value = _json(result, "--result")
     _change(service, where, which, output, lambda sagas, saga_id: sagas.skip(saga_id, step, result=value, note=note))
 
 
@@ -258,6 +276,13 @@ async def _identified(sagas: Sagas, which: str) -> str:
         raise UnknownSaga(f"there is no saga with the id or the key {which[:60]!r}")
     names = ", ".join(f"{line.name} {line.id}" for line in found)
     raise UnknownSaga(f"{count(len(found), 'saga')} have the key {which[:60]!r}, say which by its id: {names}")
+
+
+def _json(text: str, option: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise click.BadParameter("it is no JSON", param_hint=option) from None
 
 
 def _clock(at: float) -> str:

@@ -94,6 +94,28 @@ class Step:
         return None if text is None else self._result.validate_json(text)
 
 
+class Wait(Step):
+    """A step that does nothing but wait: for a signal, or for `seconds` to pass; see `Saga.receive` and `Saga.sleep`."""
+
+    def __init__(self, name: str, kind: Kind, *, receives: bool, seconds: float | None, result: Any = None) -> None:
+        super().__init__(name, kind, _nothing, retry=STEP_RETRY, timeout=5.0)
+        self.receives: bool = receives
+        self.seconds: float | None = seconds
+        self._result = _adapter(result, f"what {name!r} receives")
+
+    def compensate(self, function: S) -> S:  # noqa: ARG002 - there is none
+        """Raises `DefinitionError`: there is nothing to undo."""
+        raise DefinitionError(f"{self.name!r} only waits: there is nothing to undo")
+
+    def signature(self) -> str:
+        """See `Step.signature`. How long it waits may change; what waits already goes on as it began."""
+        return f"{self.kind} {self.name} {'receives' if self.receives else 'sleeps'}"
+
+
+async def _nothing(_ctx: StepContext, _input: Any) -> None:
+    """What a step does that waits."""
+
+
 class Saga:
     """A saga's definition.
 
@@ -178,6 +200,34 @@ class Saga:
             yield
         finally:
             self._group = 0
+
+    def receive(self, name: str, type: Any = Any, *, timeout: float | None = None) -> Step:  # noqa: A002 - what comes
+        """Add a step that waits until the saga is sent the signal `name`, see `Engine.signal`; its result is what came.
+
+        When nothing has come `timeout` seconds after the saga has got here, it turns back; behind the pivot it is STUCK, and
+        waits anew when it is told to go on. Without a time-out it waits for as long as it takes. A saga that waits takes no
+        memory, survives restarts, and accepts what came before it got here, even before it was started.
+
+            approval = order.receive("approval", Approval, timeout=3 * 86_400.0)
+        """
+        if timeout is not None and not 0 < timeout < math.inf:
+            raise DefinitionError(f"the time-out of {name!r} is {timeout}; give seconds above 0, or None")
+        return self._wait(name, receives=True, seconds=timeout, result=type)
+
+    def sleep(self, name: str, seconds: float) -> Step:
+        """Add a step that waits for so many seconds, also through restarts; the saga goes on within a second of then."""
+        if not 0 < seconds < math.inf:
+            raise DefinitionError(f"{name!r} sleeps for {seconds}; give seconds above 0")
+        return self._wait(name, receives=False, seconds=seconds)
+
+    def _wait(self, name: str, *, receives: bool, seconds: float | None, result: Any = None) -> Step:
+        kind: Kind = "step" if all(step.kind == "step" for step in self.steps) else "retriable"
+        self._check_place(kind, name)
+        if self._group:
+            raise DefinitionError(f"{name!r} stands alone: nothing waits in a group")
+        step = Wait(name, kind, receives=receives, seconds=seconds, result=result)
+        self.steps.append(step)
+        return step
 
     def groups(self) -> list[list[Step]]:
         """The steps in the order in which they run; those that stand together run at the same time."""

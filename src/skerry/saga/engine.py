@@ -19,12 +19,12 @@ from weakref import WeakValueDictionary
 from skerry import context
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import DefinitionError, NotNow, StoreError, UnknownSaga
-from skerry.saga.definition import Saga
+from skerry.saga.definition import Saga, Wait
 from skerry.saga.journal import Journal, Record, SagaStatus, Start
 from skerry.saga.operation import Sagas
 from skerry.saga.run import Run, until
-from skerry.signals import SagaChanged, SagasRecovered, emit
-from skerry.store import Database, adapt
+from skerry.signals import SagaChanged, SagaSignalled, SagasRecovered, emit
+from skerry.store import RETENTION, Database, adapt
 
 MAX_RUNNING = 200
 """Steps, and looks into the journal, under way at the same time, so a restart with many open sagas is paced."""
@@ -34,6 +34,9 @@ that is down holds up those that need it, not the others.
 """
 LOOK = 0.5
 """Seconds between looks into the journal for sagas that were started through other connections."""
+
+FORGET = 3600.0
+"""Seconds between two looks for signals that nobody will ask for."""
 
 _log = logging.getLogger("skerry.saga")
 
@@ -51,6 +54,7 @@ class Engine:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._runs: dict[str, Run] = {}
         self._backlog: deque[str] = deque()
+        self._cancelled: dict[str, str] = {}
         self._cursor = ""
         self._full = False
         self._slots = asyncio.Semaphore(MAX_RUNNING)
@@ -60,6 +64,7 @@ class Engine:
         self._leading = False
         self._recovered = False
         self._trouble = ""
+        self._forget_at = self._clock.monotonic() + FORGET
 
     @property
     def failure(self) -> str:
@@ -154,6 +159,47 @@ class Engine:
             self._look.set()
         return True
 
+    async def signal(
+        self,
+        tx: object,
+        saga: Saga,
+        key: str,
+        name: str,
+        value: Any = None,
+        *,
+        id: str = "",  # noqa: A002 - a signal's
+    ) -> bool:
+        """Send the saga that has, or will have, this key what `saga.receive(name)` waits for, in the caller's transaction.
+
+        Whether it is new: the same `id`, such as that of the event it comes from, again has no effect. The first one counts.
+        One that comes before its saga has begun is kept, for 30 days when it never does. Raises `DefinitionError` when no step
+        receives `name` or the value does not fit, `NoTransaction` when `tx` has none open.
+
+            @service.on(Approved)
+            async def approved(event: Approved, tx: Transaction) -> None:
+                await service.sagas.signal(tx, order, event.order_id, "approval", event.by, id=event.order_id)
+        """
+        step = next((step for step in saga.steps if step.name == name), None)
+        if not isinstance(step, Wait) or not step.receives:
+            raise DefinitionError(f"no step of {saga.name!r} receives {name[:60]!r}")
+        _demand_text(key)
+        try:
+            text = step.dump(value)
+            step.load(text)
+        except ValueError as error:
+            raise DefinitionError(
+                f"{name!r} of {saga.name!r} does not take this value: {type(error).__name__}"
+            ) from None
+        adapted = adapt(tx)
+        new = await self._journal.tell(adapted, saga.name, key, name, text, id=id or str(self._clock.uuid()))
+        told = SagaSignalled(saga=saga.name, key=key, signal=name, new=new)
+        adapted.on_commit(lambda: self._signalled(told))
+        return new
+
+    def _signalled(self, told: SagaSignalled) -> None:
+        emit(told)
+        self._look.set()
+
     async def cancel(self, saga_id: str, *, note: str = "") -> SagaStatus:
         """Turn a saga back that has not passed its point of no return; see `Sagas.cancel`. Returns once that is asked for."""
         status = await self._operation.cancel(saga_id, note=note)
@@ -225,25 +271,39 @@ class Engine:
                     if not page:
                         break
                 self._begin(self._backlog.popleft())
+            for saga_id in await self._journal.due():
+                self._begin(saga_id)
             await self._turn_back()
+            await self._forget()
         except Exception as error:  # the loop that serves all sagas must not die of one failed look
             self._trouble = type(error).__name__
         else:
             self._trouble = ""
 
+    async def _forget(self) -> None:
+        """Drop signals of the past, now and then."""
+        if self._clock.monotonic() >= self._forget_at:
+            self._forget_at = self._clock.monotonic() + FORGET
+            await self._journal.forget(self._clock.now() - RETENTION)
+
     async def _turn_back(self) -> None:
-        """Tell those that are driven and were cancelled since."""
-        for saga_id, note in await self._journal.cancelled() if self._runs else ():
+        """Tell those that were cancelled since, and wake those that wait."""
+        known, self._cancelled = self._cancelled, dict(await self._journal.cancelled())
+        for saga_id, note in list(self._cancelled.items()):
             if (run := self._runs.get(saga_id)) is not None:
                 run.cancel(note)
+            elif saga_id not in known and not self._begin(saga_id):
+                del self._cancelled[saga_id]  # another time
 
-    def _begin(self, saga_id: str, *, fresh: SagaStatus | None = None) -> None:
+    def _begin(self, saga_id: str, *, fresh: SagaStatus | None = None) -> bool:
+        """Drive a saga; whether there was room, and nobody did."""
         if saga_id in self._running or self._full or not self._leading or self._stopping.is_set():
-            return
+            return False
         drive = self._drive(saga_id, fresh=fresh)
         # a context of its own: who started the saga has no say in its deadline
         self._running[saga_id] = asyncio.create_task(drive, name=f"saga:{saga_id}", context=Context())
         self._full = len(self._running) >= MAX_DRIVEN
+        return True
 
     async def _drive(self, saga_id: str, *, fresh: SagaStatus | None) -> None:
         run: Run | None = None
@@ -256,6 +316,8 @@ class Engine:
                 return
             try:
                 run = self._runs[saga_id] = self._resume(status, fresh=fresh is not None)
+                if saga_id in self._cancelled:
+                    run.cancel(self._cancelled[saga_id])
             except DefinitionError as error:
                 await self._journal.write(Record(saga_id, status="stuck", reason=str(error)))
                 emit(SagaChanged(saga=status.name, key=status.key, status="stuck", reason=str(error)))

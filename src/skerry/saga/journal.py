@@ -19,7 +19,7 @@ from skerry.errors import ReceiptConflict
 from skerry.store import Database, Lease, Queries, Schema, Transaction, Tx, migrate
 
 Status = Literal["running", "compensating", "completed", "compensated", "stuck"]
-What = Literal["done", "rejected", "failed", "unknown", "undone"]
+What = Literal["waits", "done", "rejected", "failed", "unknown", "undone"]
 
 SQL = Queries("skerry.saga", "sql/journal.sql")
 PAGE = 500
@@ -37,6 +37,20 @@ class Record:
     result: str | None = None
     status: Status | None = None
     reason: str = ""
+    waited: bool = False
+    """The step only waited; somebody has to look at the saga again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A step waits until `until`; nobody has to look at the saga before `due`. Times are seconds since 1970."""
+
+    id: str
+    name: str
+    key: str
+    step: str
+    until: float
+    due: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +87,7 @@ class Start:
 class SagaStatus:
     """A saga as it stands. `steps` maps a step's name to what happened to it last; `results` holds plain JSON.
 
-    `started_at` is in seconds since 1970.
+    `started_at`, and in `waits` until when a step waits, are in seconds since 1970.
     """
 
     id: str
@@ -88,6 +102,7 @@ class SagaStatus:
     steps: Mapping[str, What]
     results: Mapping[str, str | None] = field(repr=False)
     started_at: float = 0.0
+    waits: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def turned_back(self) -> bool:
@@ -105,6 +120,9 @@ class SagaStatus:
         return None if text is None else json.loads(text)
 
 
+Entry = Record | Start | Pause
+
+
 class Journal:
     """Reads and writes the journal. `write` may be called by many sagas at once.
 
@@ -117,7 +135,7 @@ class Journal:
     def __init__(self, database: Database, *, clock: Clock = SYSTEM) -> None:
         self._database = database
         self._clock = clock
-        self._pending: list[tuple[tuple[Record | Start, ...], asyncio.Future[Any]]] = []
+        self._pending: list[tuple[tuple[Entry, ...], asyncio.Future[Any]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self.most: int = TOGETHER
         self.failure: str = ""
@@ -157,6 +175,24 @@ class Journal:
         """The next page of sagas that have not ended, by id."""
         return [row[0] for row in await self._database.fetch_all(SQL["open"], (saga_id, PAGE))]
 
+    async def due(self) -> list[str]:
+        """Sagas whose wait is over, those that waited longest for their turn first."""
+        return [row[0] for row in await self._database.fetch_all(SQL["due"], (self._clock.now(), PAGE))]
+
+    async def told(self, name: str, key: str, signal: str) -> str | None:
+        """The first of what a saga was sent as `signal`, as JSON; None when nothing was."""
+        row = await self._database.fetch_one(SQL["told"], (name, key, signal))
+        return None if row is None else str(row[0])
+
+    async def tell(self, tx: Tx, name: str, key: str, signal: str, value: str, *, id: str) -> bool:  # noqa: A002
+        """Keep a signal for a saga, in the caller's transaction; whether the `id` is new."""
+        return await tell(tx, name, key, signal, value, id=id, now=self._clock.now())
+
+    async def forget(self, before: float) -> None:
+        """Drop signals that are older, unless their saga may still ask for them."""
+        async with self._database.transaction() as tx:
+            await tx.execute(SQL["forget"], (before,))
+
     async def counts(self) -> dict[str, int]:
         """How many sagas there are of each status."""
         return {row[0]: row[1] for row in await self._database.fetch_all(SQL["count"])}
@@ -176,7 +212,11 @@ class Journal:
         """
         await self._share(*records)
 
-    async def _share(self, *records: Record | Start) -> Any:
+    async def pause(self, pause: Pause) -> None:
+        """Let a saga wait."""
+        await self._share(pause)
+
+    async def _share(self, *records: Entry) -> Any:
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._pending.append((records, done))
         if self._flushing is None or self._flushing.done():
@@ -192,7 +232,7 @@ class Journal:
         while self._pending:
             batch, self._pending = self._pending[: self.most], self._pending[self.most :]
             records = [record for records, _ in batch for record in records]
-            fenced = self.lease if any(isinstance(record, Record) for record in records) else None
+            fenced = self.lease if any(not isinstance(record, Start) for record in records) else None
             try:
                 async with (fenced or self._database).transaction() as tx:
                     begun = await self._apply(tx, records)
@@ -205,7 +245,7 @@ class Journal:
                 for entry, done in batch:
                     _tell(done, begun.get(entry[0].id) if isinstance(entry[0], Start) else None)
 
-    async def _apply(self, tx: Transaction, entries: list[Record | Start]) -> dict[str, str | ReceiptConflict]:
+    async def _apply(self, tx: Transaction, entries: list[Entry]) -> dict[str, str | ReceiptConflict]:
         """Write all of it; for each start by its id, the id of the saga that there is now, or what speaks against it."""
         now = self._clock.now()
         records = [entry for entry in entries if isinstance(entry, Record)]
@@ -213,6 +253,13 @@ class Journal:
             await tx.execute_many(SQL["append"], appended)
         if changed := [(r.status, as_text(r.reason), now, r.saga_id) for r in records if r.status]:
             await tx.execute_many(SQL["change"], changed)
+        if waited := [(r.saga_id,) for r in records if r.waited]:
+            await tx.execute_many(SQL["unpark"], waited)
+        if pauses := [entry for entry in entries if isinstance(entry, Pause)]:
+            for name, key in sorted({(p.name, p.key) for p in pauses}):
+                await tx.lock(_mailbox(name, key))
+            await tx.execute_many(SQL["wait"], [(p.id, p.step, p.until, now) for p in pauses])
+            await tx.execute_many(SQL["park"], [(p.due, p.id, p.step) for p in pauses])
         starts = [entry for entry in entries if isinstance(entry, Start)]
         return await self._start_all(tx, starts, now) if starts else {}
 
@@ -234,6 +281,19 @@ async def _older(tx: Tx, new: Start) -> str:
     if json.loads(row["input"]) != json.loads(new.input):
         raise ReceiptConflict(f"the saga {new.name!r} was started before with the key {new.key!r} and another input")
     return str(row["id"])
+
+
+async def tell(tx: Tx, name: str, key: str, signal: str, value: str, *, id: str, now: float) -> bool:  # noqa: A002
+    """Keep a signal for a saga, and have the saga looked at; whether the `id` is new."""
+    await tx.lock(_mailbox(name, key))
+    new = await tx.execute(SQL["tell"], (name, key, signal, id, value, now))
+    await tx.execute(SQL["unpark_told"], (name, key))
+    return bool(new)
+
+
+def _mailbox(name: str, key: str) -> str:
+    """The lock of those who put something in for a saga, and of the saga when it looks in and then goes to sleep."""
+    return f"skerry.saga:{name}:{key}"
 
 
 def _tell(done: asyncio.Future[Any], what: object) -> None:
@@ -270,4 +330,5 @@ async def read(source: Database | Transaction, sql: str, *parameters: str) -> Sa
         steps={entry["step"]: entry["what"] for entry in log},
         results={entry["step"]: entry["result"] for entry in log if entry["what"] == "done"},
         started_at=row["started_at"],
+        waits={entry["step"]: float(entry["result"]) for entry in log if entry["what"] == "waits"},
     )

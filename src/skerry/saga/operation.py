@@ -13,8 +13,8 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import NotNow, UnknownSaga
-from skerry.saga.journal import SQL, SagaStatus, Status, read
-from skerry.signals import SagaChanged, emit
+from skerry.saga.journal import SQL, SagaStatus, Status, read, tell
+from skerry.signals import SagaChanged, SagaSignalled, emit
 from skerry.store import Database, Transaction
 
 OPEN: Final[tuple[Status, ...]] = ("running", "compensating", "stuck")
@@ -99,6 +99,8 @@ class Sagas:
         for act, step, note, at in await self._database.fetch_all(SQL["acts"], (saga_id,)):
             found.append(Happened(at, act, step, note, by_hand=True))
         status = await self.get(saga_id)
+        for signal, signal_id, at in await self._database.fetch_all(SQL["all_told"], (status.name, status.key)):
+            found.append(Happened(at, "signalled", signal, signal_id[:MAX_NOTE]))
         if status.ended:
             found.append(Happened(times[1], status.status, note=status.reason))
         return sorted(found, key=lambda entry: entry.at)
@@ -108,6 +110,7 @@ class Sagas:
         async with self._database.transaction() as tx:
             status = await self._stuck(tx, saga_id, "retry")
             back: Status = "compensating" if status.turned_back else "running"
+            await tx.execute(SQL["wait_anew"], (saga_id,))
             return await self._settle(tx, status, back, "", act="retry", note=note)
 
     async def skip(self, saga_id: str, step: str, *, result: Any = None, note: str = "") -> SagaStatus:
@@ -140,8 +143,9 @@ class Sagas:
             if status.status not in {"running", "stuck"} or status.turned_back:
                 raise NotNow(f"the saga is {status.status}: there is nothing to turn back")
             left = _left(status)
-            kind, _, group = _steps(status)[left[0]] if left else _Shape("retriable", False, 0)
-            if kind == "retriable":
+            at = _steps(status)[left[0]] if left else _Shape("retriable", undoes=False, group=0)
+            group = at.group
+            if at.kind == "retriable":
                 raise NotNow(
                     f"the saga has passed its point of no return and stands at {left[0] if left else 'its end'}"
                 )
@@ -156,6 +160,25 @@ class Sagas:
                     owed = owed or steps[name].undoes
             becomes: Status = "compensating" if owed else "compensated"
             return await self._settle(tx, status, becomes, _cancelled(note), act="cancel", step=left[0], note=note)
+
+    async def signal(self, saga_id: str, name: str, value: Any = None, *, id: str = "") -> SagaStatus:  # noqa: A002
+        """Send a saga a signal that one of its steps waits for, or will; the same `id` again has no effect.
+
+        The value is JSON; whether it fits is found out by the engine.
+        """
+        async with self._database.transaction() as tx:
+            status = await self._read(tx, saga_id)
+            if status.ended and status.status != "stuck":
+                raise NotNow(f"the saga is {status.status}: it waits for nothing any more")
+            if not _steps(status).get(name, _Shape("", undoes=False, group=0)).receives:
+                raise NotNow(f"no step of the saga waits for {name[:60]!r}")
+            now = self._clock.now()
+            new = await tell(
+                tx, status.name, status.key, name, json.dumps(value), id=id or str(self._clock.uuid()), now=now
+            )
+            told = SagaSignalled(saga=status.name, key=status.key, signal=name, new=new)
+            tx.on_commit(lambda: emit(told))
+            return status
 
     async def resolve(
         self, saga_id: str, outcome: Literal["completed", "compensated"], *, note: str = ""
@@ -202,6 +225,7 @@ class _Shape(NamedTuple):
     kind: str
     undoes: bool
     group: int
+    receives: bool = False
 
 
 def _steps(status: SagaStatus) -> dict[str, _Shape]:
@@ -209,7 +233,7 @@ def _steps(status: SagaStatus) -> dict[str, _Shape]:
     found = {}
     for line in json.loads(status.signature):
         kind, name, *more = line.split()
-        found[name] = _Shape(kind, "compensation" in more, int(more[-1]) if "group" in more else 0)
+        found[name] = _Shape(kind, "compensation" in more, int(more[-1]) if "group" in more else 0, "receives" in more)
     return found
 
 

@@ -18,9 +18,12 @@ from skerry.errors import Refused, Rejected, Unreachable
 from skerry.resilience import Retry
 from skerry.resilience.within import within
 from skerry.saga.barrier import DO, UNDO, action_key
-from skerry.saga.definition import Saga, Step, StepContext, StepFunction
-from skerry.saga.journal import Journal, Record, SagaStatus, Status, What, as_text
-from skerry.signals import SagaChanged, SagaStepFailed, emit
+from skerry.saga.definition import Saga, Step, StepContext, StepFunction, Wait
+from skerry.saga.journal import Journal, Pause, Record, SagaStatus, Status, What, as_text
+from skerry.signals import SagaChanged, SagaStepFailed, SagaWaits, emit
+
+NEVER = 1e12
+"""Seconds since 1970: when a wait ends that has no time-out."""
 
 _log = logging.getLogger("skerry.saga")
 
@@ -43,6 +46,10 @@ class _GaveUp(Exception):
         self.reason = reason
         self.unknown = unknown
         super().__init__(reason)
+
+
+class _Parked(Exception):
+    """The saga waits; nobody has to drive it until then."""
 
 
 _Failure = Rejected | _GaveUp
@@ -86,6 +93,7 @@ class Run:
         self._begun_as = status
         self._steps = dict(status.steps)
         self._texts = dict(status.results)
+        self._waits = dict(status.waits)
         self._results = {
             step.name: step.load(status.results[step.name]) for step in saga.steps if step.name in status.results
         }
@@ -105,11 +113,11 @@ class Run:
         )
 
     async def to_the_end(self) -> None:
-        """Go forward, and back if need be. Returns early, with the saga open, when the engine stops.
+        """Go forward, and back if need be. Returns early, with the saga open, when it waits or the engine stops.
 
         Raises only what the journal raises; the saga is then open still.
         """
-        with context.use(self._ambient), contextlib.suppress(_Stopped):
+        with context.use(self._ambient), contextlib.suppress(_Stopped, _Parked):
             if self._status == "running":
                 await self._forward()
             if self._status == "compensating":
@@ -150,7 +158,10 @@ class Run:
 
         async def take(step: Step) -> None:
             try:
-                result = await self._attempts(step, step.action, DO, step.retry, unknown=unknown, failures=failures)
+                if isinstance(step, Wait):
+                    result = await self._wait(step)
+                else:
+                    result = await self._attempts(step, step.action, DO, step.retry, unknown=unknown, failures=failures)
             except (Rejected, _GaveUp) as error:
                 failures.append((step, error))
                 self._hurry.set()
@@ -245,6 +256,41 @@ class Run:
         _log.warning("%s %s of %s %s: gave up", action, step.name, self._saga.name, self._key, exc_info=failure)
         raise _GaveUp(f"{type(failure).__name__}: {failure}"[:300], unknown=unknown) from failure
 
+    async def _wait(self, step: Wait) -> str:
+        """What a step waits for. Raises `_Parked` while it has not come, `Rejected` when it has not come in time."""
+        for is_written in (False, True):  # once it is, look again: what came in that moment wakes nobody
+            if self._stopping.is_set():
+                raise _Stopped
+            if reason := self._turns_back(step, (), unknown=False):
+                raise _GaveUp(reason, unknown=False)
+            if (came := await self._received(step)) is not None:
+                return came
+            now = self._clock.now()
+            until = self._waits.get(step.name)
+            if until is None:
+                until = self._waits[step.name] = NEVER if step.seconds is None else now + step.seconds
+            if until <= now:
+                if step.receives:
+                    raise Rejected("nothing has come in time")
+                return step.dump(None)
+            if not is_written:
+                due = min(until, self._until)
+                await self._journal.pause(Pause(self._id, self._saga.name, self._key, step.name, until, due))
+        if reason := self._turns_back(step, (), unknown=False):
+            raise _GaveUp(reason, unknown=False)
+        emit(SagaWaits(saga=self._saga.name, key=self._key, step=step.name, until=self._waits[step.name]))
+        raise _Parked
+
+    async def _received(self, step: Wait) -> str | None:
+        """The signal that a step waits for, if it has come. One that does not fit is a no: nothing of it will ever fit."""
+        if not step.receives:
+            return None
+        text = await self._journal.told(self._saga.name, self._key, step.name)
+        try:
+            return None if text is None else step.dump(step.load(text))
+        except ValueError as error:
+            raise Rejected(f"what came does not fit: {type(error).__name__}") from None
+
     async def _pause(self, seconds: float) -> None:
         """Between two attempts; less when the engine stops or the saga is cancelled, and no longer than to its deadline."""
         left = self._until - self._clock.now()
@@ -303,7 +349,8 @@ class Run:
         )
 
     async def _write(self, step: Step, what: Any, result: str | None, status: Status | None, reason: str = "") -> None:
-        await self._journal.write(Record(self._id, step.name, what, result, status, reason))
+        record = Record(self._id, step.name, what, result, status, reason, waited=isinstance(step, Wait))
+        await self._journal.write(record)
         self._steps[step.name] = what
         if status is not None:
             self._became(status, reason, step.name)

@@ -25,10 +25,17 @@ SELECT id, name, version, key, steps, input, traceparent, status, reason, starte
 SELECT id, name, version, key, steps, input, traceparent, status, reason, started_at FROM skerry_sagas WHERE id = ?;
 
 -- name: log
-SELECT step, what, result FROM skerry_saga_log WHERE saga_id = ? ORDER BY what = 'undone';
+SELECT step, what, result FROM (
+  SELECT step, what, result FROM skerry_saga_log WHERE saga_id = ?1
+  UNION ALL SELECT step, 'waits', CAST(until AS TEXT) FROM skerry_saga_waits WHERE saga_id = ?1
+) entries ORDER BY what = 'undone', what <> 'waits';
 
 -- name: open
-SELECT id FROM skerry_sagas WHERE status IN ('running', 'compensating') AND id > ? ORDER BY id LIMIT ?;
+SELECT id FROM skerry_sagas WHERE status IN ('running', 'compensating') AND due_at IS NULL AND id > ? ORDER BY id LIMIT ?;
+
+-- Those whose wait is over.
+-- name: due
+SELECT id FROM skerry_sagas WHERE due_at <= ? AND status IN ('running', 'compensating') ORDER BY due_at LIMIT ?;
 
 -- name: count
 SELECT status, count(*) FROM skerry_sagas GROUP BY status;
@@ -45,11 +52,49 @@ ON CONFLICT (saga_id, step, what) DO NOTHING;
 
 -- What has ended stays so, whoever still writes.
 -- name: change
-UPDATE skerry_sagas SET status = ?, reason = ?, changed_at = ? WHERE id = ? AND status IN ('running', 'compensating');
+UPDATE skerry_sagas SET status = ?, reason = ?, changed_at = ?, due_at = NULL
+WHERE id = ? AND status IN ('running', 'compensating');
+
+-- A step begins to wait; one that waited before goes on with the end it had.
+-- name: wait
+INSERT INTO skerry_saga_waits (saga_id, step, until, at) VALUES (?, ?, ?, ?) ON CONFLICT (saga_id, step) DO NOTHING;
+
+-- Not when it has come meanwhile; whoever tells a saga something holds the same lock.
+-- name: park
+UPDATE skerry_sagas SET due_at = ?1 WHERE id = ?2 AND status = 'running' AND NOT EXISTS (
+  SELECT 1 FROM skerry_saga_signals t
+  WHERE t.name = skerry_sagas.name AND t.key = skerry_sagas.key AND t.signal = ?3
+);
+
+-- name: unpark
+UPDATE skerry_sagas SET due_at = NULL WHERE id = ? AND due_at IS NOT NULL;
+
+-- name: wait_anew
+DELETE FROM skerry_saga_waits WHERE saga_id = ?;
+
+-- name: tell
+INSERT INTO skerry_saga_signals (name, key, signal, id, value, at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (name, key, signal, id) DO NOTHING;
+
+-- name: unpark_told
+UPDATE skerry_sagas SET due_at = NULL WHERE name = ? AND key = ? AND due_at IS NOT NULL;
+
+-- name: told
+SELECT value FROM skerry_saga_signals WHERE name = ? AND key = ? AND signal = ? ORDER BY at, id LIMIT 1;
+
+-- name: all_told
+SELECT signal, id, at FROM skerry_saga_signals WHERE name = ? AND key = ? ORDER BY at, id LIMIT 1000;
+
+-- What nobody waited for, and what was told to sagas that are long over.
+-- name: forget
+DELETE FROM skerry_saga_signals WHERE at < ?1 AND NOT EXISTS (
+  SELECT 1 FROM skerry_sagas s WHERE s.name = skerry_saga_signals.name AND s.key = skerry_saga_signals.key
+  AND s.status IN ('running', 'compensating', 'stuck')
+);
 
 -- What a person decides about a saga that is stuck; nobody drives it meanwhile.
 -- name: settle
-UPDATE skerry_sagas SET status = ?, reason = ?, changed_at = ? WHERE id = ? AND status = 'stuck';
+UPDATE skerry_sagas SET status = ?, reason = ?, changed_at = ?, due_at = NULL WHERE id = ? AND status = 'stuck';
 
 -- name: act
 INSERT INTO skerry_saga_acts (saga_id, act, step, note, at) VALUES (?, ?, ?, ?, ?);
@@ -62,7 +107,10 @@ SELECT s.id, min(a.note) FROM skerry_saga_acts a JOIN skerry_sagas s ON s.id = a
 WHERE a.act = 'cancel' AND s.status = 'running' GROUP BY s.id;
 
 -- name: history
-SELECT step, what, at FROM skerry_saga_log WHERE saga_id = ? ORDER BY at, what = 'undone';
+SELECT step, what, at FROM (
+  SELECT step, what, at FROM skerry_saga_log WHERE saga_id = ?1
+  UNION ALL SELECT step, 'waits', at FROM skerry_saga_waits WHERE saga_id = ?1
+) entries ORDER BY at, what = 'undone', what <> 'waits';
 
 -- name: times
 SELECT started_at, changed_at FROM skerry_sagas WHERE id = ?;
