@@ -49,7 +49,7 @@ def simulate(saga: str, crashes: int, faults: int, preemptions: int, runs: int, 
     """
     budget = Budget(crashes=crashes, faults=faults, preemptions=preemptions, runs=runs)
     found = _found(saga)
-    simulation = Simulation(found.saga, found.input, found.world, found.invariant, found.local, budget)
+    simulation = Simulation(found.saga, found.input, found.world, found.invariant, found.local, found.signals, budget)
     if replay:
         report = simulation.replay(replay)
     else:

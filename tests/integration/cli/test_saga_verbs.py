@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 from verbs import skerry, told, until
+
+from skerry.saga import Engine, Journal, Saga
+from skerry.store import SQLiteDatabase
 
 
 def listed(*arguments: object) -> dict[str, str]:
@@ -80,3 +84,47 @@ def test_what_cannot_be_done_is_refused_in_words(running: Path) -> None:
         done = skerry("saga", *arguments)
         assert (done.exit_code, text in done.stderr) == (status_code, True), done.stderr
     assert json.loads(skerry("saga", "list", "--status", "completed", "-o", "json").stdout) == {"sagas": []}
+
+
+def test_a_saga_that_waits_is_signalled_from_the_command_line(tmp_path: Path) -> None:
+    """With a value, by its key; what nobody waits for, and what is no JSON, is refused."""
+    (tmp_path / "skerry.toml").write_text(
+        '[system]\nname = "shop"\n[services.billing]\napp = "billing:service"\ndatabase = "sqlite:///billing.db"\n'
+    )
+    where = ("--file", tmp_path / "skerry.toml", "--data", tmp_path)
+    saga = Saga("refund", input=str)
+    saga.receive("approval", dict)
+
+    async def drive(*, start: bool) -> str:
+        database = SQLiteDatabase(tmp_path / "billing.db", owner="billing")
+        await database.open()
+        await Journal.prepare(database)
+        engine = Engine("billing", database)
+        engine.add(saga)
+        serving = asyncio.create_task(engine.serve())
+        if start:
+            async with database.transaction() as tx:
+                await engine.start(tx, saga, "x", key="refund-1")
+        status = await engine.find(saga, "refund-1")
+        assert status is not None
+        while "approval" not in status.steps if start else not status.ended:
+            await asyncio.sleep(0.01)
+            status = await engine.find(saga, "refund-1")
+            assert status is not None
+        await engine.stop(serving, within=5.0)
+        await database.close()
+        return str(status.result("approval"))
+
+    asyncio.run(drive(start=True))
+    refused = skerry("saga", "signal", "billing", "refund-1", "payment", *where)
+    assert (refused.exit_code, refused.stderr) == (1, "error: no step of the saga waits for 'payment'\n")
+    assert skerry("saga", "signal", "billing", "refund-1", "approval", "--value", "{", *where).exit_code == 2
+    sent = skerry("saga", "signal", "billing", "refund-1", "approval", "--value", '{"by": "ann"}', *where)
+    assert sent.stdout == "billing: refund refund-1 was sent approval\n"
+    assert asyncio.run(drive(start=False)) == "{'by': 'ann'}"
+    shown = told("saga", "show", "billing", "refund-1", *where)["timeline"]
+    assert [(each["what"], each["step"]) for each in shown[1:4]] == [
+        ("waits", "approval"),
+        ("signalled", "approval"),
+        ("done", "approval"),
+    ]

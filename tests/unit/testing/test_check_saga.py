@@ -291,6 +291,39 @@ def test_a_saga_with_a_deadline_is_checked_in_its_time() -> None:
     assert report.exhaustive
 
 
+def test_a_saga_that_waits_is_sent_its_signals() -> None:
+    """Early, twice, or never; a wait of days takes no time, and the window of signals is met."""
+
+    def approved(bank: Bank) -> Saga:
+        saga = Saga("approved", input=str)
+
+        @saga.step()
+        async def take(ctx, _given) -> None:
+            bank.do("take", ctx.key)
+
+        @take.compensate
+        async def untake(ctx, _given, _result) -> None:
+            bank.undo("take", ctx.key)
+
+        saga.receive("approval", str, timeout=86_400.0)
+        saga.sleep("grace", 3600.0)
+
+        @saga.retriable()
+        async def book(ctx, _given) -> None:
+            bank.do("book", ctx.key)
+
+        return saga
+
+    report = check_saga(
+        approved, input="1", world=Bank, invariant=taken, signals={"approval": "yes"}, budget=ONE_OF_EACH
+    )
+    assert report.exhaustive
+    assert 15 in report.windows
+    assert not report.missing_windows
+    assert report.completed
+    assert report.compensated
+
+
 def forward(kind: str) -> Any:
     """A saga of which nothing can be undone, and its first step is of this kind."""
 

@@ -10,7 +10,7 @@ from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 from skerry.saga import Saga, SagaStatus
-from skerry.saga.definition import Step
+from skerry.saga.definition import Step, Wait
 from skerry.saga.journal import SQL, read
 from skerry.testing.sagas._store import MemoryDatabase, MemoryStore
 from skerry.testing.sagas._tape import Merged, Tape
@@ -33,6 +33,7 @@ class Execution(Generic[W]):
         self.saga = saga
         self.windows: set[int] = set()
         self.lasting: dict[str, str] = {}
+        self.fates: dict[str, str] = {}
         self.points: list[tuple[int, str]] = []
         self.status: SagaStatus | None = None
         self._task = task
@@ -45,7 +46,7 @@ class Execution(Generic[W]):
         self._gone: list[Worker] = []
         self._broken: list[str] = []
         self._now = 0.0
-        self._deadline = saga.deadline is not None
+        self._timed = saga.deadline is not None or any(isinstance(step, Wait) for step in saga.steps)
 
     def play(self, invariant: Callable[[Execution[W]], None]) -> None:
         """Run until the saga has ended, deliver what is late, and compare.
@@ -207,14 +208,19 @@ class Execution(Generic[W]):
     def _remains(self) -> object:
         """What is left when all workers are gone."""
         late = [step.name for step, _ in self._late]
-        return self._store.state(), state_of(self.world), late, sorted(self.lasting.items()), self._time()
+        return (
+            self._store.state(),
+            state_of(self.world),
+            late,
+            sorted(self.lasting.items()),
+            sorted(self.fates.items()),
+            self._time(),
+        )
 
     def _time(self) -> float:
-        """It counts only where there is a deadline."""
+        """It counts only where something happens at a time."""
         return (
-            round(max((worker.loop.time() for worker in self._working), default=self._now), 3)
-            if self._deadline
-            else 0.0
+            round(max((worker.loop.time() for worker in self._working), default=self._now), 3) if self._timed else 0.0
         )
 
     def _leads_to(self, worker: Worker, where: str, option: str) -> object:

@@ -62,13 +62,19 @@ class MemoryStore:
         self.leader = None
         self._state = (-1, None)
 
+    def close(self) -> None:
+        """Nothing of it is left."""
+        self.connection.close()
+
     def state(self) -> object:
         """All that is committed, but for ids and times."""
         if self._state[0] != self.version:
             found = [
                 [tuple(row) for row in self.connection.execute(query)]
                 for query in (
-                    "SELECT key, steps, status, reason FROM skerry_sagas ORDER BY id",
+                    "SELECT key, steps, status, reason, due_at IS NULL FROM skerry_sagas ORDER BY id",
+                    "SELECT step FROM skerry_saga_waits ORDER BY saga_id, step",
+                    "SELECT key, signal FROM skerry_saga_signals ORDER BY key, signal",
                     "SELECT step, what, result FROM skerry_saga_log ORDER BY saga_id, step, what",
                     "SELECT act, step FROM skerry_saga_acts ORDER BY id",
                 )

@@ -11,11 +11,12 @@ import copy
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from contextvars import Context
+from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol
 
 from skerry.errors import ConnectionLost, NotNow, Rejected, SkerryError, UnknownSaga, Unreachable
 from skerry.saga import Engine, Saga, SagaStatus
-from skerry.saga.definition import Step, StepFunction
+from skerry.saga.definition import Step, StepFunction, Wait
 from skerry.testing.sagas._store import MemoryDatabase, MemoryStore
 from skerry.testing.virtual_time import Stalled, VirtualClock, VirtualLoop
 
@@ -27,6 +28,9 @@ RESTS: Final = 6
 """So often a saga is stuck in one execution, at most, before it is taken to be stuck for good."""
 TURNS: Final = 2_000
 """Turns of a worker's loop before it is taken to spin for ever."""
+
+LONG_ENOUGH: Final = 5.0
+"""Seconds that a step waits at most, whatever its time is: all that is under way is over long before."""
 
 CRASH, PAUSE, FAULT = "crashes", "preemptions", "faults"
 HALT: Final = "halt"
@@ -43,6 +47,8 @@ AFTER: Final = _STOPS
 COMMIT: Final = {**_STOPS, "fails": FAULT, "unclear": FAULT}
 LAST_COMMIT: Final = {**COMMIT, "crash after": CRASH}
 """After another commit there is a point at which to crash anyway."""
+SENT_AT_LAST: Final = {**_STOPS, "early": FAULT, "sent twice": FAULT}
+SENT: Final = {**SENT_AT_LAST, "never": FAULT}
 RESTART: Final = {"other steps": FAULT}
 INCIDENTS: Final[Mapping[str, str]] = {
     "crash": "the worker is killed here",
@@ -60,6 +66,9 @@ INCIDENTS: Final[Mapping[str, str]] = {
     "cancel": "somebody cancels the saga here",
     "fails": "the commit fails",
     "unclear": "the commit succeeds, and the worker is told that it failed",
+    "early": "the signal comes before the saga has begun",
+    "sent twice": "the signal comes before the saga has begun, and again when it waits for it",
+    "never": "the signal never comes",
     "other steps": "the new worker has other steps under the same version, until a person sees to it",
 }
 
@@ -68,6 +77,8 @@ class World(Protocol):
     """What a worker sees of the execution it is part of."""
 
     lasting: dict[str, str]
+    fates: dict[str, str]
+    """What becomes of the signals that are sent to the saga."""
 
     def choose(self, worker: Worker, where: str, options: Mapping[str, str]) -> str:
         """What happens at a point."""
@@ -93,8 +104,17 @@ class World(Protocol):
 class Task:
     """What every worker is there for: a saga, of which each action is tried a few times only."""
 
-    def __init__(self, saga: Saga, value: Any, key: str, *, local: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        saga: Saga,
+        value: Any,
+        key: str,
+        *,
+        local: Collection[str] = (),
+        signals: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.local = frozenset(local)
+        self.signals = dict(signals)
         self.saga = copy.copy(saga)
         self.saga.steps = [_short(step) for step in saga.steps]
         self.input = value
@@ -112,6 +132,7 @@ class Worker:
         self.other_steps = other_steps
         self.fresh = False
         self.rests = 0
+        self._sending: set[asyncio.Task[None]] = set()
         self.place = ""
         self.history: dict[str, list[str]] = {}
         self.status: SagaStatus | None = None
@@ -213,6 +234,8 @@ class Worker:
     async def _work(self) -> None:
         """Start the saga, as somebody does who does not know whether it is started; see to it when it is stuck."""
         serving = asyncio.create_task(self._engine.serve())
+        for name in self._task.signals:
+            await self._send(name)
         status: SagaStatus | None = None
         while status is None:  # bounded by the turns of the loop
             try:
@@ -233,6 +256,33 @@ class Worker:
         self.status = status
         serving.cancel()
         await asyncio.wait({serving})
+
+    async def _send(self, name: str) -> None:
+        """Send the saga a signal, or see to it that it is sent; whoever does so does not know what was done before."""
+        fates = self._world.fates
+        if name not in fates:
+            step = next(step for step in self._task.saga.steps if step.name == name)
+            patient = isinstance(step, Wait) and step.seconds is None
+            fates[name] = self._world.choose(self, f"send {name}", SENT_AT_LAST if patient else SENT)
+            if fates[name] in _FINAL:
+                await self.halt(fates.pop(name))
+                fates.setdefault(name, "")
+        if fates[name] in {"early", "sent twice"}:
+            await self._tell(name)
+        if fates[name] in {"", "sent twice"}:
+            task = asyncio.create_task(self._tell_who_waits(name))
+            self._sending.add(task)
+
+    async def _tell_who_waits(self, name: str) -> None:
+        while True:  # bounded by the turns of the loop
+            status = await self._engine.find(self._saga, self._task.key)
+            if status is not None and (status.ended or name in status.steps):
+                return await self._tell(name)
+            await self.clock.sleep(0.1)
+
+    async def _tell(self, name: str) -> None:
+        async with self._database.transaction() as tx:
+            await self._engine.signal(tx, self._saga, self._task.key, name, self._task.signals[name], id=name)
 
     def _instrumented(self, saga: Saga) -> Saga:
         """The saga with a point around each of its actions."""
@@ -323,8 +373,10 @@ class Worker:
 
 
 def _short(step: Step) -> Step:
-    """The step with few attempts."""
+    """The step with few attempts, or a short wait."""
     copied = copy.copy(step)
+    if isinstance(copied, Wait) and copied.seconds is not None:
+        copied.seconds = min(copied.seconds, LONG_ENOUGH)
     copied.retry, copied.compensation_retry = copy.copy(step.retry), copy.copy(step.compensation_retry)
     for retry in (copied.retry, copied.compensation_retry):
         retry.attempts = min(retry.attempts, ATTEMPTS)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -88,6 +89,7 @@ class Simulation(Generic[W]):
     world: Callable[[], W]
     invariant: Callable[[Outcome[W]], object]
     local: Collection[str] = ()
+    signals: Mapping[str, Any] = field(default_factory=dict)
     budget: Budget = field(default=Budget())
 
     def explore(self, *, progress: Callable[[int, int], object] | None = None) -> Report:
@@ -96,7 +98,11 @@ class Simulation(Generic[W]):
         `progress` is called now and then with the number of executions and of the states that were met.
         """
         self._demand_usable()
-        store, seen, met = MemoryStore(), Seen(), _Met()
+        with closing(MemoryStore()) as store:
+            return self._explored(store, progress)
+
+    def _explored(self, store: MemoryStore, progress: Callable[[int, int], object] | None) -> Report:
+        seen, met = Seen(), _Met()
         for left in self._families():
             given: Sequence[Choice] | None = ()
             while given is not None:
@@ -115,7 +121,8 @@ class Simulation(Generic[W]):
         """Only the execution that a violation's `replay` names. Raises `DefinitionError` for a text that names none."""
         self._demand_usable()
         met = _Met()
-        violation = self._again(MemoryStore(), tapes.read(text, INCIDENTS), met)
+        with closing(MemoryStore()) as store:
+            violation = self._again(store, tapes.read(text, INCIDENTS), met)
         return self._report(met, Seen(), exhaustive=False, violations=() if violation is None else (violation,))
 
     def _demand_usable(self) -> None:
@@ -153,7 +160,9 @@ class Simulation(Generic[W]):
         was, logger.disabled = logger.disabled, True  # thousands of failures that are meant to happen
         world = self.world()
         saga = self._saga(world)
-        execution = Execution(world, saga, Task(saga, self.input, KEY, local=self.local), store, tape)
+        execution = Execution(
+            world, saga, Task(saga, self.input, KEY, local=self.local, signals=self.signals), store, tape
+        )
         reason = ""
         try:
             execution.play(self._judge)
@@ -231,6 +240,7 @@ def check_saga(
     world: Callable[[], W],
     invariant: Callable[[Outcome[W]], object],
     local: Collection[str] = (),
+    signals: Mapping[str, Any] | None = None,
     budget: Budget | None = None,
     replay: str = "",
 ) -> Report:
@@ -250,7 +260,9 @@ def check_saga(
     when the participants do not agree with how it ended. That it ends, that nothing that is done stays undone, and that
     nothing is undone behind the pivot is checked anyway. A stuck saga is told to go on, once what kept it has healed.
 
-    `local` are steps that work in the service's own database: nobody refuses them, and they do not arrive late.
+    `signals` are what the saga is sent while it waits, by the names that its steps receive; each may come early, twice, or never
+    where the step has a time-out. `local` are steps that work in the service's own database: nobody refuses them, and they do
+    not arrive late.
 
     Every action is tried twice at most, whatever its retry policy. With `replay` only that execution is run. Not for use
     inside a running event loop. Source: stateless search by choices, as in Godefroid, "Model checking for programming
@@ -260,7 +272,7 @@ def check_saga(
             report = check_saga(transfer, input={"amount": 10}, world=Bank, invariant=lambda end: end.world.total() == 100)
             assert report.exhaustive and not report.missing_windows
     """
-    simulation = Simulation(saga, input, world, invariant, local, budget or Budget())
+    simulation = Simulation(saga, input, world, invariant, local, signals or {}, budget or Budget())
     report = simulation.replay(replay) if replay else simulation.explore()
     if report.violations:
         raise Counterexample(report.violations[0], report)

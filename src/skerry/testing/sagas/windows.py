@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from skerry.saga import Saga
+from skerry.saga.definition import Wait
 
 WINDOWS: Final = {
     1: "before the start is recorded",
@@ -21,7 +22,7 @@ WINDOWS: Final = {
     12: "a crash around the last record",
     13: "the lead is lost, and the worker goes on",
     14: "the saga is started twice",
-    15: "an event comes twice, or too early",
+    15: "a signal comes twice, or too early",
     16: "somebody cancels the saga",
     17: "the steps changed while it was under way",
     18: "the database is down, or what it did is unknown",
@@ -29,6 +30,9 @@ WINDOWS: Final = {
 _BY_WHAT: Final = {
     "rejected": {8},
     "pause": {13},
+    "early": {15},
+    "sent twice": {15},
+    "never": set[int](),
     "cancel": {16},
     "other steps": {17},
     "fails": {18},
@@ -43,7 +47,9 @@ _UNDONE: Final = {6, 7, 9, 10}
 
 def applicable(saga: Saga, *, crashes: int, faults: int, preemptions: int) -> set[int]:
     """The windows that a saga of this shape can be in, given what may go wrong at all."""
-    windows = set(WINDOWS) - {15}  # no saga waits for events yet
+    windows = set(WINDOWS)
+    if not faults or not any(isinstance(step, Wait) and step.receives for step in saga.steps):
+        windows -= {15}
     if all(step.compensation is None for step in saga.steps):
         windows -= _UNDONE
     if all(step.kind == "retriable" for step in saga.steps):
