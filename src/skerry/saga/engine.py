@@ -20,7 +20,7 @@ from skerry import context
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import DefinitionError, NotNow, StoreError, UnknownSaga
 from skerry.saga.definition import Saga, Wait
-from skerry.saga.journal import Journal, Record, SagaStatus, Start
+from skerry.saga.journal import Journal, Record, SagaStatus, Start, tell
 from skerry.saga.operation import Sagas
 from skerry.saga.run import Run, until
 from skerry.signals import SagaChanged, SagaSignalled, SagasRecovered, emit
@@ -191,7 +191,8 @@ class Engine:
                 f"{name!r} of {saga.name!r} does not take this value: {type(error).__name__}"
             ) from None
         adapted = adapt(tx)
-        new = await self._journal.tell(adapted, saga.name, key, name, text, id=id or str(self._clock.uuid()))
+        unique = id or str(self._clock.uuid())
+        new = await tell(adapted, saga.name, key, name, text, id=unique, now=self._clock.now())
         told = SagaSignalled(saga=saga.name, key=key, signal=name, new=new)
         adapted.on_commit(lambda: self._signalled(told))
         return new

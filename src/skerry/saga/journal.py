@@ -184,10 +184,6 @@ class Journal:
         row = await self._database.fetch_one(SQL["told"], (name, key, signal))
         return None if row is None else str(row[0])
 
-    async def tell(self, tx: Tx, name: str, key: str, signal: str, value: str, *, id: str) -> bool:  # noqa: A002
-        """Keep a signal for a saga, in the caller's transaction; whether the `id` is new."""
-        return await tell(tx, name, key, signal, value, id=id, now=self._clock.now())
-
     async def forget(self, before: float) -> None:
         """Drop signals that are older, unless their saga may still ask for them."""
         async with self._database.transaction() as tx:

@@ -261,10 +261,10 @@ class Run:
         for is_written in (False, True):  # once it is, look again: what came in that moment wakes nobody
             if self._stopping.is_set():
                 raise _Stopped
-            if reason := self._turns_back(step, (), unknown=False):
-                raise _GaveUp(reason, unknown=False)
             if (came := await self._received(step)) is not None:
                 return came
+            if reason := self._turns_back(step, (), unknown=False):
+                raise _GaveUp(reason, unknown=False)
             now = self._clock.now()
             until = self._waits.get(step.name)
             if until is None:
@@ -276,8 +276,6 @@ class Run:
             if not is_written:
                 due = min(until, self._until)
                 await self._journal.pause(Pause(self._id, self._saga.name, self._key, step.name, until, due))
-        if reason := self._turns_back(step, (), unknown=False):
-            raise _GaveUp(reason, unknown=False)
         emit(SagaWaits(saga=self._saga.name, key=self._key, step=step.name, until=self._waits[step.name]))
         raise _Parked
 

@@ -60,29 +60,26 @@ class NoBarrier(Bank):
         self.barrier = FakeBarrier()
 
 
+def add(saga: Saga, kind: str, bank: Bank, name: str, *, undone: bool = True) -> None:
+    """Add a step that moves money, and what moves it back."""
+
+    async def act(ctx, _given) -> None:
+        bank.do(name, ctx.key)
+
+    act.__name__ = name
+    step = getattr(saga, kind)()(act)
+    if undone:
+
+        @step.compensate
+        async def undo(ctx, _given, _result) -> None:
+            bank.undo(name, ctx.key)
+
+
 def payment(bank: Bank) -> Saga:
     saga = Saga("payment", input=str)
-
-    @saga.step()
-    async def take(ctx, _given) -> None:
-        bank.do("take", ctx.key)
-
-    @take.compensate
-    async def untake(ctx, _given, _result) -> None:
-        bank.undo("take", ctx.key)
-
-    @saga.pivot()
-    async def book(ctx, _given) -> None:
-        bank.do("book", ctx.key)
-
-    @book.compensate
-    async def unbook(ctx, _given, _result) -> None:
-        bank.undo("book", ctx.key)
-
-    @saga.retriable()
-    async def send(ctx, _given) -> None:
-        bank.do("send", ctx.key)
-
+    add(saga, "step", bank, "take")
+    add(saga, "pivot", bank, "book")
+    add(saga, "retriable", bank, "send", undone=False)
     return saga
 
 
@@ -296,22 +293,10 @@ def test_a_saga_that_waits_is_sent_its_signals() -> None:
 
     def approved(bank: Bank) -> Saga:
         saga = Saga("approved", input=str)
-
-        @saga.step()
-        async def take(ctx, _given) -> None:
-            bank.do("take", ctx.key)
-
-        @take.compensate
-        async def untake(ctx, _given, _result) -> None:
-            bank.undo("take", ctx.key)
-
+        add(saga, "step", bank, "take")
         saga.receive("approval", str, timeout=86_400.0)
         saga.sleep("grace", 3600.0)
-
-        @saga.retriable()
-        async def book(ctx, _given) -> None:
-            bank.do("book", ctx.key)
-
+        add(saga, "retriable", bank, "book", undone=False)
         return saga
 
     report = check_saga(
@@ -329,15 +314,8 @@ def forward(kind: str) -> Any:
 
     def make(bank: Bank) -> Saga:
         saga = Saga("forward", input=str)
-
-        @getattr(saga, kind)()
-        async def take(ctx, _given) -> None:
-            bank.do("take", ctx.key)
-
-        @saga.retriable()
-        async def book(ctx, _given) -> None:
-            bank.do("book", ctx.key)
-
+        add(saga, kind, bank, "take", undone=False)
+        add(saga, "retriable", bank, "book", undone=False)
         return saga
 
     return make

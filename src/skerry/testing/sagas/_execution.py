@@ -12,11 +12,11 @@ from typing import Any, Generic, TypeVar
 from skerry.saga import Saga, SagaStatus
 from skerry.saga.definition import Step, Wait
 from skerry.saga.journal import SQL, read
-from skerry.testing.sagas._store import MemoryDatabase, MemoryStore
+from skerry.testing.sagas._store import MemoryStore, MemoryTransaction
 from skerry.testing.sagas._tape import Merged, Tape
 from skerry.testing.sagas._worker import HALT, INCIDENTS, RESTART, Task, Worker
 from skerry.testing.sagas.windows import met
-from skerry.testing.virtual_time import VirtualClock, run_virtual
+from skerry.testing.virtual_time import run_virtual
 
 W = TypeVar("W")
 T = TypeVar("T")
@@ -158,8 +158,8 @@ class Execution(Generic[W]):
 
     def _read(self) -> SagaStatus | None:
         """The saga as the journal has it."""
-        database = MemoryDatabase(self._store, _Looking(), clock=VirtualClock())
-        return _at_once(read(database, SQL["by_key"], self.saga.name, self._task.key))
+        looking = MemoryTransaction(self._store.connection)
+        return _at_once(read(looking, SQL["by_key"], self.saga.name, self._task.key))
 
     def _deliver(self) -> None:
         """What was under way arrives."""
@@ -236,18 +236,6 @@ class Execution(Generic[W]):
 def state_of(world: object) -> bytes:
     """All that a world holds."""
     return pickle.dumps(world.__getstate__(), 5)
-
-
-class _Looking:
-    """Nobody who could be killed."""
-
-    alive = True
-
-    def meets(self, words: list[str], ends: bool) -> str:  # noqa: ARG002 - the port's signature
-        return ""
-
-    async def halt(self, fate: str) -> None:
-        raise NotImplementedError(fate)
 
 
 async def _arrives(call: Callable[[], Any]) -> None:

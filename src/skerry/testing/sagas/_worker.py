@@ -11,7 +11,6 @@ import copy
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from contextvars import Context
-from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol
 
 from skerry.errors import ConnectionLost, NotNow, Rejected, SkerryError, UnknownSaga, Unreachable
@@ -110,8 +109,8 @@ class Task:
         value: Any,
         key: str,
         *,
-        local: Collection[str] = (),
-        signals: Mapping[str, Any] = MappingProxyType({}),
+        local: Collection[str],
+        signals: Mapping[str, Any],
     ) -> None:
         self.local = frozenset(local)
         self.signals = dict(signals)
