@@ -19,7 +19,7 @@ from skerry.cli.text import age, columns, count, plain
 from skerry.clock import SYSTEM
 from skerry.errors import UnknownSaga
 from skerry.saga import Happened, Journal, SagaCount, SagaLine, Sagas, SagaStatus
-from skerry.saga.journal import Status
+from skerry.saga.entry import Status
 from skerry.saga.operation import OPEN
 from skerry.store import Database
 
@@ -109,31 +109,44 @@ def stats(services: tuple[str, ...], where: options.Where, output: str) -> None:
 @saga.command()
 @click.argument("service")
 @click.argument("which", metavar="SAGA")
-@click.option("--data-too", is_flag=True, help="Its input and results too, which may hold personal data.")
+@click.option(
+    "--data-too", is_flag=True, help="Its input and results too, but for what is redacted. They may hold personal data."
+)
 @options.which_databases
 @options.output
 def show(service: str, which: str, where: options.Where, output: str, *, data_too: bool) -> None:
     """Show one saga: where it stands, and what happened when."""
 
-    async def look(database: Database) -> tuple[SagaStatus, list[Happened]]:
+    async def look(database: Database) -> tuple[SagaStatus, list[Happened], list[SagaLine]]:
         sagas = Sagas(database)
         saga_id = await _identified(sagas, which)
-        return await sagas.get(saga_id), await sagas.timeline(saga_id)
+        return await sagas.get(saga_id), await sagas.timeline(saga_id), await sagas.children(saga_id)
 
-    status, timeline = _ask(service, where, look)
+    status, timeline, children = _ask(service, where, look)
     data: dict[str, Any] = {}
     if data_too:
+        shown = status.as_shown()
         data = {
-            "input": json.loads(status.input),
-            "results": {step: json.loads(text) for step, text in status.results.items() if text is not None},
+            "input": json.loads(shown.input),
+            "results": {step: json.loads(text) for step, text in shown.results.items() if text is not None},
         }
     about = {"id": status.id, "saga": status.name, "version": status.version, "key": status.key}
     about |= {"status": status.status, "reason": status.reason, "trace": status.traceparent[3:35]}
+    if status.parent:
+        about["parent"] = status.parent
     if output == "json":
         entries = [asdict(entry) for entry in timeline]
         click.echo(
             json.dumps(
-                {"service": service, **about, "steps": dict(status.steps), **data, "timeline": entries}, indent=2
+                {
+                    "service": service,
+                    **about,
+                    "steps": dict(status.steps),
+                    **({"children": [asdict(line) for line in children]} if children else {}),
+                    **data,
+                    "timeline": entries,
+                },
+                indent=2,
             )
         )
         return
@@ -146,6 +159,9 @@ def show(service: str, which: str, where: options.Where, output: str, *, data_to
         for entry in timeline
     ]
     click.echo(columns(("at (UTC)", "after", "step", "what", "note"), rows))
+    if children:
+        found = [(line.key.rpartition(":")[2], line.id, line.name, line.status, line.reason) for line in children]
+        click.echo("\n" + columns(("child", "id", "saga", "status", "reason"), found))
     if data_too:
         click.echo("\n" + plain(json.dumps(data, indent=2, ensure_ascii=False)))
 

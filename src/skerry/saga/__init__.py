@@ -14,10 +14,12 @@ except ImportError as _error:
     raise MissingExtra("Sagas", "events") from _error
 
 from skerry.saga.barrier import Barrier
-from skerry.saga.definition import Saga, Step, StepContext
+from skerry.saga.definition import Saga
 from skerry.saga.engine import Engine
-from skerry.saga.journal import Journal, SagaStatus
+from skerry.saga.entry import SagaStatus
+from skerry.saga.journal import Journal
 from skerry.saga.operation import Happened, SagaCount, SagaLine, Sagas
+from skerry.saga.step import Step, StepContext
 
 __all__ = [
     "Barrier",

@@ -6,114 +6,32 @@ one *pivot*, whose success means the saga will complete, then *retriable* steps 
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import inspect
 import itertools
 import json
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any
+from urllib.parse import quote
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
+from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
 from skerry.errors import DefinitionError
 from skerry.resilience import Retry
-
-Kind = Literal["step", "pivot", "retriable"]
-StepFunction = Callable[..., Awaitable[Any]]
-S = TypeVar("S", bound=Callable[..., Any])
-
-STEP_RETRY = Retry(5, base=0.1, cap=2.0)
-FORWARD_RETRY = Retry(30, base=0.2, cap=30.0)
-"""For what has to happen in the end (retriable steps, compensations): about six minutes, then STUCK."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepContext:
-    """What a step or compensation is told. `key` stays the same however often the action is tried: pass it on.
-
-    `results` holds what the steps before returned, by step name; like the saga's input it is there to be read, not changed.
-    `attempt` counts from 1 since the process started.
-    """
-
-    saga: str
-    saga_id: str
-    step: str
-    key: str
-    attempt: int
-    results: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Step:
-    """One step, as its decorator left it. `@the_step.compensate` adds what undoes it."""
-
-    def __init__(
-        self, name: str, kind: Kind, action: Callable[..., Any], *, retry: Retry, timeout: float, group: int = 0
-    ) -> None:
-        self.name = name
-        self.kind = kind
-        self.action: StepFunction = _asynchronous(action, name)
-        self.retry = retry
-        self.timeout = timeout
-        self.group: int = group
-        self.compensation: StepFunction | None = None
-        self.compensation_retry = FORWARD_RETRY
-        self._result = _adapter(_returned(action), f"what {name!r} returns")
-
-    def compensate(self, function: S) -> S:
-        """Register `undo(ctx, input, result)`; `result` is None when the outcome of the step is unknown.
-
-        It may be called for a step that never took effect, and more than once: undo by `ctx.key`.
-        """
-        if self.kind == "retriable":
-            raise DefinitionError(
-                f"the retriable step {self.name!r} is after the point of no return: nothing undoes it"
-            )
-        if self.compensation is not None:
-            raise DefinitionError(f"the step {self.name!r} has a compensation already")
-        self.compensation = _asynchronous(function, self.name)
-        return function
-
-    def signature(self) -> str:
-        """What a running saga must find as it was."""
-        undone = " with compensation" if self.compensation else ""
-        return f"{self.kind} {self.name}{undone}" + (f" in group {self.group}" if self.group else "")
-
-    def dump(self, result: Any) -> str:
-        """A result as the journal keeps it. Raises a `ValueError` when it could not be read from there again."""
-        return _dump(self._result, result)
-
-    def load(self, text: str | None) -> Any:
-        """A result as the step returned it; None when there is none."""
-        return None if text is None else self._result.validate_json(text)
-
-
-class Wait(Step):
-    """A step that does nothing but wait: for a signal, or for `seconds` to pass; see `Saga.receive` and `Saga.sleep`."""
-
-    def __init__(self, name: str, kind: Kind, *, receives: bool, seconds: float | None, result: Any = None) -> None:
-        super().__init__(name, kind, _nothing, retry=STEP_RETRY, timeout=5.0)
-        self.receives: bool = receives
-        self.seconds: float | None = seconds
-        self._result = _adapter(result, f"what {name!r} receives")
-
-    def compensate(self, function: S) -> S:  # noqa: ARG002 - there is none
-        """Raises `DefinitionError`: there is nothing to undo."""
-        raise DefinitionError(f"{self.name!r} only waits: there is nothing to undo")
-
-    def signature(self) -> str:
-        """See `Step.signature`. How long it waits may change; what waits already goes on as it began."""
-        return f"{self.kind} {self.name} {'receives' if self.receives else 'sleeps'}"
-
-
-async def _nothing(_ctx: StepContext, _input: Any) -> None:
-    """What a step does that waits."""
+from skerry.saga.redaction import WHOLE, checked
+from skerry.saga.step import (
+    FORWARD_RETRY,
+    STEP_RETRY,
+    Kind,
+    S,
+    Step,
+    StepContext,
+    Wait,
+    adapter,
+    dumped,
+    nothing,
+)
 
 
 class Saga:
@@ -142,7 +60,10 @@ class Saga:
     needs time-outs of its own, and one that outlives its attempt may still have its effect, as a late action.
 
     What a step returns and the saga's `input` are kept as JSON, by their annotations; a result that does not fit its own
-    counts as a failed attempt. Raises `DefinitionError` for what cannot work.
+    counts as a failed attempt. `redact` names fields, such as "customer.email" or "items.note", of the input, and of a step of
+    what it returns: nobody is shown them, and when the saga has ended, and is not stuck, they are erased from the journal.
+
+    Raises `DefinitionError` for what cannot work.
     """
 
     def __init__(
@@ -152,6 +73,7 @@ class Saga:
         version: int = 1,
         input: Any = Any,  # noqa: A002 - the contract's name
         deadline: float | None = None,
+        redact: Collection[str] = (),
     ) -> None:
         if deadline is not None and not 0 < deadline < math.inf:
             raise DefinitionError(f"the deadline of {name!r} is {deadline}; give seconds above 0, or None")
@@ -160,23 +82,30 @@ class Saga:
         self.version = version
         self.steps: list[Step] = []
         self._group = 0
-        self._input = _adapter(input, f"the input of {name!r}")
+        self._input = adapter(input, f"the input of {name!r}")
+        self._redact = checked(redact, f"the input of {name!r}")
 
-    def step(self, *, retry: Retry = STEP_RETRY, timeout: float = 5.0) -> Callable[[Callable[..., Any]], Step]:
+    def step(
+        self, *, retry: Retry = STEP_RETRY, timeout: float = 5.0, redact: Collection[str] = ()
+    ) -> Callable[[Callable[..., Any]], Step]:
         """Add a compensatable step."""
-        return self._adder("step", retry, timeout)
+        return self._adder("step", retry, timeout, redact)
 
-    def pivot(self, *, retry: Retry = STEP_RETRY, timeout: float = 5.0) -> Callable[[Callable[..., Any]], Step]:
+    def pivot(
+        self, *, retry: Retry = STEP_RETRY, timeout: float = 5.0, redact: Collection[str] = ()
+    ) -> Callable[[Callable[..., Any]], Step]:
         """Add the step whose success decides that the saga completes.
 
         Its compensation, if it has one, is used only while its outcome is unknown; without one the saga is then STUCK, and
         a `Rejected` is believed even after attempts whose outcome is unknown.
         """
-        return self._adder("pivot", retry, timeout)
+        return self._adder("pivot", retry, timeout, redact)
 
-    def retriable(self, *, retry: Retry = FORWARD_RETRY, timeout: float = 5.0) -> Callable[[Callable[..., Any]], Step]:
+    def retriable(
+        self, *, retry: Retry = FORWARD_RETRY, timeout: float = 5.0, redact: Collection[str] = ()
+    ) -> Callable[[Callable[..., Any]], Step]:
         """Add a step that is tried until it succeeds; after its last attempt the saga is STUCK."""
-        return self._adder("retriable", retry, timeout)
+        return self._adder("retriable", retry, timeout, redact)
 
     @contextmanager
     def parallel(self) -> Iterator[None]:
@@ -191,7 +120,8 @@ class Saga:
                 async def check_address(ctx, order): ...
 
         They are all compensatable, or all retriable, and do not see each other's results. When a compensatable one fails the
-        others begin no further attempt; once all have ended, what was done, or may have been, is undone one after the other.
+        others begin no further attempt, and those that wait do so no longer; then what was done, or may have been, is undone
+        one after the other.
         """
         if self._group:
             raise DefinitionError(f"the groups of {self.name!r} stand inside each other")
@@ -201,7 +131,14 @@ class Saga:
         finally:
             self._group = 0
 
-    def receive(self, name: str, type: Any = Any, *, timeout: float | None = None) -> Step:  # noqa: A002 - what comes
+    def receive(
+        self,
+        name: str,
+        type: Any = Any,  # noqa: A002 - what comes
+        *,
+        timeout: float | None = None,
+        redact: Collection[str] = (),
+    ) -> Step:
         """Add a step that waits until the saga is sent the signal `name`, see `Engine.signal`; its result is what came.
 
         When nothing has come `timeout` seconds after the saga has got here, it turns back; behind the pivot it is STUCK, and
@@ -212,7 +149,7 @@ class Saga:
         """
         if timeout is not None and not 0 < timeout < math.inf:
             raise DefinitionError(f"the time-out of {name!r} is {timeout}; give seconds above 0, or None")
-        return self._wait(name, receives=True, seconds=timeout, result=type)
+        return self._wait(name, receives=True, seconds=timeout, result=type, redact=redact)
 
     def sleep(self, name: str, seconds: float) -> Step:
         """Add a step that waits for so many seconds, also through restarts; the saga goes on within a second of then."""
@@ -220,12 +157,67 @@ class Saga:
             raise DefinitionError(f"{name!r} sleeps for {seconds}; give seconds above 0")
         return self._wait(name, receives=False, seconds=seconds)
 
-    def _wait(self, name: str, *, receives: bool, seconds: float | None, result: Any = None) -> Step:
+    def child(self, name: str, saga: Saga, input: Callable[[StepContext, Any], Any]) -> Step:  # noqa: A002 - its input
+        """Add a step that is a saga of its own, with its own entry in the journal, which the same engine drives.
+
+            parcel = order.child("parcel", shipping, lambda ctx, order: Parcel(order_id=order.id, address=order.address))
+
+        `input` makes its input; it is called in the event loop, and called again after a crash. The step is done when the child
+        has completed, and its result maps the child's steps to theirs; it is rejected when the child has turned back. Meanwhile
+        this saga waits, and takes no memory. A child that is stuck is settled like any other saga, and this one goes on.
+
+        What the child is decides what it is here: one of compensatable steps only is a compensatable step; one of retriable
+        steps only is retriable; any other is the pivot. Where this saga turns back, a compensatable child turns back too, even
+        one that has completed, step by step as it would have. A pivot that is under way is asked to turn back when this saga is
+        cancelled or its deadline passes.
+        """
+        if saga is self or any(each is self for each in saga.family()):
+            raise DefinitionError(f"the saga {saga.name!r} would be its own child")
+        kinds = {step.kind for step in saga.steps}
+        if not kinds:
+            raise DefinitionError(f"the saga {saga.name!r} has no steps: nothing is known of it yet")
+        kind: Kind = next(iter(kinds)) if len(kinds) == 1 else "pivot"
+        self._check_place(kind, name)
+        step = Child(name, kind, saga, input, group=self._group)
+        self.steps.append(step)
+        return step
+
+    def family(self) -> Iterator[Saga]:
+        """The sagas of its steps, and those of theirs."""
+        for step in self.steps:
+            if isinstance(step, Child):
+                yield step.saga
+                yield from step.saga.family()
+
+    def every_step(self) -> list[Step]:
+        """Its steps, and those of the sagas that are steps of it."""
+        return [step for saga in (self, *self.family()) for step in saga.steps]
+
+    def redactions(self) -> dict[str, tuple[str, ...]]:
+        """What is redacted: of the input as "", and of what steps return."""
+        places = {WHOLE: self._redact, **{step.name: step.redact for step in self.steps}}
+        return {place: paths for place, paths in places.items() if paths}
+
+    def _wait(
+        self,
+        name: str,
+        *,
+        receives: bool,
+        seconds: float | None,
+        result: Any = None,
+        redact: Collection[str] = (),
+    ) -> Step:
         kind: Kind = "step" if all(step.kind == "step" for step in self.steps) else "retriable"
         self._check_place(kind, name)
-        if self._group:
-            raise DefinitionError(f"{name!r} stands alone: nothing waits in a group")
-        step = Wait(name, kind, receives=receives, seconds=seconds, result=result)
+        step = Wait(
+            name,
+            kind,
+            receives=receives,
+            seconds=seconds,
+            result=result,
+            group=self._group,
+            redact=checked(redact, repr(name)),
+        )
         self.steps.append(step)
         return step
 
@@ -240,7 +232,7 @@ class Saga:
     def dump(self, value: Any) -> str:
         """An input as the journal keeps it. Raises `DefinitionError` when it does not fit the declared type."""
         try:
-            return _dump(self._input, self._input.validate_python(value))
+            return dumped(self._input, self._input.validate_python(value))
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -252,13 +244,16 @@ class Saga:
         """An input as the steps get it."""
         return self._input.validate_json(text)
 
-    def _adder(self, kind: Kind, retry: Retry, timeout: float) -> Callable[[Callable[..., Any]], Step]:
+    def _adder(
+        self, kind: Kind, retry: Retry, timeout: float, redact: Collection[str]
+    ) -> Callable[[Callable[..., Any]], Step]:
         def add(function: Callable[..., Any]) -> Step:
             name = getattr(function, "__name__", "")
             self._check_place(kind, name)
             if not 0 < timeout < math.inf:
                 raise DefinitionError(f"the time-out of {name!r} is {timeout}; give seconds above 0")
-            step = Step(name, kind, function, retry=retry, timeout=timeout, group=self._group)
+            hidden = checked(redact, repr(name))
+            step = Step(name, kind, function, retry=retry, timeout=timeout, group=self._group, redact=hidden)
             self.steps.append(step)
             return step
 
@@ -277,40 +272,37 @@ class Saga:
             raise DefinitionError(f"{name!r} comes after the point of no return: only retriable steps may follow")
 
 
-def _asynchronous(function: Any, name: str) -> StepFunction:
-    """The function itself, or one that runs it on a thread."""
-    if inspect.iscoroutinefunction(function):
-        asynchronous: StepFunction = function
-        return asynchronous
-    if not inspect.isroutine(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise DefinitionError(f"{name!r} has to be a function that does its work, async or not")
+class Child(Step):
+    """A step that is a saga of its own; see `Saga.child`."""
 
-    @functools.wraps(function)
-    async def on_a_thread(*arguments: Any) -> Any:
-        return await asyncio.to_thread(function, *arguments)
+    def __init__(
+        self, name: str, kind: Kind, saga: Saga, given: Callable[[StepContext, Any], Any], *, group: int
+    ) -> None:
+        hidden = tuple(f"{step.name}.{path}" for step in saga.steps for path in step.redact)
+        super().__init__(name, kind, nothing, retry=STEP_RETRY, timeout=5.0, group=group, redact=hidden)
+        self.saga: Saga = saga
+        self.given: Callable[[StepContext, Any], Any] = given
 
-    return on_a_thread
+    @property
+    def undoable(self) -> bool:
+        """See `Step.undoable`: it is undone by what undoes its steps."""
+        return self.kind == "step"
 
+    def compensate(self, function: S) -> S:  # noqa: ARG002 - there is none
+        """Raises `DefinitionError`: what it did is undone by its own compensations."""
+        raise DefinitionError(f"{self.name!r} is a saga: its own compensations undo it")
 
-def _returned(action: Callable[..., Any]) -> Any:
-    """The annotation of what `action` returns; the others may be names that only a type checker knows."""
-    function: Any = inspect.unwrap(action)
-    only = SimpleNamespace(__annotations__={"return": function.__annotations__.get("return", Any)})
-    try:
-        return get_type_hints(only, globalns=function.__globals__, include_extras=True)["return"]
-    except NameError as error:
-        raise DefinitionError(f"what {function.__name__!r} returns is not known at run time: {error}") from None
+    def collected(self, results: Mapping[str, str | None]) -> str:
+        """Its result, of what the child's steps returned, each as JSON."""
+        return json.dumps({name: json.loads(text) for name, text in results.items() if text is not None})
 
+    def load(self, text: str | None) -> Any:
+        """See `Step.load`: what the child's steps returned, by their names."""
+        results: Mapping[str, Any] = json.loads(text or "{}")
+        return {
+            step.name: step.load(json.dumps(results[step.name])) for step in self.saga.steps if step.name in results
+        }
 
-def _adapter(annotation: Any, what: str) -> TypeAdapter[Any]:
-    try:
-        return TypeAdapter(annotation)
-    except PydanticUserError as error:
-        raise DefinitionError(f"{what} cannot be kept as JSON: {error.message.splitlines()[0]}") from None
-
-
-def _dump(adapter: TypeAdapter[Any], value: Any) -> str:
-    """`value` as JSON from which the same type can be read again; the reading is tried."""
-    text = adapter.dump_json(value, by_alias=True, round_trip=True, warnings=False).decode()
-    adapter.validate_json(text)
-    return text
+    def _what(self) -> str:
+        # in the form of an address, for what follows a blank has a meaning of its own
+        return f"{super()._what()} child={quote(self.saga.name)}@{self.saga.version}"

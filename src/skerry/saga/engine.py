@@ -19,10 +19,12 @@ from weakref import WeakValueDictionary
 from skerry import context
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import DefinitionError, NotNow, StoreError, UnknownSaga
-from skerry.saga.definition import Saga, Wait
-from skerry.saga.journal import Journal, Record, SagaStatus, Start, tell
+from skerry.saga.definition import Saga
+from skerry.saga.entry import Record, SagaStatus, Start, beginning
+from skerry.saga.journal import Journal, tell
 from skerry.saga.operation import Sagas
 from skerry.saga.run import Run, until
+from skerry.saga.step import Wait
 from skerry.signals import SagaChanged, SagaSignalled, SagasRecovered, emit
 from skerry.store import RETENTION, Database, adapt
 
@@ -71,12 +73,16 @@ class Engine:
         """What keeps sagas from going on, such as a full disk: the class of the error; empty when all is well."""
         return self._trouble or self._journal.failure
 
+    def runs(self) -> list[Run]:
+        """The sagas that are being driven."""
+        return list(self._runs.values())
+
     def add(self, *sagas: Saga) -> None:
         """Take on definitions. Several versions of one saga may stand beside each other while the old ones finish.
 
-        Raises `DefinitionError` for a second definition of one version.
+        Those that are steps of others come with them. Raises `DefinitionError` for a second definition of one version.
         """
-        for saga in sagas:
+        for saga in (each for given in sagas for each in (given, *given.family())):
             if self._sagas.setdefault((saga.name, saga.version), saga) is not saga:
                 raise DefinitionError(f"there are two definitions of {saga.name!r} version {saga.version}")
 
@@ -123,7 +129,7 @@ class Engine:
         if "\x00" in key or not key.isprintable():
             _demand_text(key)
         trace = context.current().child(self._clock).traceparent
-        return Start(str(self._clock.uuid()), saga.name, saga.version, key, saga.signature(), saga.dump(value), trace)
+        return beginning(saga, saga.dump(value), key, trace=trace, clock=self._clock)
 
     async def wait(self, saga_id: str) -> SagaStatus:
         """Wait until a saga has ended: completed, compensated or stuck. Raises `UnknownSaga`."""
@@ -154,9 +160,7 @@ class Engine:
             await self._operation.retry(saga_id)
         except (NotNow, UnknownSaga):
             return False
-        if self._leading:
-            self._backlog.append(saga_id)
-            self._look.set()
+        self._look_at(saga_id)
         return True
 
     async def signal(
@@ -256,6 +260,12 @@ class Engine:
         emit(SagaChanged(saga=new.name, key=new.key, status="running"))
         self._begin(new.id, fresh=new.status(self._clock.now()))
 
+    def _look_at(self, saga_id: str) -> None:
+        """A saga goes on that nobody drives, or stands at another place."""
+        if self._leading:
+            self._backlog.append(saga_id)
+            self._look.set()
+
     async def _take_up(self) -> None:
         """Begin to drive every open saga that is not driven yet, oldest first, as far as there is room."""
         try:
@@ -334,11 +344,16 @@ class Engine:
             if self._full or self._backlog:
                 self._full = False
                 self._look.set()
-            ended = self._ended.pop(saga_id, None)
-            if ended is not None:
-                if run is not None and (status := run.status()).ended:
-                    ended.status = status
-                ended.event.set()
+            self._tell(saga_id, None if run is None else run.status())
+
+    def _tell(self, saga_id: str, status: SagaStatus | None) -> None:
+        """Those who wait for a saga that is not driven any more; how it stands, if that is known."""
+        ended = self._ended.pop(saga_id, None)
+        if ended is not None:
+            ended.status = status if status is not None and status.ended else None
+            ended.event.set()
+        if status is not None and status.ended and status.parent:
+            self._look_at(status.parent)
 
     def _resume(self, status: SagaStatus, *, fresh: bool) -> Run:
         """A saga with its definition. Raises `DefinitionError` when they do not fit; never guesses."""
@@ -350,7 +365,15 @@ class Engine:
             raise DefinitionError(f"the steps changed without a new version: {_difference(status.signature, saga)}")
         try:
             return Run(
-                saga, status, self._journal, fresh=fresh, slots=self._slots, stopping=self._stopping, clock=self._clock
+                saga,
+                status,
+                self._journal,
+                fresh=fresh,
+                slots=self._slots,
+                stopping=self._stopping,
+                begins=self._started,
+                changes=self._look_at,
+                clock=self._clock,
             )
         except ValueError as error:  # pydantic's: the journal holds data of another shape
             raise DefinitionError(

@@ -10,117 +10,19 @@ import asyncio
 import json
 from collections.abc import Mapping
 from contextvars import Context
-from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ReceiptConflict
+from skerry.saga.entry import Entry, Pause, Record, SagaStatus, Start, TurnBack
+from skerry.saga.redaction import WHOLE, redacted
 from skerry.store import Database, Lease, Queries, Schema, Transaction, Tx, migrate
-
-Status = Literal["running", "compensating", "completed", "compensated", "stuck"]
-What = Literal["waits", "done", "rejected", "failed", "unknown", "undone"]
 
 SQL = Queries("skerry.saga", "sql/journal.sql")
 PAGE = 500
 TOGETHER = 500
 """Transitions that share a commit at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One transition: what happened to a step (none for `step` ""), and the saga's status from now on (None: as before)."""
-
-    saga_id: str
-    step: str = ""
-    what: What = "done"
-    result: str | None = None
-    status: Status | None = None
-    reason: str = ""
-    waited: bool = False
-    """The step only waited; somebody has to look at the saga again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """A step waits until `until`; nobody has to look at the saga before `due`. Times are seconds since 1970."""
-
-    id: str
-    name: str
-    key: str
-    step: str
-    until: float
-    due: float
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A saga to begin; `input` is JSON."""
-
-    id: str
-    name: str
-    version: int
-    key: str
-    signature: str
-    input: str = field(repr=False)
-    traceparent: str = ""
-
-    def status(self, now: float) -> SagaStatus:
-        """The saga as it stands when it has just begun."""
-        return SagaStatus(
-            self.id,
-            self.name,
-            self.version,
-            self.key,
-            "running",
-            "",
-            self.signature,
-            self.traceparent,
-            self.input,
-            {},
-            {},
-            now,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class SagaStatus:
-    """A saga as it stands. `steps` maps a step's name to what happened to it last; `results` holds plain JSON.
-
-    `started_at`, and in `waits` until when a step waits, are in seconds since 1970.
-    """
-
-    id: str
-    name: str
-    version: int
-    key: str
-    status: Status
-    reason: str
-    signature: str
-    traceparent: str
-    input: str = field(repr=False)
-    steps: Mapping[str, What]
-    results: Mapping[str, str | None] = field(repr=False)
-    started_at: float = 0.0
-    waits: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def turned_back(self) -> bool:
-        """Whether what was done is being undone, or was."""
-        return not {"rejected", "failed", "unknown", "undone"}.isdisjoint(self.steps.values())
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more happens without a person."""
-        return self.status in {"completed", "compensated", "stuck"}
-
-    def result(self, step: str) -> Any:
-        """What a step returned, as plain JSON; None when it did not finish."""
-        text = self.results.get(step)
-        return None if text is None else json.loads(text)
-
-
-Entry = Record | Start | Pause
 
 
 class Journal:
@@ -152,12 +54,15 @@ class Journal:
         Raises `ReceiptConflict` when the key was used with another input.
         """
         now = self._clock.now()
-        values = (new.id, new.name, new.version, new.key, new.signature, new.input, new.traceparent, now, now)
+        values = (*_columns(new), now, now)
         return new.id if await tx.execute(SQL["start"], values) else await _older(tx, new)
 
     async def begin(self, new: Start) -> str:
         """`start` in a transaction of the journal's own, which what waits at the same time shares."""
-        return str(await self._share(new))
+        begun = (await self._share(new))[new.id]
+        if isinstance(begun, ReceiptConflict):
+            raise begun
+        return str(begun)
 
     async def load(self, saga_id: str) -> SagaStatus | None:
         """A saga as it stands, or None."""
@@ -208,9 +113,10 @@ class Journal:
         """
         await self._share(*records)
 
-    async def pause(self, pause: Pause) -> None:
-        """Let a saga wait."""
-        await self._share(pause)
+    async def pause(self, *entries: Start | Pause | TurnBack) -> set[str]:
+        """Let a saga wait, for children too that begin with this, or turn back; the ids of those that have begun."""
+        begun: Mapping[str, object] = await self._share(*entries)
+        return {entry.id for entry in entries if isinstance(entry, Start) and begun[entry.id] == entry.id}
 
     async def _share(self, *records: Entry) -> Any:
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -228,7 +134,7 @@ class Journal:
         while self._pending:
             batch, self._pending = self._pending[: self.most], self._pending[self.most :]
             records = [record for records, _ in batch for record in records]
-            fenced = self.lease if any(not isinstance(record, Start) for record in records) else None
+            fenced = self.lease if any(not isinstance(record, Start) or record.parent for record in records) else None
             try:
                 async with (fenced or self._database).transaction() as tx:
                     begun = await self._apply(tx, records)
@@ -238,12 +144,18 @@ class Journal:
                     _tell(done, error)
             else:
                 self.failure = ""
-                for entry, done in batch:
-                    _tell(done, begun.get(entry[0].id) if isinstance(entry[0], Start) else None)
+                for _, done in batch:
+                    _tell(done, begun)
 
     async def _apply(self, tx: Transaction, entries: list[Entry]) -> dict[str, str | ReceiptConflict]:
         """Write all of it; for each start by its id, the id of the saga that there is now, or what speaks against it."""
+        for lock in sorted(
+            set(filter(None, map(_lock, entries)))
+        ):  # before any row: who tells sagas something does so too
+            await tx.lock(lock)
         now = self._clock.now()
+        starts = [entry for entry in entries if isinstance(entry, Start)]
+        begun = await self._start_all(tx, starts, now) if starts else {}
         records = [entry for entry in entries if isinstance(entry, Record)]
         if appended := [(r.saga_id, r.step, r.what, r.result, now) for r in records if r.step]:
             await tx.execute_many(SQL["append"], appended)
@@ -251,16 +163,27 @@ class Journal:
             await tx.execute_many(SQL["change"], changed)
         if waited := [(r.saga_id,) for r in records if r.waited]:
             await tx.execute_many(SQL["unpark"], waited)
+        if parents := [(r.parent,) for r in records if r.parent and r.ends]:
+            await tx.execute_many(SQL["unpark_parent"], parents)
         if pauses := [entry for entry in entries if isinstance(entry, Pause)]:
-            for name, key in sorted({(p.name, p.key) for p in pauses}):
-                await tx.lock(_mailbox(name, key))
-            await tx.execute_many(SQL["wait"], [(p.id, p.step, p.until, now) for p in pauses])
-            await tx.execute_many(SQL["park"], [(p.due, p.id, p.step) for p in pauses])
-        starts = [entry for entry in entries if isinstance(entry, Start)]
-        return await self._start_all(tx, starts, now) if starts else {}
+            await self._pause_all(tx, pauses, now)
+        for back in (entry for entry in entries if isinstance(entry, TurnBack)):
+            await _turn_back(tx, back, now)
+        for saga_id in [r.saga_id for r in records if r.erases and r.ends and not r.parent]:
+            await erase(tx, saga_id)
+        return begun
+
+    async def _pause_all(self, tx: Transaction, pauses: list[Pause], now: float) -> None:
+        if waits := [(p.id, p.step, p.until, now) for p in pauses if not p.back]:
+            await tx.execute_many(SQL["wait"], waits)
+        await tx.execute_many(SQL["park"], [(p.due, p.id) for p in pauses])
+        if told := [(p.id, p.step) for p in pauses if not p.child]:
+            await tx.execute_many(SQL["told_already"], told)
+        if children := [(p.id, p.child, "compensated" if p.back else "completed") for p in pauses if p.child]:
+            await tx.execute_many(SQL["ended_already"], children)
 
     async def _start_all(self, tx: Transaction, starts: list[Start], now: float) -> dict[str, str | ReceiptConflict]:
-        rows = json.dumps([(s.id, s.name, s.version, s.key, s.signature, s.input, s.traceparent) for s in starts])
+        rows = json.dumps([_columns(start) for start in starts])
         new = {row[0] for row in await tx.fetch_all(SQL["start_many"], (rows, now))}
         begun: dict[str, str | ReceiptConflict] = {}
         for start in starts:
@@ -271,10 +194,25 @@ class Journal:
         return begun
 
 
+def _columns(start: Start) -> tuple[object, ...]:
+    return (
+        start.id,
+        start.name,
+        start.version,
+        start.key,
+        start.signature,
+        start.input,
+        start.traceparent,
+        start.parent,
+        start.redact,
+    )
+
+
 async def _older(tx: Tx, new: Start) -> str:
     """The id of the saga that has the key already. Raises `ReceiptConflict` when it has another input."""
     row = (await tx.fetch_all(SQL["by_key"], (new.name, new.key)))[0]
-    if json.loads(row["input"]) != json.loads(new.input):
+    hidden = json.loads(row["redact"] or "{}").get(WHOLE, ())  # of one that has ended, only that much is known
+    if json.loads(redacted(row["input"], hidden)) != json.loads(redacted(new.input, hidden)):
         raise ReceiptConflict(f"the saga {new.name!r} was started before with the key {new.key!r} and another input")
     return str(row["id"])
 
@@ -285,6 +223,40 @@ async def tell(tx: Tx, name: str, key: str, signal: str, value: str, *, id: str,
     new = await tx.execute(SQL["tell"], (name, key, signal, id, value, now))
     await tx.execute(SQL["unpark_told"], (name, key))
     return bool(new)
+
+
+async def _turn_back(tx: Transaction, back: TurnBack, now: float) -> None:
+    await tx.execute(SQL["ask_back"], (back.id, back.reason, now))
+    if await tx.execute(SQL["take_back"], (back.id, now)):
+        await tx.execute(SQL["turn_back"], (back.id, back.reason, now))
+
+
+async def erase(tx: Transaction, saga_id: str) -> None:
+    """Redact what the journal keeps of a saga that has ended, and of its children."""
+    for row in await tx.fetch_all(SQL["family"], (saga_id,)):
+        paths = json.loads(row["redact"])
+        await tx.execute(SQL["redact_input"], (redacted(row["input"], paths.get(WHOLE, ())), row["id"]))
+        for step, result in await tx.fetch_all(SQL["results"], (row["id"],)):
+            if step in paths:
+                await tx.execute(SQL["redact_result"], (redacted(result, paths[step]), row["id"], step))
+        for signal, signal_id, _at, value in await tx.fetch_all(SQL["all_told"], (row["name"], row["key"])):
+            if signal in paths:
+                hidden = redacted(value, paths[signal])
+                await tx.execute(SQL["redact_signal"], (hidden, row["name"], row["key"], signal, signal_id))
+
+
+def _lock(entry: Entry) -> str:
+    """What an entry must be alone with, in the whole database."""
+    if isinstance(entry, Pause):
+        return household(entry.id) if entry.child else _mailbox(entry.name, entry.key)
+    if isinstance(entry, TurnBack):
+        return household(entry.parent)
+    return household(entry.parent) if isinstance(entry, Record) and entry.parent and entry.ends else ""
+
+
+def household(parent: str) -> str:
+    """The lock of a saga that goes to sleep until a child has ended, and of whoever ends one."""
+    return f"skerry.saga:{parent}"
 
 
 def _mailbox(name: str, key: str) -> str:
@@ -323,8 +295,11 @@ async def read(source: Database | Transaction, sql: str, *parameters: str) -> Sa
         input=row["input"],
         status=row["status"],
         reason=row["reason"],
-        steps={entry["step"]: entry["what"] for entry in log},
+        steps={entry["step"]: entry["what"] for entry in log if entry["step"]},
         results={entry["step"]: entry["result"] for entry in log if entry["what"] == "done"},
         started_at=row["started_at"],
         waits={entry["step"]: float(entry["result"]) for entry in log if entry["what"] == "waits"},
+        parent=row["parent"],
+        taken_back=any(not entry["step"] for entry in log),
+        redact=row["redact"],
     )

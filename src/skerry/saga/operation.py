@@ -13,11 +13,14 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import NotNow, UnknownSaga
-from skerry.saga.journal import SQL, SagaStatus, Status, read, tell
+from skerry.saga.entry import SagaStatus, Status
+from skerry.saga.journal import SQL, erase, household, read, tell
 from skerry.signals import SagaChanged, SagaSignalled, emit
 from skerry.store import Database, Transaction
 
 OPEN: Final[tuple[Status, ...]] = ("running", "compensating", "stuck")
+TAKEN_BACK: Final = "taken back"
+"""What happened to a child that had completed when its parent turned back."""
 MAX_NOTE: Final = 300
 """Characters of a note that are kept."""
 
@@ -88,6 +91,10 @@ class Sagas:
         status = await read(self._database, SQL["by_id"], saga_id)
         return status if status is not None else _unknown(saga_id)
 
+    async def children(self, saga_id: str) -> list[SagaLine]:
+        """The sagas that are steps of this one."""
+        return [SagaLine(*row) for row in await self._database.fetch_all(SQL["children"], (saga_id,))]
+
     async def timeline(self, saga_id: str) -> list[Happened]:
         """What happened to a saga, in order of time."""
         times = await self._database.fetch_one(SQL["times"], (saga_id,))
@@ -95,11 +102,11 @@ class Sagas:
             _unknown(saga_id)
         found = [Happened(times[0], "started")]
         for step, what, at in await self._database.fetch_all(SQL["history"], (saga_id,)):
-            found.append(Happened(at, what, step))
+            found.append(Happened(at, what, step) if step else Happened(at, TAKEN_BACK))
         for act, step, note, at in await self._database.fetch_all(SQL["acts"], (saga_id,)):
             found.append(Happened(at, act, step, note, by_hand=True))
         status = await self.get(saga_id)
-        for signal, signal_id, at in await self._database.fetch_all(SQL["all_told"], (status.name, status.key)):
+        for signal, signal_id, at, _value in await self._database.fetch_all(SQL["all_told"], (status.name, status.key)):
             found.append(Happened(at, "signalled", signal, signal_id[:MAX_NOTE]))
         if status.ended:
             found.append(Happened(times[1], status.status, note=status.reason))
@@ -202,9 +209,15 @@ class Sagas:
     async def _settle(
         self, tx: Transaction, status: SagaStatus, becomes: Status, reason: str, *, act: str, step: str = "", note: str
     ) -> SagaStatus:
+        if status.parent:
+            await tx.lock(household(status.parent))
         if not await tx.execute(SQL["settle"], (becomes, reason[:MAX_NOTE], self._clock.now(), status.id)):
             raise NotNow("somebody else has settled it just now")
         await self._act(tx, status.id, act, step, note)
+        if becomes in {"completed", "compensated"} and status.parent:
+            await tx.execute(SQL["unpark_parent"], (status.parent,))
+        elif becomes in {"completed", "compensated"}:
+            await erase(tx, status.id)
         changed = SagaChanged(saga=status.name, key=status.key, status=becomes, step=step, reason=act)
         tx.on_commit(lambda: emit(changed))
         return replace(status, status=becomes, reason=reason)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -18,12 +18,16 @@ from skerry.errors import Refused, Rejected, Unreachable
 from skerry.resilience import Retry
 from skerry.resilience.within import within
 from skerry.saga.barrier import DO, UNDO, action_key
-from skerry.saga.definition import Saga, Step, StepContext, StepFunction, Wait
-from skerry.saga.journal import Journal, Pause, Record, SagaStatus, Status, What, as_text
+from skerry.saga.definition import Child, Saga
+from skerry.saga.entry import Pause, Record, SagaStatus, Start, Status, TurnBack, What, beginning
+from skerry.saga.journal import Journal, as_text
+from skerry.saga.step import Step, StepContext, StepFunction, Wait
 from skerry.signals import SagaChanged, SagaStepFailed, SagaWaits, emit
 
 NEVER = 1e12
 """Seconds since 1970: when a wait ends that has no time-out."""
+
+BESIDE = "a step beside it failed"
 
 _log = logging.getLogger("skerry.saga")
 
@@ -48,6 +52,14 @@ class _GaveUp(Exception):
         super().__init__(reason)
 
 
+class _Waits(Exception):
+    """A step waits; `entries` tell the journal so."""
+
+    def __init__(self, *entries: Start | Pause) -> None:
+        self.entries = entries
+        super().__init__()
+
+
 class _Parked(Exception):
     """The saga waits; nobody has to drive it until then."""
 
@@ -61,11 +73,23 @@ def _what(error: _Failure) -> What:
     return "unknown" if error.unknown else "failed"
 
 
+async def _each(actions: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """All of them at the same time, each to its end; then raise what the first raised."""
+    waiting = list(actions)
+    if len(waiting) == 1:
+        await waiting[0]
+        return
+    for error in await asyncio.gather(*waiting, return_exceptions=True):
+        if error is not None:
+            raise error
+
+
 class Run:
     """Drives one saga from where the journal says it stands.
 
-    `fresh`: surely no step was ever tried. Each attempt takes one of `slots`, which the sagas of an engine share. Raises
-    pydantic's `ValidationError` when the journal does not fit the definition.
+    `fresh`: surely no step was ever tried, at first. Each attempt takes one of `slots`, which the sagas of an engine share.
+    `begins` is told of children that have begun, `changes` the id of one that turns back. Raises pydantic's `ValidationError`
+    when the journal does not fit the definition.
     """
 
     def __init__(
@@ -77,13 +101,17 @@ class Run:
         fresh: bool,
         slots: asyncio.Semaphore,
         stopping: asyncio.Event,
+        begins: Callable[[Start], None],
+        changes: Callable[[str], None],
         clock: Clock = SYSTEM,
     ) -> None:
-        self._saga = saga
+        self.saga: Saga = saga
+        self.fresh: bool = fresh
         self._journal = journal
-        self._fresh = fresh
         self._slots = slots
         self._stopping = stopping
+        self._begins = begins
+        self._changes = changes
         self._clock = clock
         self._id = status.id
         self._key = status.key
@@ -100,6 +128,7 @@ class Run:
         self._ambient = CallContext(traceparent=status.traceparent).child(clock)
         self._hurry = asyncio.Event()
         self._cancelled = ""
+        self._erases = bool(status.redact) or any(each.redactions() for each in saga.family())
         self._until = math.inf if saga.deadline is None else status.started_at + saga.deadline
 
     def status(self) -> SagaStatus:
@@ -111,6 +140,11 @@ class Run:
             steps=dict(self._steps),
             results=dict(self._texts),
         )
+
+    @property
+    def parent(self) -> str:
+        """The saga that waits for this one; empty when none does."""
+        return self._begun_as.parent
 
     async def to_the_end(self) -> None:
         """Go forward, and back if need be. Returns early, with the saga open, when it waits or the engine stops.
@@ -135,8 +169,8 @@ class Run:
 
     async def _forward(self) -> None:
         # what was under way when an earlier process died may have taken effect: its outcome is unknown
-        unknown = not self._fresh
-        groups = self._saga.groups()
+        unknown = not self.fresh
+        groups = self.saga.groups()
         for group in groups:
             left = [step for step in group if self._steps.get(step.name) != "done"]
             if not left:
@@ -145,39 +179,69 @@ class Run:
             if failures:
                 await self._fail(failures)
                 return
-            unknown = False
+            unknown = self.fresh = False
         if self._status == "running":
-            await self._change("completed", "", self._saga.steps[-1].name)
+            await self._change("completed", "", self.saga.steps[-1].name)
 
     async def _together(self, steps: list[Step], *, unknown: bool, ends: bool) -> list[tuple[Step, _Failure]]:
         """Take steps at the same time, and return once each has ended; those that failed, in the order in which they did.
 
-        `ends`: the success of the one step is that of the saga.
+        `ends`: the success of the one step is that of the saga. Raises `_Parked` when it is only to wait.
         """
         failures: list[tuple[Step, _Failure]] = []
+        waits: list[tuple[Step, _Waits]] = []
+        for is_written in (False, True):  # once it is, look again: what came in that moment wakes nobody
+            left = [step for step in steps if self._steps.get(step.name) != "done"]
+            waits.clear()
+            await _each(self._take(step, failures, waits, unknown=unknown, ends=ends) for step in left)
+            if failures or not waits:
+                break
+            if not is_written:
+                await self._pause_for(waits)
+        if waits and not failures:
+            for step, _ in waits:
+                emit(SagaWaits(saga=self.saga.name, key=self._key, step=step.name, until=self._waits[step.name]))
+            raise _Parked
+        # nobody waits for the others any longer; a child may have had its effect
+        return failures + [(step, _GaveUp(BESIDE, unknown=isinstance(step, Child))) for step, _ in waits]
 
-        async def take(step: Step) -> None:
-            try:
-                if isinstance(step, Wait):
-                    result = await self._wait(step)
-                else:
-                    result = await self._attempts(step, step.action, DO, step.retry, unknown=unknown, failures=failures)
-            except (Rejected, _GaveUp) as error:
-                failures.append((step, error))
-                self._hurry.set()
-                return
+    async def _take(
+        self,
+        step: Step,
+        failures: list[tuple[Step, _Failure]],
+        waits: list[tuple[Step, _Waits]],
+        *,
+        unknown: bool,
+        ends: bool,
+    ) -> None:
+        """Take one step, and write down that it is done; or see why it is not."""
+        try:
+            if isinstance(step, Wait):
+                result = await self._wait(step, failures)
+            elif isinstance(step, Child):
+                result = await self._child(step, failures)
+            else:
+                result = await self._attempts(step, step.action, DO, step.retry, unknown=unknown, failures=failures)
+        except (Rejected, _GaveUp) as error:
+            failures.append((step, error))
+            self._hurry.set()
+        except _Waits as error:
+            waits.append((step, error))
+        else:
             await self._write(step, "done", result, "completed" if ends else None)
             self._texts[step.name] = result
             self._results[step.name] = step.load(result)
 
-        if len(steps) == 1:
-            await take(steps[0])
-        else:
-            ended = await asyncio.gather(*(take(step) for step in steps), return_exceptions=True)
-            for error in ended:
-                if error is not None:
-                    raise error
-        return failures
+    async def _pause_for(self, waits: list[tuple[Step, _Waits]]) -> None:
+        """Write down what steps wait for; nobody has to look at the saga before one of them is over."""
+        entries = [entry for _, wait in waits for entry in wait.entries]
+        due = min(entry.due for entry in entries if isinstance(entry, Pause))
+        begun = await self._journal.pause(
+            *(replace(entry, due=due) if isinstance(entry, Pause) else entry for entry in entries)
+        )
+        for entry in entries:
+            if isinstance(entry, Start) and entry.id in begun:
+                self._begins(entry)
 
     async def _fail(self, failures: list[tuple[Step, _Failure]]) -> None:
         """Write down what has become of steps that failed, and which way the saga goes."""
@@ -190,7 +254,7 @@ class Run:
         became: dict[str, What] = {step.name: _what(error) for step, error in failures}
         owed = self._owed({**self._steps, **became})
         status: Status = "compensating" if owed else "compensated"
-        records = [Record(self._id, step, what) for step, what in became.items()]
+        records = [self._record(step, what) for step, what in became.items()]
         records[0] = replace(records[0], status=status, reason=reason)
         await self._journal.write(*records)
         self._steps.update(became)
@@ -200,8 +264,12 @@ class Run:
         self._hurry.clear()  # it was for the way forward
         owed = self._owed(self._steps)
         for step in owed:
-            assert step.compensation is not None
             try:
+                if isinstance(step, Child):
+                    await self._take_back(step)
+                    await self._write(step, "undone", None, "compensated" if step is owed[-1] else None, self._reason)
+                    continue
+                assert step.compensation is not None
                 await self._attempts(step, step.compensation, UNDO, step.compensation_retry, unknown=True)
             except _GaveUp as error:
                 await self._change("stuck", f"undoing {step.name}: {error}", step.name)
@@ -211,9 +279,7 @@ class Run:
     def _owed(self, steps: dict[str, Any]) -> list[Step]:
         """What has to be undone, last step first: all that took effect or may have."""
         return [
-            step
-            for step in reversed(self._saga.steps)
-            if step.compensation is not None and steps.get(step.name) in {"done", "unknown"}
+            step for step in reversed(self.saga.steps) if step.undoable and steps.get(step.name) in {"done", "unknown"}
         ]
 
     async def _attempts(
@@ -253,37 +319,96 @@ class Run:
                 failure = error
             if attempt < retry.attempts and not (action == DO and self._turns_back(step, failures, unknown=unknown)):
                 await self._pause(retry.delay(attempt, failure, clock=self._clock))
-        _log.warning("%s %s of %s %s: gave up", action, step.name, self._saga.name, self._key, exc_info=failure)
+        _log.warning("%s %s of %s %s: gave up", action, step.name, self.saga.name, self._key, exc_info=failure)
         raise _GaveUp(f"{type(failure).__name__}: {failure}"[:300], unknown=unknown) from failure
 
-    async def _wait(self, step: Wait) -> str:
-        """What a step waits for. Raises `_Parked` while it has not come, `Rejected` when it has not come in time."""
-        for is_written in (False, True):  # once it is, look again: what came in that moment wakes nobody
-            if self._stopping.is_set():
-                raise _Stopped
-            if (came := await self._received(step)) is not None:
-                return came
-            if reason := self._turns_back(step, (), unknown=False):
-                raise _GaveUp(reason, unknown=False)
-            now = self._clock.now()
-            until = self._waits.get(step.name)
-            if until is None:
-                until = self._waits[step.name] = NEVER if step.seconds is None else now + step.seconds
-            if until <= now:
-                if step.receives:
-                    raise Rejected("nothing has come in time")
-                return step.dump(None)
+    async def _wait(self, step: Wait, failures: Collection[object]) -> str:
+        """What a step waits for. Raises `_Waits` while it has not come, `Rejected` when it has not come in time."""
+        if self._stopping.is_set():
+            raise _Stopped
+        if (came := await self._received(step)) is not None:
+            return came
+        if reason := self._turns_back(step, failures, unknown=False):
+            raise _GaveUp(reason, unknown=False)
+        now = self._clock.now()
+        until = self._waits.get(step.name)
+        if until is None:
+            until = self._waits[step.name] = NEVER if step.seconds is None else now + step.seconds
+        if until <= now:
+            if step.receives:
+                raise Rejected("nothing has come in time")
+            return step.dump(None)
+        raise _Waits(self._paused(step, until))
+
+    def _paused(self, step: Step, until: float, child: str = "", *, back: bool = False) -> Pause:
+        """What the journal is told of a step that waits; its saga is looked at when the deadline passes, too."""
+        passes = self._until if self._until > self._clock.now() and not back else NEVER
+        return Pause(self._id, self.saga.name, self._key, step.name, until, min(until, passes), child, back)
+
+    async def _child(self, step: Child, failures: Collection[object]) -> str:
+        """What a child has come to. Raises `_Waits` while it is under way, `Rejected` when it has turned back."""
+        if self._stopping.is_set():
+            raise _Stopped
+        child = await self._find(step)
+        if child is not None and child.status == "completed":
+            return step.collected(child.results)
+        if child is not None and child.status == "compensated":
+            raise Rejected(f"it has turned back: {child.reason}")
+        if reason := self._turns_back(step, failures, unknown=child is not None and step.kind != "pivot"):
+            if child is None or step.undoable:
+                raise _GaveUp(reason, unknown=child is not None)
+            await self._journal.pause(TurnBack(child.id, self._id, reason))
+            self._changes(child.id)
+        self._waits.setdefault(step.name, NEVER)
+        if child is not None:
+            raise _Waits(self._paused(step, NEVER, child.id))
+        new = self._born(step)
+        raise _Waits(new, self._paused(step, NEVER, new.id))
+
+    async def _find(self, step: Child) -> SagaStatus | None:
+        return await self._journal.find(step.saga.name, f"{self._id}:{step.name}")
+
+    def _born(self, step: Child) -> Start:
+        """A child that begins. Raises `_GaveUp` when there is no input for it."""
+        try:
+            text = step.saga.dump(step.given(self._context(step, DO, 1), self._input))
+        except Exception as error:
+            _log.warning("the input of %s of %s %s", step.name, self.saga.name, self._key, exc_info=error)
+            raise _GaveUp(f"{type(error).__name__}: {error}"[:300], unknown=False) from error
+        return beginning(
+            step.saga,
+            text,
+            f"{self._id}:{step.name}",
+            trace=self._ambient.traceparent,
+            parent=self._id,
+            clock=self._clock,
+        )
+
+    async def _take_back(self, step: Child) -> None:
+        """See that nothing is left of a child; raises `_Parked` while something may be."""
+        for is_written in (False, True):
+            child = await self._find(step)
+            if child is None or child.status == "compensated":
+                return
             if not is_written:
-                due = min(until, self._until)
-                await self._journal.pause(Pause(self._id, self._saga.name, self._key, step.name, until, due))
-        emit(SagaWaits(saga=self._saga.name, key=self._key, step=step.name, until=self._waits[step.name]))
+                pause = self._paused(step, NEVER, child.id, back=True)
+                await self._journal.pause(
+                    TurnBack(child.id, self._id, f"its parent turned back: {self._reason}"), pause
+                )
+                if child.status == "completed":
+                    emit(
+                        SagaChanged(
+                            saga=child.name, key=child.key, status="compensating", reason="its parent turned back"
+                        )
+                    )
+                self._changes(child.id)
         raise _Parked
 
     async def _received(self, step: Wait) -> str | None:
         """The signal that a step waits for, if it has come. One that does not fit is a no: nothing of it will ever fit."""
         if not step.receives:
             return None
-        text = await self._journal.told(self._saga.name, self._key, step.name)
+        text = await self._journal.told(self.saga.name, self._key, step.name)
         try:
             return None if text is None else step.dump(step.load(text))
         except ValueError as error:
@@ -303,23 +428,12 @@ class Run:
         if step.kind == "retriable" or (step.kind == "pivot" and unknown and step.compensation is None):
             return ""
         if self._cancelled or failures:
-            return self._cancelled or "a step beside it failed"
+            return self._cancelled or BESIDE
         return "the deadline has passed" if self._clock.now() >= self._until else ""
 
     async def _once(self, step: Step, function: StepFunction, action: str, attempt: int) -> str | None:
         """One attempt; the result as the journal keeps it."""
-        results: Mapping[str, Any] = MappingProxyType(self._results)
-        if step.group and action == DO:
-            beside = {other.name for other in self._saga.steps if other.group == step.group}
-            results = {name: result for name, result in self._results.items() if name not in beside}
-        ctx = StepContext(
-            saga=self._saga.name,
-            saga_id=self._id,
-            step=step.name,
-            key=action_key(self._id, step.name, action),
-            attempt=attempt,
-            results=results,
-        )
+        ctx = self._context(step, action, attempt)
         arguments = (ctx, self._input) if action == DO else (ctx, self._input, self._results.get(step.name))
         deadline = self._clock.monotonic() + step.timeout
         # the engine retries, so the clients inside do not: one layer only
@@ -334,10 +448,24 @@ class Run:
                 raise RuntimeError("it was cancelled from inside") from error
         return step.dump(result) if action == DO else None
 
+    def _context(self, step: Step, action: str, attempt: int) -> StepContext:
+        results: Mapping[str, Any] = MappingProxyType(self._results)
+        if step.group and action == DO:
+            beside = {other.name for other in self.saga.steps if other.group == step.group}
+            results = {name: result for name, result in self._results.items() if name not in beside}
+        return StepContext(
+            saga=self.saga.name,
+            saga_id=self._id,
+            step=step.name,
+            key=action_key(self._id, step.name, action),
+            attempt=attempt,
+            results=results,
+        )
+
     def _report(self, step: Step, action: str, attempt: int, error: Exception) -> None:
         emit(
             SagaStepFailed(
-                saga=self._saga.name,
+                saga=self.saga.name,
                 key=self._key,
                 step=step.name,
                 action=action,
@@ -347,16 +475,19 @@ class Run:
         )
 
     async def _write(self, step: Step, what: Any, result: str | None, status: Status | None, reason: str = "") -> None:
-        record = Record(self._id, step.name, what, result, status, reason, waited=isinstance(step, Wait))
-        await self._journal.write(record)
+        waited = isinstance(step, (Wait, Child))
+        await self._journal.write(self._record(step.name, what, result, status=status, reason=reason, waited=waited))
         self._steps[step.name] = what
         if status is not None:
             self._became(status, reason, step.name)
 
+    def _record(self, step: str = "", what: What = "done", result: str | None = None, **more: Any) -> Record:
+        return Record(self._id, step, what, result, parent=self.parent, erases=self._erases, **more)
+
     async def _change(self, status: Status, reason: str, step: str) -> None:
-        await self._journal.write(Record(self._id, status=status, reason=reason))
+        await self._journal.write(self._record(status=status, reason=reason))
         self._became(status, reason, step)
 
     def _became(self, status: Status, reason: str, step: str) -> None:
         self._status, self._reason = status, as_text(reason)
-        emit(SagaChanged(saga=self._saga.name, key=self._key, status=status, step=step, reason=reason))
+        emit(SagaChanged(saga=self.saga.name, key=self._key, status=status, step=step, reason=reason))

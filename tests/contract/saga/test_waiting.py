@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from at_work import driving, start
 
 from skerry.saga import Engine, Saga, Sagas
 from skerry.store import Database
@@ -23,22 +25,6 @@ def order(*, timeout: float | None = None) -> Saga:
         return ctx.results["approval"]
 
     return saga
-
-
-@asynccontextmanager
-async def driving(database: Database, *sagas: Saga) -> AsyncIterator[Engine]:
-    engine = Engine("order", database)
-    engine.add(*sagas)
-    serving = asyncio.create_task(engine.serve())
-    try:
-        yield engine
-    finally:
-        await engine.stop(serving, within=5.0)
-
-
-async def start(engine: Engine, database: Database, saga: Saga, key: str) -> str:
-    async with database.transaction() as tx:
-        return await engine.start(tx, saga, "x", key=key)
 
 
 def test_a_signal_and_a_saga_that_goes_to_sleep_never_miss_each_other(opened: Opened) -> None:

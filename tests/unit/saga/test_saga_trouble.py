@@ -181,7 +181,7 @@ def test_a_full_engine_does_not_read_the_journal_over_and_over(tmp_path: Path) -
 def test_what_has_ended_stays_ended(tmp_path: Path) -> None:
     """A transition that comes after the end, from whomever, changes nothing."""
     from skerry.saga import Journal
-    from skerry.saga.journal import Record
+    from skerry.saga.entry import Record
 
     async def act(database: CountingDatabase, clock: VirtualClock) -> None:
         saga = two_steps(Script(1), Script(None), Script(2))

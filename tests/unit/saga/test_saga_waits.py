@@ -261,8 +261,6 @@ def test_definitions_that_cannot_wait_are_refused() -> None:
         saga.sleep("approval", 1.0)
     with pytest.raises(DefinitionError, match="nothing to undo"):
         waits.compensate(lambda _ctx, _given, _result: None)
-    with saga.parallel(), pytest.raises(DefinitionError, match="stands alone"):
-        saga.sleep("both", 1.0)
 
 
 def test_what_waits_is_told_and_shown(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_saga_that_is_right_passes_and_meets_every_window() -> None:
 
 
 def forgets_the_failing_step(self: Any, steps: dict[str, Any]) -> list[Any]:
-    return [step for step in reversed(self._saga.steps) if step.compensation and steps.get(step.name) == "done"]
+    return [step for step in reversed(self.saga.steps) if step.compensation and steps.get(step.name) == "done"]
 
 
 async def drops_a_failed_compensation(self: Any) -> None:
@@ -398,3 +398,45 @@ def noting_the_late(said: list[Any]) -> Iterator[None]:
 def test_the_barrier_in_memory_is_like_the_one_in_a_database(words: tuple[str, ...], tmp_path: Any) -> None:
     """Both answer the same to each sequence of an action and its compensation."""
     assert asyncio.run(told_by_a_database(words, tmp_path / "bank.db")) == told_by_the_fake(words)
+
+
+def with_child(bank: Bank) -> Saga:
+    """The money is taken by a saga of its own, which turns back with its parent though it had completed."""
+    inner = Saga("taking", input=str)
+    add(inner, "step", bank, "take")
+    saga = Saga("payment", input=str)
+    saga.child("taken", inner, lambda _ctx, given: given)
+    add(saga, "pivot", bank, "book")
+    add(saga, "retriable", bank, "send", undone=False)
+    return saga
+
+
+def test_children_are_checked_with_their_parents() -> None:
+    """Every point of a child is one at which its parent's process can die, too; both end in the same way."""
+    report = check_saga(with_child, input="1", world=Bank, invariant=books, budget=ONE_OF_EACH)
+    assert report.exhaustive
+    assert not report.missing_windows
+    assert min(report.completed, report.compensated) > 10
+
+
+def test_a_child_that_is_left_behind_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parent that turns back without it leaves the money where it is."""
+
+    async def forgets(self: Any, step: Any) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(runs.Run, "_take_back", forgets)
+    with pytest.raises(Counterexample, match="its child taking is"):
+        check_saga(with_child, input="1", world=Bank, invariant=lambda _end: None, budget=ONE_OF_EACH)
+
+
+def test_steps_of_parent_and_child_are_told_apart() -> None:
+    """By their names."""
+
+    def twice(bank: Bank) -> Saga:
+        saga = with_child(bank)
+        add(saga.steps[0].saga, "step", bank, "book")
+        return saga
+
+    with pytest.raises(DefinitionError, match="book"):
+        check_saga(twice, input="1", world=Bank, invariant=books)

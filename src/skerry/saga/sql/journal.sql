@@ -1,28 +1,35 @@
 -- name: start
-INSERT INTO skerry_sagas (id, name, version, key, steps, input, traceparent, status, reason, started_at, changed_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, 'running', '', ?, ?) ON CONFLICT (name, key) DO NOTHING;
+INSERT INTO skerry_sagas
+  (id, name, version, key, steps, input, traceparent, parent, redact, status, reason, started_at, changed_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', '', ?, ?) ON CONFLICT (name, key) DO NOTHING;
 
 -- Many at once; the ids of those that are new.
 -- name: start_many
-INSERT INTO skerry_sagas (id, name, version, key, steps, input, traceparent, status, reason, started_at, changed_at)
+INSERT INTO skerry_sagas
+  (id, name, version, key, steps, input, traceparent, parent, redact, status, reason, started_at, changed_at)
 SELECT
   json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]'),
-  json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'), 'running', '', ?2, ?2
+  json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'), json_extract(value, '$[7]'),
+  json_extract(value, '$[8]'), 'running', '', ?2, ?2
 FROM json_each(?1) WHERE true
 ON CONFLICT (name, key) DO NOTHING RETURNING id;
 
 -- name: start_many (postgresql)
-INSERT INTO skerry_sagas (id, name, version, key, steps, input, traceparent, status, reason, started_at, changed_at)
+INSERT INTO skerry_sagas
+  (id, name, version, key, steps, input, traceparent, parent, redact, status, reason, started_at, changed_at)
 SELECT
-  value ->> 0, value ->> 1, (value ->> 2)::integer, value ->> 3, value ->> 4, value ->> 5, value ->> 6, 'running', '', ?2, ?2
+  value ->> 0, value ->> 1, (value ->> 2)::integer, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+  value ->> 8, 'running', '', ?2, ?2
 FROM json_array_elements(?1::json) value
 ON CONFLICT (name, key) DO NOTHING RETURNING id;
 
 -- name: by_key
-SELECT id, name, version, key, steps, input, traceparent, status, reason, started_at FROM skerry_sagas WHERE name = ? AND key = ?;
+SELECT id, name, version, key, steps, input, traceparent, status, reason, started_at, parent, redact FROM skerry_sagas
+WHERE name = ? AND key = ?;
 
 -- name: by_id
-SELECT id, name, version, key, steps, input, traceparent, status, reason, started_at FROM skerry_sagas WHERE id = ?;
+SELECT id, name, version, key, steps, input, traceparent, status, reason, started_at, parent, redact FROM skerry_sagas
+WHERE id = ?;
 
 -- name: log
 SELECT step, what, result FROM (
@@ -59,15 +66,63 @@ WHERE id = ? AND status IN ('running', 'compensating');
 -- name: wait
 INSERT INTO skerry_saga_waits (saga_id, step, until, at) VALUES (?, ?, ?, ?) ON CONFLICT (saga_id, step) DO NOTHING;
 
--- Not when it has come meanwhile; whoever tells a saga something holds the same lock.
 -- name: park
-UPDATE skerry_sagas SET due_at = ?1 WHERE id = ?2 AND status = 'running' AND NOT EXISTS (
+UPDATE skerry_sagas SET due_at = ? WHERE id = ? AND status IN ('running', 'compensating');
+
+-- What it waits for has come meanwhile; whoever tells a saga something holds the same lock.
+-- name: told_already
+UPDATE skerry_sagas SET due_at = NULL WHERE id = ?1 AND EXISTS (
   SELECT 1 FROM skerry_saga_signals t
-  WHERE t.name = skerry_sagas.name AND t.key = skerry_sagas.key AND t.signal = ?3
+  WHERE t.name = skerry_sagas.name AND t.key = skerry_sagas.key AND t.signal = ?2
+);
+
+-- The child that it waits for has ended meanwhile, or has turned back where that is what it waits for.
+-- name: ended_already
+UPDATE skerry_sagas SET due_at = NULL WHERE id = ?1 AND EXISTS (
+  SELECT 1 FROM skerry_sagas c WHERE c.id = ?2 AND c.status IN ('compensated', ?3)
 );
 
 -- name: unpark
 UPDATE skerry_sagas SET due_at = NULL WHERE id = ? AND due_at IS NOT NULL;
+
+-- Without a look at whether it waits: one that is about to is waited for.
+-- name: unpark_parent
+UPDATE skerry_sagas SET due_at = NULL WHERE id = ?;
+
+-- A child that runs is asked to turn back, once.
+-- name: ask_back
+INSERT INTO skerry_saga_acts (saga_id, act, step, note, at)
+SELECT id, 'cancel', '', ?2, ?3 FROM skerry_sagas s WHERE s.id = ?1 AND s.status = 'running'
+AND NOT EXISTS (SELECT 1 FROM skerry_saga_acts a WHERE a.saga_id = s.id AND a.act = 'cancel');
+
+-- The entry of a saga that turns back although it had completed; it is about no step.
+-- name: take_back
+INSERT INTO skerry_saga_log (saga_id, step, what, result, at)
+SELECT id, '', 'failed', NULL, ?2 FROM skerry_sagas WHERE id = ?1 AND status = 'completed'
+ON CONFLICT (saga_id, step, what) DO NOTHING;
+
+-- name: turn_back
+UPDATE skerry_sagas SET status = 'compensating', reason = ?2, changed_at = ?3, due_at = NULL
+WHERE id = ?1 AND status = 'completed';
+
+-- A saga and its children, and theirs.
+-- name: family
+WITH RECURSIVE family (id) AS (
+  SELECT ?1 UNION ALL SELECT s.id FROM skerry_sagas s JOIN family f ON s.parent = f.id
+)
+SELECT s.id, s.name, s.key, s.input, s.redact FROM skerry_sagas s JOIN family f ON f.id = s.id WHERE s.redact <> '';
+
+-- name: results
+SELECT step, result FROM skerry_saga_log WHERE saga_id = ? AND what = 'done' AND result IS NOT NULL;
+
+-- name: redact_input
+UPDATE skerry_sagas SET input = ? WHERE id = ?;
+
+-- name: redact_result
+UPDATE skerry_saga_log SET result = ? WHERE saga_id = ? AND step = ? AND what = 'done';
+
+-- name: redact_signal
+UPDATE skerry_saga_signals SET value = ? WHERE name = ? AND key = ? AND signal = ? AND id = ?;
 
 -- name: wait_anew
 DELETE FROM skerry_saga_waits WHERE saga_id = ?;
@@ -83,7 +138,7 @@ UPDATE skerry_sagas SET due_at = NULL WHERE name = ? AND key = ? AND due_at IS N
 SELECT value FROM skerry_saga_signals WHERE name = ? AND key = ? AND signal = ? ORDER BY at, id LIMIT 1;
 
 -- name: all_told
-SELECT signal, id, at FROM skerry_saga_signals WHERE name = ? AND key = ? ORDER BY at, id LIMIT 1000;
+SELECT signal, id, at, value FROM skerry_saga_signals WHERE name = ? AND key = ? ORDER BY at, id LIMIT 1000;
 
 -- What nobody waited for, and what was told to sagas that are long over.
 -- name: forget
@@ -124,6 +179,10 @@ ORDER BY status <> 'stuck', started_at, id LIMIT ?4;
 SELECT id, name, version, key, status, reason, started_at, changed_at FROM skerry_sagas
 WHERE status IN (SELECT jsonb_array_elements_text(?1::jsonb)) AND (?2 = '' OR name = ?2) AND (?3 = '' OR key = ?3)
 ORDER BY status <> 'stuck', started_at, id LIMIT ?4;
+
+-- name: children
+SELECT id, name, version, key, status, reason, started_at, changed_at FROM skerry_sagas
+WHERE parent = ? AND parent <> '' ORDER BY started_at, id LIMIT 1000;
 
 -- name: stats
 SELECT name, version, status, count(*) AS sagas, min(started_at) AS oldest FROM skerry_sagas

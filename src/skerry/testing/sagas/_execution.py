@@ -10,8 +10,9 @@ from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 from skerry.saga import Saga, SagaStatus
-from skerry.saga.definition import Step, Wait
+from skerry.saga.definition import Child
 from skerry.saga.journal import SQL, read
+from skerry.saga.step import Step, Wait
 from skerry.testing.sagas._store import MemoryStore, MemoryTransaction
 from skerry.testing.sagas._tape import Merged, Tape
 from skerry.testing.sagas._worker import HALT, INCIDENTS, RESTART, Task, Worker
@@ -46,7 +47,9 @@ class Execution(Generic[W]):
         self._gone: list[Worker] = []
         self._broken: list[str] = []
         self._now = 0.0
-        self._timed = saga.deadline is not None or any(isinstance(step, Wait) for step in saga.steps)
+        self._timed = any(each.deadline is not None for each in (saga, *saga.family())) or any(
+            isinstance(step, Wait) for step in saga.every_step()
+        )
 
     def play(self, invariant: Callable[[Execution[W]], None]) -> None:
         """Run until the saga has ended, deliver what is late, and compare.
@@ -90,9 +93,9 @@ class Execution(Generic[W]):
         if not self._did[step.name]:
             self.windows.add(6)
         self._undone.add(step.name)
-        pivot = next((other.name for other in self.saga.steps if other.kind == "pivot"), "")
-        if pivot and worker.leads and self._is_done(pivot):
-            self._broken.append(f"{step.name} is undone although the pivot {pivot} is done")
+        done = [pivot for pivot in _pivots(self.saga, step.name) if self._is_done(pivot)]
+        if done and worker.leads:
+            self._broken.append(f"{step.name} is undone although the pivot {done[0]} is done")
 
     def delay(self, step: Step, call: Callable[[], Any]) -> None:
         """See `World`."""
@@ -183,17 +186,19 @@ class Execution(Generic[W]):
             owed = [
                 step.name
                 for step in self.saga.steps
-                if step.compensation is not None and status.steps.get(step.name) in {"done", "unknown"}
+                if step.undoable and status.steps.get(step.name) in {"done", "unknown"}
             ]
             assert not owed, f"it is compensated, and {', '.join(owed)} not undone"
+        for name, became in self._store.connection.execute("SELECT name, status FROM skerry_sagas WHERE parent <> ''"):
+            assert became == status.status, f"it is {status.status}, and its child {name} is {became}"
         self.status = status
 
     def _meets(self, where: str, what: str) -> None:
         self.windows |= met(self.saga, where, what, turns_back=self._turns_back())
 
     def _turns_back(self) -> bool:
-        row = self._store.connection.execute("SELECT status FROM skerry_sagas").fetchone()
-        return row is not None and row[0] == "compensating"
+        found = self._store.connection.execute("SELECT count(*) FROM skerry_sagas WHERE status = 'compensating'")
+        return bool(found.fetchone()[0])
 
     def _is_done(self, name: str) -> bool:
         found = self._store.connection.execute(
@@ -231,6 +236,20 @@ class Execution(Generic[W]):
         self._meets(where, option)  # it does, whether it is tried here or was elsewhere
         mind = (worker.other_steps, worker.rests) if option == "fails" else ()
         return option, others, mind, self._remains()
+
+
+def _pivots(saga: Saga, step: str) -> list[str]:
+    """Behind which the step is not undone: that of its saga, and of those that this is a step of."""
+    own = [other.name for other in saga.steps if other.kind == "pivot"]
+    if any(other.name == step for other in saga.steps):
+        return own
+    inner = next(
+        other
+        for other in saga.steps
+        if isinstance(other, Child) and any(s.name == step for s in other.saga.every_step())
+    )
+    # a child that is the pivot is done when its own is
+    return _pivots(inner.saga, step) + [pivot for pivot in own if pivot != inner.name]
 
 
 def state_of(world: object) -> bytes:

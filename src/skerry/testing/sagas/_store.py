@@ -18,7 +18,12 @@ from skerry.store import Dialect
 from skerry.store.placeholders import translate, translate_many
 from skerry.store.tx import Parameters
 
-_TOLD: Final = {str(SQL["start_many"]): "start", str(SQL["append"]): "append", str(SQL["change"]): "change"}
+_TOLD: Final = {
+    str(SQL["start_many"]): "start",
+    str(SQL["append"]): "append",
+    str(SQL["change"]): "change",
+    str(SQL["ask_back"]): "turn back",
+}
 """The statements of an engine; those of an operator are no points."""
 
 
@@ -72,11 +77,11 @@ class MemoryStore:
             found = [
                 [tuple(row) for row in self.connection.execute(query)]
                 for query in (
-                    "SELECT key, steps, status, reason, due_at IS NULL FROM skerry_sagas ORDER BY id",
+                    "SELECT substr(key, length(parent) + 1), steps, status, reason, due_at IS NULL FROM skerry_sagas ORDER BY id",
                     "SELECT step FROM skerry_saga_waits ORDER BY saga_id, step",
                     "SELECT key, signal FROM skerry_saga_signals ORDER BY key, signal",
                     "SELECT step, what, result FROM skerry_saga_log ORDER BY saga_id, step, what",
-                    "SELECT act, step FROM skerry_saga_acts ORDER BY id",
+                    "SELECT s.name, act, step FROM skerry_saga_acts a JOIN skerry_sagas s ON s.id = a.saga_id ORDER BY a.id",
                 )
             ]
             self._state = (self.version, found)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from contextvars import Context
 from typing import Any, Final, Literal, Protocol
 
-from skerry.errors import ConnectionLost, NotNow, Rejected, SkerryError, UnknownSaga, Unreachable
-from skerry.saga import Engine, Saga, SagaStatus
-from skerry.saga.definition import Step, StepFunction, Wait
+from skerry.errors import ConnectionLost, DefinitionError, NotNow, Rejected, SkerryError, UnknownSaga, Unreachable
+from skerry.saga import Engine, Saga, Sagas, SagaStatus
+from skerry.saga.definition import Child
+from skerry.saga.step import Step, StepFunction, Wait
 from skerry.testing.sagas._store import MemoryDatabase, MemoryStore
 from skerry.testing.virtual_time import Stalled, VirtualClock, VirtualLoop
 
@@ -114,8 +116,12 @@ class Task:
     ) -> None:
         self.local = frozenset(local)
         self.signals = dict(signals)
-        self.saga = copy.copy(saga)
-        self.saga.steps = [_short(step) for step in saga.steps]
+        names = Counter(step.name for step in saga.every_step())
+        if twice := [name for name, times in names.items() if times > 1]:
+            raise DefinitionError(
+                f"to be told apart, the steps of {saga.name!r} and its children need other names: {twice}"
+            )
+        self.saga = _short(saga)
         self.input = value
         self.key = key
 
@@ -129,9 +135,9 @@ class Worker:
         self.number = number
         self.alive = True
         self.other_steps = other_steps
-        self.fresh = False
         self.rests = 0
         self._sending: set[asyncio.Task[None]] = set()
+        self._watching: asyncio.Task[None] | None = None
         self.place = ""
         self.history: dict[str, list[str]] = {}
         self.status: SagaStatus | None = None
@@ -175,7 +181,8 @@ class Worker:
 
     def state(self) -> object:
         """What it keeps in mind, and the journal does not."""
-        return self.place, self.fresh, self.other_steps, self.rests, sorted(self.history.items())
+        runs = sorted((run.saga.name, run.fresh) for run in self._engine.runs())
+        return self.place, runs, self.other_steps, self.rests, sorted(self.history.items())
 
     @property
     def halts(self) -> bool:
@@ -199,10 +206,7 @@ class Worker:
         fate = self._world.choose(self, f"commit {', '.join(words)}", LAST_COMMIT if ends else COMMIT)
         if fate == HALT:
             return fate
-        if words == ["start"]:
-            self.fresh = fate != "unclear"
         if fate in {"fails", "unclear"}:
-            self.fresh = False
             self.history.clear()  # the engine goes on from the journal
         for word in words:
             step = word.partition(" ")[0]
@@ -233,6 +237,8 @@ class Worker:
     async def _work(self) -> None:
         """Start the saga, as somebody does who does not know whether it is started; see to it when it is stuck."""
         serving = asyncio.create_task(self._engine.serve())
+        if any(self._saga.family()):
+            self._watching = asyncio.create_task(self._watch())
         for name in self._task.signals:
             await self._send(name)
         status: SagaStatus | None = None
@@ -244,17 +250,36 @@ class Worker:
                     raise
                 await self.clock.sleep(0.1)
         while status.status == "stuck" and not self.other_steps:
-            self.rests += 1
-            if self.rests > RESTS:
-                raise Stalled(f"it is stuck again and again: {status.reason}")
-            self._world.lasting.clear()
-            self.fresh = False
-            self.history.clear()
+            self._sees_to_it(status.reason)
             await self._engine.retry(status.id)
             status = await self._engine.wait(status.id)
         self.status = status
-        serving.cancel()
-        await asyncio.wait({serving})
+        left = {task for task in (serving, self._watching) if task is not None}
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left)
+
+    def _sees_to_it(self, reason: str) -> None:
+        """Somebody mends what keeps the saga from going on."""
+        self.rests += 1
+        if self.rests > RESTS:
+            raise Stalled(f"it is stuck again and again: {reason}")
+        self._world.lasting.clear()
+        self.history.clear()
+
+    async def _watch(self) -> None:
+        """See to children that are stuck, for as long as it takes."""
+        sagas = Sagas(self._database, clock=self.clock)
+        while not self.other_steps:  # bounded by the turns of the loop
+            for line in await sagas.found(statuses=["stuck"]):
+                if line.name == self._saga.name:
+                    continue
+                try:
+                    self._sees_to_it(line.reason)
+                except Stalled as error:
+                    self.abandon(error)
+                await self._engine.retry(line.id)
+            await self.clock.sleep(1.0)
 
     async def _send(self, name: str) -> None:
         """Send the saga a signal, or see to it that it is sent; whoever does so does not know what was done before."""
@@ -287,13 +312,15 @@ class Worker:
         """The saga with a point around each of its actions."""
         copied = copy.copy(saga)
         copied.steps = [self._step(step) for step in saga.steps]
-        if self.other_steps:
+        if self.other_steps and saga is self._task.saga:
             kinds = {"retriable": copied.retriable, "pivot": copied.retriable, "step": copied.step}
             kinds[saga.steps[-1].kind]()(_one_more)
         return copied
 
     def _step(self, step: Step) -> Step:
         copied = copy.copy(step)
+        if isinstance(copied, Child):
+            copied.saga = self._instrumented(copied.saga)
         copied.action = self._acting(step, step.action)
         if step.compensation is not None:
             copied.compensation = self._undoing(step, step.compensation)
@@ -371,9 +398,17 @@ class Worker:
         await self.clock.sleep(0.001)  # until the engine has heard of it
 
 
-def _short(step: Step) -> Step:
-    """The step with few attempts, or a short wait."""
+def _short(saga: Saga) -> Saga:
+    """The saga, with few attempts and short waits."""
+    copied = copy.copy(saga)
+    copied.steps = [_short_step(step) for step in saga.steps]
+    return copied
+
+
+def _short_step(step: Step) -> Step:
     copied = copy.copy(step)
+    if isinstance(copied, Child):
+        copied.saga = _short(copied.saga)
     if isinstance(copied, Wait) and copied.seconds is not None:
         copied.seconds = min(copied.seconds, LONG_ENOUGH)
     copied.retry, copied.compensation_retry = copy.copy(step.retry), copy.copy(step.compensation_retry)

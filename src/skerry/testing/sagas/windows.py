@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from skerry.saga import Saga
-from skerry.saga.definition import Wait
+from skerry.saga.definition import Child
+from skerry.saga.step import Wait
 
 WINDOWS: Final = {
     1: "before the start is recorded",
@@ -48,13 +49,14 @@ _UNDONE: Final = {6, 7, 9, 10}
 def applicable(saga: Saga, *, crashes: int, faults: int, preemptions: int) -> set[int]:
     """The windows that a saga of this shape can be in, given what may go wrong at all."""
     windows = set(WINDOWS)
-    if not faults or not any(isinstance(step, Wait) and step.receives for step in saga.steps):
+    steps = saga.every_step()
+    if not faults or not any(isinstance(step, Wait) and step.receives for step in steps):
         windows -= {15}
-    if all(step.compensation is None for step in saga.steps):
+    if all(step.compensation is None for step in steps):
         windows -= _UNDONE
-    if all(step.kind == "retriable" for step in saga.steps):
+    if all(step.kind == "retriable" for step in steps):
         windows -= {8} | _UNDONE
-    if all(step.kind != "retriable" for step in saga.steps):
+    if all(step.kind != "retriable" for step in steps):
         windows -= {11}
     if not crashes:
         windows -= {1, 2, 3, 4, 9, 12, 14, 17}
@@ -75,16 +77,26 @@ def met(saga: Saga, where: str, what: str, *, turns_back: bool) -> set[int]:
     kind, _, action = where.partition(" ")
     step, _, way = action.rpartition(".")
     if what.startswith("crash"):
-        windows |= _crash(kind, action, way, first=step == saga.steps[0].name)
+        windows |= _crash(kind, action, way, first=step == _first(saga))
         if way == "undo" or turns_back:
             windows.add(9)
     if way == "do" and what.rstrip("!") in {"nothing", "lost", "late"}:
         windows.add(5)
-    if way == "do" and _BY_WHAT.get(what) is None and any(s.name == step and s.kind == "retriable" for s in saga.steps):
+    if (
+        way == "do"
+        and _BY_WHAT.get(what) is None
+        and any(s.name == step and s.kind == "retriable" for s in saga.every_step())
+    ):
         windows.add(11)
     if way == "undo" and what in {"nothing!", "lost!"}:
         windows.add(10)
     return windows
+
+
+def _first(saga: Saga) -> str:
+    """The step that is called first."""
+    step = saga.steps[0]
+    return _first(step.saga) if isinstance(step, Child) else step.name
 
 
 def _crash(kind: str, action: str, way: str, *, first: bool) -> set[int]:
