@@ -1,7 +1,4 @@
-"""One process of the events soak: `actor.py publish|relay|consume SETTINGS`, where SETTINGS is a JSON object.
-
-It writes what happened to files that several processes append to, one line a write, before it goes on.
-"""
+"""One process of the events soak: `actor.py publish|relay|consume SETTINGS`, where SETTINGS is a JSON object."""
 
 from __future__ import annotations
 
@@ -12,10 +9,9 @@ import random
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
+
+from storming.acting import Acting, no_orphan
 
 from skerry.errors import SkerryError
 from skerry.events import DomainEvent, EventBus, Inbox, Outbox, Relay, connect
@@ -32,20 +28,11 @@ class Counted(DomainEvent, type="soak.counter.counted", key="counter"):
     pad: str = "x" * 400
 
 
-class Actor:
+class Actor(Acting):
     def __init__(self, settings: dict[str, Any]) -> None:
-        self.folder = Path(settings["folder"])
-        self.settings = settings
+        super().__init__(settings)
         self.stopping = asyncio.Event()
-        self.database: Database = connect_database(settings["database"], owner=settings["owner"], data=self.folder)
-        self._leading = self.database.lead
-
-    def write(self, file: str, **line: Any) -> None:
-        descriptor = os.open(self.folder / file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(descriptor, json.dumps({"t": time.monotonic(), **line}).encode() + b"\n")
-        finally:
-            os.close(descriptor)
+        self.database: Database = connect_database(settings["database"], owner=self.owner, data=self.folder)
 
     async def opened(self) -> None:
         """Open the database, however long it takes to come up."""
@@ -58,32 +45,17 @@ class Actor:
                     await tx.lock("effects")
                     await tx.execute(self.settings["effects"])
             except SkerryError as error:
-                print(f"{os.getpid()} {self.settings['owner']} waits: {error}", flush=True)
+                print(f"{os.getpid()} {self.owner} waits: {error}", flush=True)
                 await asyncio.sleep(0.1)
             else:
                 break
-        self.database.lead = self.lead  # type: ignore[method-assign]
-
-    @asynccontextmanager
-    async def lead(self, role: str, **options: Any) -> AsyncIterator[Any]:
-        """`Database.lead`, which also says who leads."""
-        async with self._leading(role, **options) as lease:
-            self.write("leads.jsonl", role=f"{self.settings['owner']}/{role}", pid=os.getpid())
-            yield lease
-
-    def due(self, flag: str) -> bool:
-        """Whether this process has been chosen to die here; whoever asks first is it."""
-        try:
-            (self.folder / flag).unlink()
-        except FileNotFoundError:
-            return False
-        return True
+        self.tell_leads(self.database)
 
     # --- the roles
 
     async def publish(self) -> None:
         chance = random.Random(os.getpid())
-        outbox = Outbox(self.settings["owner"])
+        outbox = Outbox(self.owner)
 
         async def writer() -> None:
             while not self.stopping.is_set() and not (self.folder / "enough").exists():
@@ -110,11 +82,10 @@ class Actor:
         async def told(batch: Any) -> None:
             self.write("relayed.jsonl", ids=[each.id for each in batch])
             await publish(batch)
-            if self.due("die-relay"):
-                os.kill(os.getpid(), signal.SIGKILL)  # handed over, and not deleted yet
+            self.die_if_due("die-relay")  # handed over, and not deleted yet
 
         broker.publish = told  # type: ignore[method-assign]
-        relay = Relay(self.database, Outbox(self.settings["owner"]), broker)
+        relay = Relay(self.database, Outbox(self.owner), broker)
         task = asyncio.create_task(relay.run())
         await self.stopping.wait()
         await relay.stop(task, within=5.0)
@@ -129,15 +100,14 @@ class Actor:
 
         broker.subscribe = seen  # type: ignore[method-assign]
         in_memory = self.settings["broker"].startswith("kafka:")  # the server of the tests, see servers/kafka.py
-        bus = EventBus(broker, source=self.settings["owner"], accept_process=in_memory)
+        bus = EventBus(broker, source=self.owner, accept_process=in_memory)
 
         async def handle(event: Counted, tx: Any) -> None:
-            self.write("called.jsonl", id=event.envelope.id, consumer=self.settings["owner"])
+            self.write("called.jsonl", id=event.envelope.id, consumer=self.owner)
             await tx.execute(
                 "INSERT INTO effects (counter, n, at) VALUES (?, ?, ?)", (event.counter, event.n, time.monotonic())
             )
-            if self.due(f"die-{self.settings['owner']}"):
-                os.kill(os.getpid(), signal.SIGKILL)  # done, and not committed
+            self.die_if_due(f"die-{self.owner}")  # done, and not committed
 
         bus.on(Counted, inbox=Inbox(self.database), retry=Retry(100, base=0.05, cap=0.5))(handle)
         bus.start()
@@ -146,7 +116,7 @@ class Actor:
         await broker.close()
 
     def _broker(self) -> Any:
-        return connect(self.settings["broker"], source=self.settings["owner"], data=self.folder)
+        return connect(self.settings["broker"], source=self.owner, data=self.folder)
 
 
 class Seen:
@@ -158,19 +128,12 @@ class Seen:
     async def fetch(self, limit: int, *, wait: float) -> Any:
         found = await self._inner.fetch(limit, wait=wait)
         if found:
-            consumer = self._actor.settings["owner"]
+            consumer = self._actor.owner
             self._actor.write("wire.jsonl", consumer=consumer, ids=[each.message.id for each in found])
         return found
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
-
-
-async def no_orphan(parent: int) -> None:
-    """End with the run, even one that was killed."""
-    while os.getppid() == parent:
-        await asyncio.sleep(1.0)
-    os._exit(3)
 
 
 async def main() -> None:

@@ -13,7 +13,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from storming.books import compare, history, verdicts
+from storming.crew import working_in
 from storming.plan import STOP, draw_plan
+from storming.report import as_text
 from storming.run import Soak
 
 
@@ -27,9 +29,9 @@ def test_no_kill_costs_an_event(database: str, broker: str, tmp_path: Path) -> N
         events=5000, kills=kills, database=database, broker=broker, seed=7, folder=tmp_path, stop=6.0, tell=told.append
     )
     result = soak.run()
-    print("\n".join(told), result.text(), sep="\n")
-    assert result.ok, result.text()
-    assert not _working_in(tmp_path)
+    print("\n".join(told), as_text(result), sep="\n")
+    assert result.ok, as_text(result)
+    assert not working_in(tmp_path)
 
 
 @pytest.mark.timeout(420)
@@ -45,7 +47,7 @@ def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
         finally:
             run.send_signal(signal.SIGINT)
         assert run.wait(timeout=60.0) == 130
-    assert not _working_in(tmp_path)
+    assert not working_in(tmp_path)
 
 
 def test_the_plan_comes_from_the_seed() -> None:
@@ -82,16 +84,3 @@ def test_the_books_show_what_is_wrong(numbers: list[int], wrong: set[str], tmp_p
 def test_a_commit_the_database_forgot_is_seen() -> None:
     """What was acknowledged and is not in the database is no matter of the events, but is not passed over."""
     assert compare({"k": 1}, [("k", 1), ("k", 2)], {"billing": [("k", 1, 1.0)]}).forgotten == 1
-
-
-def _working_in(folder: Path) -> list[str]:
-    """The processes that have the folder in their command line."""
-    found = []
-    for process in Path("/proc").iterdir():
-        try:
-            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if process.name.isdigit() and str(folder) in words:
-            found.append(words)
-    return found

@@ -9,17 +9,22 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-ACTOR = Path(__file__).parents[1] / "actor.py"
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 
 
 class Crew:
-    """`killed` counts, by kind of process, the deaths that were meant; `faults` names every other one."""
+    """Its processes run `program ROLE SETTINGS`; `kinds` gives for each role the word for a process in it.
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    `killed` counts, by that word, the deaths that were meant; `faults` names every other one.
+    """
+
+    def __init__(self, folder: Path, seed: int, program: Path, kinds: Mapping[str, str]) -> None:
+        self._program = program
+        self._kinds = kinds
         self.killed: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.stopped: str | None = None
@@ -44,7 +49,7 @@ class Crew:
                     continue
                 self._died(name, process.returncode)
             if now >= self._start_at.get(name, 0.0):
-                command = [sys.executable, str(ACTOR), role, json.dumps(settings)]
+                command = [sys.executable, str(self._program), role, json.dumps({**settings, "name": name})]
                 self._running[name] = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True
                 )
@@ -62,7 +67,7 @@ class Crew:
         self._start_at[name] = time.monotonic() + wait
 
     def _meant(self, name: str) -> None:
-        self.killed[{"publish": "publisher", "relay": "relay", "consume": "consumer"}[self._specs[name][0]]] += 1
+        self.killed[self._kinds[self._specs[name][0]]] += 1
         self._start_at[name] = time.monotonic() + self._chance.uniform(0.05, 0.5)
 
     def alive(self, role: str, owner: str = "") -> list[str]:
@@ -131,3 +136,16 @@ class Crew:
         for process in self._running.values():
             process.wait()
         self._log.close()
+
+
+def working_in(folder: Path) -> list[str]:
+    """The processes that have the folder in their command line."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if process.name.isdigit() and str(folder) in words:
+            found.append(words)
+    return found
