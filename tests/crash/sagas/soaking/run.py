@@ -74,6 +74,7 @@ class Result:
     lease: float | None = None
     led_while_one_stopped: int = 0
     woken_and_fenced_off: int = 0
+    """Engines that gave up leading with `LeaseLost` once they went on; whether a write of theirs was refused is not seen here."""
     taken_over: dict[str, int] = field(default_factory=dict)
     seconds_after_kill: dict[str, float] = field(default_factory=dict)
     seconds_after_stop: dict[str, float] = field(default_factory=dict)
