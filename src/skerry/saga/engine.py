@@ -29,7 +29,11 @@ from skerry.signals import SagaChanged, SagaSignalled, SagasRecovered, emit
 from skerry.store import RETENTION, Database, adapt
 
 MAX_RUNNING = 200
-"""Steps, and looks into the journal, under way at the same time, so a restart with many open sagas is paced."""
+"""Steps, and looks into the journal, under way at the same time."""
+MAX_TAKEN_UP = 100
+"""Sagas at work at the same time that were found in the journal, so that after a restart with many open ones those that begin
+do not wait behind all of them. One that waits before its next attempt is not at work.
+"""
 MAX_DRIVEN = 10_000
 """Sagas in memory, about 10 KiB each, most of which wait before their next attempt; more wait in the journal. So a participant
 that is down holds up those that need it, not the others.
@@ -59,6 +63,8 @@ class Engine:
         self._cancelled: dict[str, str] = {}
         self._cursor = ""
         self._full = False
+        self._taken_up = 0
+        self._more = False
         self._slots = asyncio.Semaphore(MAX_RUNNING)
         self._ended: WeakValueDictionary[str, _Ending] = WeakValueDictionary()
         self._look = asyncio.Event()
@@ -274,7 +280,8 @@ class Engine:
                 self._recovered = True
                 if count:
                     emit(SagasRecovered(service=self._service, count=count))
-            while not self._full and not self._stopping.is_set():
+            self._more = False
+            while self._has_room():
                 if not self._backlog:
                     page = await self._journal.open_after(self._cursor)
                     self._cursor = page[-1] if page else ""
@@ -283,6 +290,8 @@ class Engine:
                         break
                 self._begin(self._backlog.popleft())
             for saga_id in await self._journal.due():
+                if not self._has_room():
+                    break
                 self._begin(saga_id)
             await self._turn_back()
             await self._forget()
@@ -290,6 +299,17 @@ class Engine:
             self._trouble = type(error).__name__
         else:
             self._trouble = ""
+
+    def _has_room(self) -> bool:
+        """Whether another saga of the journal can be taken up; if not, there is another look as soon as one can."""
+        self._more = self._more or self._taken_up >= MAX_TAKEN_UP
+        return not self._full and not self._more and not self._stopping.is_set()
+
+    def _rested(self, count: int) -> None:
+        """So many sagas of the journal are not at work any more; those that go on count below 0."""
+        self._taken_up -= count
+        if self._full or ((self._more or self._backlog) and self._taken_up <= MAX_TAKEN_UP // 2):
+            self._look.set()
 
     async def _forget(self) -> None:
         """Drop signals of the past, now and then."""
@@ -310,6 +330,8 @@ class Engine:
         """Drive a saga; whether there was room, and nobody did."""
         if saga_id in self._running or self._full or not self._leading or self._stopping.is_set():
             return False
+        if fresh is None:
+            self._taken_up += 1
         drive = self._drive(saga_id, fresh=fresh)
         # a context of its own: who started the saga has no say in its deadline
         self._running[saga_id] = asyncio.create_task(drive, name=f"saga:{saga_id}", context=Context())
@@ -341,9 +363,8 @@ class Engine:
         finally:
             del self._running[saga_id]
             self._runs.pop(saga_id, None)
-            if self._full or self._backlog:
-                self._full = False
-                self._look.set()
+            self._rested(0 if fresh is not None else 1)
+            self._full = False
             self._tell(saga_id, None if run is None else run.status())
 
     def _tell(self, saga_id: str, status: SagaStatus | None) -> None:
@@ -373,6 +394,7 @@ class Engine:
                 stopping=self._stopping,
                 begins=self._started,
                 changes=self._look_at,
+                rests=_nobody if fresh else self._rested,
                 clock=self._clock,
             )
         except ValueError as error:  # pydantic's: the journal holds data of another shape
@@ -387,6 +409,10 @@ class _Ending:
     def __init__(self) -> None:
         self.event: asyncio.Event = asyncio.Event()
         self.status: SagaStatus | None = None
+
+
+def _nobody(_count: int) -> None:
+    """A saga that began here is not counted."""
 
 
 def _demand_text(key: str) -> None:

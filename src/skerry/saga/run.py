@@ -88,8 +88,8 @@ class Run:
     """Drives one saga from where the journal says it stands.
 
     `fresh`: surely no step was ever tried, at first. Each attempt takes one of `slots`, which the sagas of an engine share.
-    `begins` is told of children that have begun, `changes` the id of one that turns back. Raises pydantic's `ValidationError`
-    when the journal does not fit the definition.
+    `begins` is told of children that have begun, `changes` the id of one that turns back, `rests` 1 when it waits between two
+    attempts and -1 when it goes on. Raises pydantic's `ValidationError` when the journal does not fit the definition.
     """
 
     def __init__(
@@ -103,6 +103,7 @@ class Run:
         stopping: asyncio.Event,
         begins: Callable[[Start], None],
         changes: Callable[[str], None],
+        rests: Callable[[int], None],
         clock: Clock = SYSTEM,
     ) -> None:
         self.saga: Saga = saga
@@ -112,6 +113,7 @@ class Run:
         self._stopping = stopping
         self._begins = begins
         self._changes = changes
+        self._rests = rests
         self._clock = clock
         self._id = status.id
         self._key = status.key
@@ -418,7 +420,11 @@ class Run:
         """Between two attempts; less when the engine stops or the saga is cancelled, and no longer than to its deadline."""
         left = self._until - self._clock.now()
         if not self._stopping.is_set():
-            await until(self._hurry, min(seconds, left) if left > 0 else seconds)
+            self._rests(1)
+            try:
+                await until(self._hurry, min(seconds, left) if left > 0 else seconds)
+            finally:
+                self._rests(-1)
         self._hurry.clear()
 
     def _turns_back(self, step: Step, failures: Collection[object], *, unknown: bool) -> str:

@@ -8,8 +8,8 @@ from driven import CountingDatabase, Script, driving, one_step, play, start, two
 
 from skerry.errors import StoreError
 from skerry.resilience import Retry
-from skerry.saga import Engine
-from skerry.saga.engine import MAX_RUNNING
+from skerry.saga import Engine, Saga
+from skerry.saga.engine import MAX_RUNNING, MAX_TAKEN_UP
 from skerry.signals import SagasRecovered, Signal
 from skerry.testing import VirtualClock
 
@@ -122,7 +122,7 @@ def test_a_participant_that_is_down_holds_up_no_other_sagas(tmp_path: Path) -> N
 
 
 def test_a_restart_with_many_open_sagas_is_paced(tmp_path: Path, signals: list[Signal]) -> None:
-    """A thousand open sagas all end after a restart, at most MAX_RUNNING at the same time, and those of meanwhile too."""
+    """A thousand open sagas all end after a restart, a hundred at the same time, and one that begins meanwhile passes them."""
     at_once = most = 0
 
     async def act(database: CountingDatabase, clock: VirtualClock) -> None:
@@ -140,14 +140,17 @@ def test_a_restart_with_many_open_sagas_is_paced(tmp_path: Path, signals: list[S
             for number in range(1000):
                 await before.start(tx, saga, None, key=str(number))
         async with driving(database, saga) as engine:
+            await clock.sleep(0.05)
+            assert at_once == MAX_TAKEN_UP
             assert (await engine.run(saga, None, key="meanwhile")).status == "completed"
+            assert clock.monotonic() < 0.3
             while await engine.needed() and (await engine.stats()).get("running"):
                 await clock.sleep(0.1)
             assert await engine.stats() == {"completed": 1001}
             assert clock.monotonic() < 5.0
 
     play(tmp_path, act)
-    assert most == MAX_RUNNING
+    assert most == MAX_TAKEN_UP + 1
     assert [signal.count for signal in signals if isinstance(signal, SagasRecovered)] == [1000]
 
 
@@ -207,5 +210,33 @@ def test_a_lead_that_cannot_be_had_does_not_end_the_engine(tmp_path: Path) -> No
             obstacle.rmdir()
             assert (await engine.wait(saga_id)).status == "completed"
             assert engine.failure == ""
+
+    play(tmp_path, act)
+
+
+def test_sagas_between_two_attempts_do_not_hold_up_those_behind_them(tmp_path: Path) -> None:
+    """A participant that is down keeps its own sagas waiting, however many there are."""
+
+    async def down(ctx: Any, given: Any) -> None:
+        raise OSError("down")
+
+    async def up(ctx: Any, given: Any) -> None:
+        return None
+
+    waits, goes = one_step(down, retry=Retry(100, base=60.0, cap=60.0)), Saga("other")
+    goes.step()(up)
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> None:
+        before = Engine("own", database, clock=clock)
+        before.add(waits, goes)
+        async with database.transaction() as tx:
+            for number in range(500):
+                await before.start(tx, waits, None, key=str(number))
+            last = await before.start(tx, goes, None, key="1")
+        async with driving(database, waits, goes) as engine:
+            begun = clock.monotonic()
+            await engine.wait(last)
+            assert clock.monotonic() - begun < 10.0
+            assert (await engine.stats())["running"] == 500
 
     play(tmp_path, act)
