@@ -57,7 +57,9 @@ class CallContext:
         """The same trace with a new span id; a new trace when there is none."""
         trace_id = self.traceparent[3:35] if self.traceparent else clock.random_bytes(16).hex()
         flags = self.traceparent[53:55] if self.traceparent else "01"
-        return replace(self, traceparent=f"00-{trace_id}-{clock.random_bytes(8).hex()}-{flags}")
+        span = f"00-{trace_id}-{clock.random_bytes(8).hex()}-{flags}"
+        # not `replace`, which takes three times as long, for each call and each event
+        return CallContext(self.deadline, span, self.tracestate, self.priority, self.retries_above)
 
     @property
     def trace_id(self) -> str:

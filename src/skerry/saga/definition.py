@@ -84,6 +84,7 @@ class Saga:
         self._group = 0
         self._input = adapter(input, f"the input of {name!r}")
         self._redact = checked(redact, f"the input of {name!r}")
+        self._signed: tuple[list[object], str] = ([], "")
 
     def step(
         self, *, retry: Retry = STEP_RETRY, timeout: float = 5.0, redact: Collection[str] = ()
@@ -195,8 +196,8 @@ class Saga:
 
     def redactions(self) -> dict[str, tuple[str, ...]]:
         """What is redacted: of the input as "", and of what steps return."""
-        places = {WHOLE: self._redact, **{step.name: step.redact for step in self.steps}}
-        return {place: paths for place, paths in places.items() if paths}
+        hidden = {step.name: step.redact for step in self.steps if step.redact}
+        return {WHOLE: self._redact, **hidden} if self._redact else hidden
 
     def _wait(
         self,
@@ -227,7 +228,10 @@ class Saga:
 
     def signature(self) -> str:
         """What the steps are called, their kinds, and which can be undone: a running saga must find it as it was."""
-        return json.dumps([step.signature() for step in self.steps])
+        made_of: list[object] = [part for step in self.steps for part in (step, step.compensation)]
+        if self._signed[0] != made_of:
+            self._signed = (made_of, json.dumps([step.signature() for step in self.steps]))
+        return self._signed[1]
 
     def dump(self, value: Any) -> str:
         """An input as the journal keeps it. Raises `DefinitionError` when it does not fit the declared type."""

@@ -365,16 +365,17 @@ class Engine:
             self._runs.pop(saga_id, None)
             self._rested(0 if fresh is not None else 1)
             self._full = False
-            self._tell(saga_id, None if run is None else run.status())
+            self._tell(saga_id, run)
 
-    def _tell(self, saga_id: str, status: SagaStatus | None) -> None:
-        """Those who wait for a saga that is not driven any more; how it stands, if that is known."""
+    def _tell(self, saga_id: str, run: Run | None) -> None:
+        """Those who wait for a saga that is not driven any more; how it ended, if that is known."""
+        has_ended = run is not None and run.ended
         ended = self._ended.pop(saga_id, None)
         if ended is not None:
-            ended.status = status if status is not None and status.ended else None
+            ended.status = run.status() if run is not None and has_ended else None
             ended.event.set()
-        if status is not None and status.ended and status.parent:
-            self._look_at(status.parent)
+        if run is not None and has_ended and run.parent:
+            self._look_at(run.parent)
 
     def _resume(self, status: SagaStatus, *, fresh: bool) -> Run:
         """A saga with its definition. Raises `DefinitionError` when they do not fit; never guesses."""
@@ -382,7 +383,7 @@ class Engine:
         if saga is None:
             known = sorted(version for name, version in self._sagas if name == status.name)
             raise DefinitionError(f"version {status.version} of {status.name!r} is not known here, only {known}")
-        if status.signature != saga.signature():
+        if not fresh and status.signature != saga.signature():
             raise DefinitionError(f"the steps changed without a new version: {_difference(status.signature, saga)}")
         try:
             return Run(

@@ -144,6 +144,11 @@ class Run:
         )
 
     @property
+    def ended(self) -> bool:
+        """Whether nothing more happens without a person."""
+        return self._status not in {"running", "compensating"}
+
+    @property
     def parent(self) -> str:
         """The saga that waits for this one; empty when none does."""
         return self._begun_as.parent
@@ -443,7 +448,7 @@ class Run:
         arguments = (ctx, self._input) if action == DO else (ctx, self._input, self._results.get(step.name))
         deadline = self._clock.monotonic() + step.timeout
         # the engine retries, so the clients inside do not: one layer only
-        with context.use(replace(self._ambient, deadline=deadline, retries_above=True)):
+        with context.use(CallContext(deadline, self._ambient.traceparent, retries_above=True)):
             try:
                 result = await within(step.timeout, function(*arguments))
             except asyncio.CancelledError as error:
