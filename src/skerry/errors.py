@@ -5,7 +5,8 @@ SkerryError
 │   └── MissingExtra              a driver is not installed; names the extra
 ├── Refused                       refused here, nothing was sent; never counts against the callee
 │   ├── CircuitOpen
-│   └── BulkheadFull
+│   ├── BulkheadFull
+│   └── Locked                    another saga holds the lock: nothing was done, try again
 ├── DeadlineExceeded              also a TimeoutError: the whole call ran out of time
 │   └── AttemptTimeout            one attempt ran out of time
 ├── CallError                     a call to another service failed
@@ -96,6 +97,19 @@ class BulkheadFull(Refused):
     """All slots are taken and the waiting room is full, or the wait in it took too long."""
 
     reason = "bulkhead_full"
+
+
+class Locked(Refused):
+    """Another saga holds the semantic lock `name`. Nothing was done, so an engine tries the step again, as its `Retry` says.
+
+    Raise `Rejected` instead where a saga should turn back rather than wait.
+    """
+
+    reason = "locked"
+
+    def __init__(self, name: str, *, retry_after: float | None = None) -> None:
+        self.name = name
+        super().__init__(f"{name!r} is held by another saga", retry_after=retry_after)
 
 
 class DeadlineExceeded(SkerryError, TimeoutError):

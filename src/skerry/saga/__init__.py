@@ -6,7 +6,7 @@ begins, so a saga survives its process at any point and ends completed, compensa
 
 from __future__ import annotations
 
-from skerry.errors import MissingExtra, Rejected
+from skerry.errors import Locked, MissingExtra, Rejected
 
 try:
     import pydantic  # noqa: F401 - looked for here, once, so that its absence has one message
@@ -18,6 +18,7 @@ from skerry.saga.definition import Saga
 from skerry.saga.engine import Engine
 from skerry.saga.entry import SagaStatus
 from skerry.saga.journal import Journal
+from skerry.saga.lock import SemanticLock
 from skerry.saga.operation import Happened, SagaCount, SagaLine, Sagas
 from skerry.saga.step import Step, StepContext
 
@@ -26,12 +27,14 @@ __all__ = [
     "Engine",
     "Happened",
     "Journal",
+    "Locked",
     "Rejected",
     "Saga",
     "SagaCount",
     "SagaLine",
     "SagaStatus",
     "Sagas",
+    "SemanticLock",
     "Step",
     "StepContext",
 ]

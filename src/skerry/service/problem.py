@@ -21,6 +21,7 @@ from skerry.errors import (
     InvalidDocument,
     InvalidQuery,
     LateAction,
+    Locked,
     ProjectionBehind,
     ReceiptConflict,
     Refused,
@@ -90,7 +91,7 @@ def of(error: Exception, *, what: str = "A service behind this one") -> Problem 
     code = reason(error)
     for kind, told in _TOLD.items():
         if isinstance(error, kind):
-            return Problem(*told)
+            return Problem(*told, headers=_wait(error.retry_after) if isinstance(error, Refused) else ())
     match error:
         case (
             ProjectionBehind() | Held()
@@ -129,6 +130,8 @@ def _wait(seconds: float | None) -> Headers:
 _TOLD: dict[type[Exception], tuple[int, str, str]] = {
     ReceiptConflict: (422, "key_reused", "This idempotency key was used before with another request."),
     LateAction: (409, "late_action", "This action was compensated already and has no effect any more."),
+    # no 5xx: that two sagas want the same thing says nothing against the service that holds it
+    Locked: (423, "locked", "Somebody else is working on this right now."),
     VersionConflict: (409, "changed_meanwhile", "Somebody else has changed this meanwhile: read it again."),
     DuplicateValue: (409, "duplicate_value", "Another one has this value already."),
     InvalidDocument: (422, "invalid_document", "This cannot be stored: it is too large, or no plain JSON."),

@@ -76,6 +76,10 @@ class Receipts:
         """Give an existing receipt another state."""
         await tx.execute(self._sql["update"], (state, result, scope, key))
 
+    async def delete(self, tx: Tx, scope: str, key: str, *, fingerprint: str) -> bool:
+        """Forget a receipt that was written for this input; whether there was one."""
+        return await tx.execute(self._sql["delete"], (scope, key, fingerprint)) == 1
+
     async def prune(self, tx: Tx) -> int:
         """Delete at most 1,000 receipts past their retention; how many it were."""
         return await tx.execute(self._sql["prune"], (self._clock.now(), PRUNE_BATCH))

@@ -17,6 +17,7 @@ from skerry.errors import (
     DeadlineExceeded,
     Held,
     LateAction,
+    Locked,
     ProjectionBehind,
     ReceiptConflict,
     Rejected,
@@ -208,6 +209,7 @@ def test_malformed_headers_are_ignored(tmp_path: Path, value: str) -> None:
         (ProjectionBehind(CANARY), 409, "behind"),
         (Held(CANARY), 409, "held"),
         (Rejected("sold out"), 409, "rejected"),
+        (Locked(CANARY), 423, "locked"),
         (StoreBusy(CANARY), 503, "busy"),
         (StoreUnavailable(CANARY), 503, "data_unavailable"),
         (CircuitOpen(CANARY), 503, "circuit_open"),
@@ -229,6 +231,12 @@ def test_known_errors_are_problems(
     body = assert_problem(ask(tmp_path, "GET", "/x", app=application(error)), status, code)
     assert body["instance"] == "/x"
     assert not [signal for signal in signals if isinstance(signal, RequestFailed)]
+
+
+def test_who_finds_a_lock_taken_is_told_when_to_ask_again(tmp_path: Path) -> None:
+    """423 with `Retry-After`: a second, or as long as the error says."""
+    for error, seconds in ((Locked("a"), "1"), (Locked("a", retry_after=2.5), "3")):
+        assert ask(tmp_path, "GET", "/x", app=raising(error)).headers["retry-after"] == seconds
 
 
 @pytest.mark.parametrize("error", [ValueError(CANARY), ConfigurationError(CANARY)], ids=["any", "ours"])

@@ -64,6 +64,21 @@ def test_a_receipt_goes_with_its_transaction(kept):
     run_virtual(main)
 
 
+def test_a_receipt_is_forgotten_only_for_the_input_it_was_written_for(kept):
+    """delete says whether there was one; another input, scope or key leaves it, and the key is free again after it."""
+
+    async def main(clock):
+        async with kept(clock) as (database, receipts), database.transaction() as tx:
+            await receipts.insert(tx, "lock", "k1", "held", fingerprint="f")
+            for scope, key, fingerprint in (("lock", "k1", "g"), ("lock", "k2", "f"), ("pay", "k1", "f")):
+                assert not await receipts.delete(tx, scope, key, fingerprint=fingerprint)
+            assert await receipts.delete(tx, "lock", "k1", fingerprint="f")
+            assert not await receipts.delete(tx, "lock", "k1", fingerprint="f")
+            assert await receipts.insert(tx, "lock", "k1", "held", fingerprint="g")
+
+    run_virtual(main)
+
+
 def test_receipts_go_after_their_retention_in_bounded_steps(kept):
     """prune deletes only what is past its retention, at most a thousand at a time."""
 

@@ -8,6 +8,9 @@ ON CONFLICT (scope, key) DO NOTHING;
 -- name: update
 UPDATE skerry_receipts SET state = ?, result = ? WHERE scope = ? AND key = ?;
 
+-- name: delete
+DELETE FROM skerry_receipts WHERE scope = ? AND key = ? AND fingerprint = ?;
+
 -- name: prune
 DELETE FROM skerry_receipts WHERE (scope, key) IN
   (SELECT scope, key FROM skerry_receipts WHERE expires_at < ? ORDER BY expires_at LIMIT ?);
