@@ -157,10 +157,10 @@ class Journal:
         starts = [entry for entry in entries if isinstance(entry, Start)]
         begun = await self._start_all(tx, starts, now) if starts else {}
         records = [entry for entry in entries if isinstance(entry, Record)]
-        if appended := [(r.saga_id, r.step, r.what, r.result, now) for r in records if r.step]:
-            await tx.execute_many(SQL["append"], appended)
-        if changed := [(r.status, as_text(r.reason), now, r.saga_id) for r in records if r.status]:
-            await tx.execute_many(SQL["change"], changed)
+        if appended := [(r.saga_id, r.step, r.what, r.result) for r in records if r.step]:
+            await tx.execute(SQL["append_many"], (json.dumps(appended), now))
+        if changed := [(r.saga_id, r.status, as_text(r.reason)) for r in records if r.status]:
+            await tx.execute(SQL["change_many"], (json.dumps(changed), now))
         if waited := [(r.saga_id,) for r in records if r.waited]:
             await tx.execute_many(SQL["unpark"], waited)
         if parents := [(r.parent,) for r in records if r.parent and r.ends]:
@@ -276,7 +276,7 @@ def _tell(done: asyncio.Future[Any], what: object) -> None:
 
 def as_text(reason: str) -> str:
     """The text of an exception may hold what is no text to a database."""
-    return reason[:500].encode(errors="replace").decode()
+    return reason[:500].replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
 async def read(source: Database | Transaction, sql: str, *parameters: str) -> SagaStatus | None:

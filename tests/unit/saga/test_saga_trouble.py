@@ -6,7 +6,7 @@ from typing import Any
 
 from driven import CountingDatabase, Script, driving, one_step, play, start, two_steps
 
-from skerry.errors import StoreError
+from skerry.errors import Rejected, StoreError
 from skerry.resilience import Retry
 from skerry.saga import Engine, Saga
 from skerry.saga.engine import MAX_RUNNING, MAX_TAKEN_UP
@@ -240,3 +240,16 @@ def test_sagas_between_two_attempts_do_not_hold_up_those_behind_them(tmp_path: P
             assert (await engine.stats())["running"] == 500
 
     play(tmp_path, act)
+
+
+def test_a_reason_that_no_database_takes_is_written_down_without_it(tmp_path: Path) -> None:
+    """What a participant says may hold a NUL, or half a character; neither keeps others from being written."""
+    step = Script(Rejected("no\x00thing \ud800 left"))
+
+    async def act(database: CountingDatabase, clock: VirtualClock) -> Any:
+        saga = two_steps(Script(1), Script(None), step)
+        async with driving(database, saga) as engine:
+            return await engine.run(saga, None, key="1")
+
+    status = play(tmp_path, act)
+    assert (status.status, status.reason) == ("compensated", "two: no\ufffdthing ? left")

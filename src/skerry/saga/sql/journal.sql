@@ -57,10 +57,28 @@ SELECT count(*) FROM skerry_sagas WHERE status IN ('running', 'compensating');
 INSERT INTO skerry_saga_log (saga_id, step, what, result, at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (saga_id, step, what) DO NOTHING;
 
+-- name: append_many
+INSERT INTO skerry_saga_log (saga_id, step, what, result, at)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]'), ?2
+FROM json_each(?1) WHERE true
+ON CONFLICT (saga_id, step, what) DO NOTHING;
+
+-- name: append_many (postgresql)
+INSERT INTO skerry_saga_log (saga_id, step, what, result, at)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, ?2 FROM json_array_elements(?1::json) value
+ON CONFLICT (saga_id, step, what) DO NOTHING;
+
 -- What has ended stays so, whoever still writes.
--- name: change
-UPDATE skerry_sagas SET status = ?, reason = ?, changed_at = ?, due_at = NULL
-WHERE id = ? AND status IN ('running', 'compensating');
+-- name: change_many
+UPDATE skerry_sagas SET status = new.status, reason = new.reason, changed_at = ?2, due_at = NULL FROM (
+  SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS status, json_extract(value, '$[2]') AS reason
+  FROM json_each(?1)
+) new WHERE skerry_sagas.id = new.id AND skerry_sagas.status IN ('running', 'compensating');
+
+-- name: change_many (postgresql)
+UPDATE skerry_sagas SET status = new.status, reason = new.reason, changed_at = ?2, due_at = NULL FROM (
+  SELECT value ->> 0 AS id, value ->> 1 AS status, value ->> 2 AS reason FROM json_array_elements(?1::json) value
+) new WHERE skerry_sagas.id = new.id AND skerry_sagas.status IN ('running', 'compensating');
 
 -- A step begins to wait; one that waited before goes on with the end it had.
 -- name: wait

@@ -6,6 +6,7 @@ can die, be stopped, or be told something else than what happened.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -20,8 +21,8 @@ from skerry.store.tx import Parameters
 
 _TOLD: Final = {
     str(SQL["start_many"]): "start",
-    str(SQL["append"]): "append",
-    str(SQL["change"]): "change",
+    str(SQL["append_many"]): "append",
+    str(SQL["change_many"]): "change",
     str(SQL["ask_back"]): "turn back",
 }
 """The statements of an engine; those of an operator are no points."""
@@ -275,10 +276,11 @@ class MemoryTransaction:
         words, ends = [], False
         for kind, rows in self._written:
             if kind == "append":
-                words += [f"{row[1]} {row[2]}" for row in rows]
+                words += [f"{step} {what}" for _, step, what, _ in json.loads(rows[0][0])]
             elif kind == "change":
-                words += [str(row[0]) for row in rows]
-                ends = ends or any(row[0] in {"completed", "compensated"} for row in rows)
+                became = [status for _, status, _ in json.loads(rows[0][0])]
+                words += became
+                ends = ends or not {"completed", "compensated"}.isdisjoint(became)
             else:
                 words.append(kind)
         return words, ends
