@@ -37,7 +37,7 @@ layers: setup
 COVERED := clock errors context signals topology resilience store events saga
 coverage: setup
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m coverage run -m pytest -q tests/unit & unit=$$!; \
+	@$(BIN)/python -m coverage run -m pytest -q tests/unit --ignore tests/unit/testing & unit=$$!; \
 	  $(BIN)/python -m coverage run -m pytest -q tests/contract && wait $$unit
 	@$(BIN)/python -m coverage combine -q
 	@$(BIN)/python -m coverage report --skip-covered --fail-under=90 \
