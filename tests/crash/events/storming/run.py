@@ -176,12 +176,20 @@ class Soak(Striking):
 
     def woken(self) -> None:
         """The stopped relay goes on: did another lead meanwhile?"""
-        leads = [line["t"] for line in lines(self.folder / "leads.jsonl") if line["role"] == "order/relay"]
-        self.result.relays_leading_in_stop = sum(t > (self.stop_began or 0.0) for t in leads)
+        self.result.relays_leading_in_stop = self._led_since_the_stop()
         self.result.stops += 1
 
+    def _led_since_the_stop(self) -> int:
+        leads = [line["t"] for line in lines(self.folder / "leads.jsonl") if line["role"] == "order/relay"]
+        return sum(t > (self.stop_began or 0.0) for t in leads)
+
     def _can(self, strike: Strike) -> bool:
-        """A relay that is stopped keeps the lead on SQLite: there is no other to hit meanwhile."""
+        """A relay that is stopped keeps the lead on SQLite: there is no other to hit meanwhile.
+
+        Elsewhere another one has to show that it takes over, which it cannot while a server is away.
+        """
+        if strike.kind in self.servers:
+            return self.stop_began is None or self._led_since_the_stop() > 0
         if strike.kind.startswith("relay"):
             return self.stop_began is None or self.result.database != "sqlite"
         if strike.kind == STOP:
