@@ -57,11 +57,12 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class TurnBack:
-    """A child, `id`, has to turn back, whether it runs or has completed; one that is past its pivot does not."""
+    """A child, `id`, has to turn back before its next attempt; `completed`: also when it has completed."""
 
     id: str
     parent: str
     reason: str
+    completed: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,7 +227,7 @@ async def tell(tx: Tx, name: str, key: str, signal: str, value: str, *, id: str,
 
 async def _turn_back(tx: Transaction, back: TurnBack, now: float) -> None:
     await tx.execute(SQL["ask_back"], (back.id, back.reason, now))
-    if await tx.execute(SQL["take_back"], (back.id, now)):
+    if back.completed and await tx.execute(SQL["take_back"], (back.id, now)):
         await tx.execute(SQL["turn_back"], (back.id, back.reason, now))
 
 

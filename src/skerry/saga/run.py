@@ -364,7 +364,7 @@ class Run:
         if reason := self._turns_back(step, failures, unknown=child is not None and step.kind != "pivot"):
             if child is None or step.undoable:
                 raise _GaveUp(reason, unknown=child is not None)
-            await self._journal.pause(TurnBack(child.id, self._id, reason))
+            await self._journal.pause(TurnBack(child.id, self._id, reason, completed=False))
             self._changes(child.id)
         self._waits.setdefault(step.name, NEVER)
         if child is not None:
@@ -400,7 +400,7 @@ class Run:
             if not is_written:
                 pause = self._paused(step, NEVER, child.id, back=True)
                 await self._journal.pause(
-                    TurnBack(child.id, self._id, f"its parent turned back: {self._reason}"), pause
+                    TurnBack(child.id, self._id, f"its parent turned back: {self._reason}", completed=True), pause
                 )
                 if child.status == "completed":
                     emit(

@@ -440,3 +440,22 @@ def test_steps_of_parent_and_child_are_told_apart() -> None:
 
     with pytest.raises(DefinitionError, match="book"):
         check_saga(twice, input="1", world=Bank, invariant=books)
+
+
+def with_child_that_decides(bank: Bank) -> Saga:
+    """The child is the pivot: once it has completed its parent goes on, whoever cancels."""
+    inner = Saga("paying", input=str)
+    add(inner, "step", bank, "take")
+    add(inner, "pivot", bank, "book")
+    saga = Saga("payment", input=str)
+    saga.child("paid", inner, lambda _ctx, given: given)
+    add(saga, "retriable", bank, "send", undone=False)
+    return saga
+
+
+def test_a_child_that_decides_is_never_taken_back_behind_its_pivot() -> None:
+    """A cancel that comes while it completes is too late; before, both turn back."""
+    report = check_saga(with_child_that_decides, input="1", world=Bank, invariant=books, budget=ONE_OF_EACH)
+    assert report.exhaustive
+    assert not report.missing_windows
+    assert min(report.completed, report.compensated) > 10
