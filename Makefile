@@ -53,8 +53,9 @@ floors: setup
 	@.venv/floors/bin/python -m pytest -q tests/unit $(NO_SEARCH)
 
 # The unit tests on every other supported Python that this machine has.
+VERSIONS := 3.12 3.13
 pythons: setup
-	@for version in 3.12 3.13; do \
+	@for version in $(VERSIONS); do \
 	  python=$$(ls -d $$HOME/.pyenv/versions/$$version.*/bin/python 2>/dev/null | tail -1); \
 	  python=$${python:-$$(command -v python$$version || true)}; \
 	  if [ -z "$$python" ] || ! $$python -c '' 2>/dev/null; then echo "NOT RUN: Python $$version is not on this machine"; continue; fi; \
