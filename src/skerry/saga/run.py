@@ -274,10 +274,9 @@ class Run:
             try:
                 if isinstance(step, Child):
                     await self._take_back(step)
-                    await self._write(step, "undone", None, "compensated" if step is owed[-1] else None, self._reason)
-                    continue
-                assert step.compensation is not None
-                await self._attempts(step, step.compensation, UNDO, step.compensation_retry, unknown=True)
+                else:
+                    assert step.compensation is not None
+                    await self._attempts(step, step.compensation, UNDO, step.compensation_retry, unknown=True)
             except _GaveUp as error:
                 await self._change("stuck", f"undoing {step.name}: {error}", step.name)
                 return
