@@ -53,7 +53,7 @@ async def measure(url: str, folder: Path, *, count: int, concurrency: int, toget
         engine = Engine("bench", database)
         engine.add(order)
         if not together:
-            engine._journal.most = 1
+            engine._journal.together = False
         serving = asyncio.create_task(engine.serve())
         await engine.run(order, 0, key="warm-up")
         taken: list[float] = []

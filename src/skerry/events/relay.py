@@ -124,7 +124,7 @@ class Relay:
         lease.check()
         await self._broker.publish([_message(*row[1:6]) for row in rows])
         async with lease.transaction() as tx:
-            await tx.execute(SQL["outbox_delete"], (json.dumps([row[0] for row in rows]),))
+            tx.later(SQL["outbox_delete"], (json.dumps([row[0] for row in rows]),))
         emit(EventsRelayed(service=self._outbox.source, count=len(rows)))
         return len(rows)
 

@@ -23,13 +23,15 @@ SQL = Queries("skerry.saga", "sql/journal.sql")
 PAGE = 500
 TOGETHER = 500
 """Transitions that share a commit at most."""
+LANES = 8
+"""Commits under way at the same time when transitions do not share them, where the database takes several."""
 
 
 class Journal:
     """Reads and writes the journal. `write` may be called by many sagas at once.
 
     `failure` is the class of the error that kept the last commit from happening; empty when there was none. Once `lease` is
-    set, nothing is written without it.
+    set, nothing is written without it. Without `together` each transition has a commit of its own, to see what sharing is worth.
     """
 
     schema: ClassVar[Schema] = Schema("skerry.saga", files("skerry.saga").joinpath("sql/migrations"))
@@ -38,8 +40,8 @@ class Journal:
         self._database = database
         self._clock = clock
         self._pending: list[tuple[tuple[Entry, ...], asyncio.Future[Any]]] = []
-        self._flushing: asyncio.Task[None] | None = None
-        self.most: int = TOGETHER
+        self._flushing: set[asyncio.Task[None]] = set()
+        self.together: bool = True
         self.failure: str = ""
         self.lease: Lease | None = None
 
@@ -121,31 +123,37 @@ class Journal:
     async def _share(self, *records: Entry) -> Any:
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._pending.append((records, done))
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush(), name="saga-journal", context=Context())
+        self._flushing = {task for task in self._flushing if not task.done()}
+        if len(self._flushing) < (1 if self.together else LANES):
+            self._flushing.add(asyncio.create_task(self._flush(), name="saga-journal", context=Context()))
         return await done
 
     async def settle(self) -> None:
         """Return once nothing is being written."""
-        if self._flushing is not None:
-            await asyncio.wait({self._flushing})
+        if self._flushing:
+            await asyncio.wait(self._flushing)
 
     async def _flush(self) -> None:
+        most = TOGETHER if self.together else 1
         while self._pending:
-            batch, self._pending = self._pending[: self.most], self._pending[self.most :]
-            records = [record for records, _ in batch for record in records]
-            fenced = self.lease if any(not isinstance(record, Start) or record.parent for record in records) else None
-            try:
-                async with (fenced or self._database).transaction() as tx:
-                    begun = await self._apply(tx, records)
-            except Exception as error:
-                self.failure = type(error).__name__
-                for _, done in batch:
-                    _tell(done, error)
-            else:
-                self.failure = ""
-                for _, done in batch:
-                    _tell(done, begun)
+            batch, self._pending = self._pending[:most], self._pending[most:]
+            await self._commit(batch)
+
+    async def _commit(self, batch: list[tuple[tuple[Entry, ...], asyncio.Future[Any]]]) -> None:
+        """Write it all, and tell each what became of it; raises nothing but a cancellation."""
+        records = [record for records, _ in batch for record in records]
+        fenced = self.lease if any(not isinstance(record, Start) or record.parent for record in records) else None
+        try:
+            async with (fenced or self._database).transaction() as tx:
+                begun = await self._apply(tx, records)
+        except Exception as error:
+            self.failure = type(error).__name__
+            for _, done in batch:
+                _tell(done, error)
+        else:
+            self.failure = ""
+            for _, done in batch:
+                _tell(done, begun)
 
     async def _apply(self, tx: Transaction, entries: list[Entry]) -> dict[str, str | ReceiptConflict]:
         """Write all of it; for each start by its id, the id of the saga that there is now, or what speaks against it."""
@@ -158,9 +166,9 @@ class Journal:
         begun = await self._start_all(tx, starts, now) if starts else {}
         records = [entry for entry in entries if isinstance(entry, Record)]
         if appended := [(r.saga_id, r.step, r.what, r.result) for r in records if r.step]:
-            await tx.execute(SQL["append_many"], (json.dumps(appended), now))
+            tx.later(SQL["append_many"], (json.dumps(appended), now))
         if changed := [(r.saga_id, r.status, as_text(r.reason)) for r in records if r.status]:
-            await tx.execute(SQL["change_many"], (json.dumps(changed), now))
+            tx.later(SQL["change_many"], (json.dumps(changed), now))
         if waited := [(r.saga_id,) for r in records if r.waited]:
             await tx.execute_many(SQL["unpark"], waited)
         if parents := [(r.parent,) for r in records if r.parent and r.ends]:

@@ -166,10 +166,13 @@ class PostgreSQLLease:
     @asynccontextmanager
     async def transaction(self, ask: str = "", parameters: Parameters = ()) -> AsyncIterator[PostgreSQLTransaction]:
         """See `Lease.transaction`."""
-        begin = inline(SQL["begin_held"].on("postgresql"), (self.role, self.epoch))
-        if ask:
-            begin = f"{begin} UNION ALL SELECT FROM ({inline(words(ask, 'postgresql'), parameters)}) asked"
         end = inline(SQL["end_held"].on("postgresql"), (self.role, self.epoch))
+        if not ask:
+            async with self._database.unit_of_work("BEGIN", at_once=False, end=end) as tx:
+                yield tx
+            return
+        begin = inline(SQL["begin_held"].on("postgresql"), (self.role, self.epoch))
+        begin = f"{begin} UNION ALL SELECT FROM ({inline(words(ask, 'postgresql'), parameters)}) asked"
         async with self._database.unit_of_work(begin, end=end) as tx:
             if tx.found:
                 await self.fence(tx)

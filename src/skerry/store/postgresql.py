@@ -63,35 +63,41 @@ class PostgreSQLTransaction:
 
     dialect: Dialect = "postgresql"
 
-    def __init__(self, database: PostgreSQLDatabase, connection: _Connection, *, found: int = 0, end: str = "") -> None:
+    def __init__(
+        self, database: PostgreSQLDatabase, connection: _Connection, *, begin: str = "", found: int = 0, end: str = ""
+    ) -> None:
         self.found = found
+        self.connection: _Connection = connection
+        self.begin: str = begin
+        """What begins it; empty once it has begun."""
         self._end = end
         self._database = database
-        self._connection = connection
         self._callbacks: list[Callable[[], None]] = []
         self._queued: list[tuple[str, Parameters]] = []
         self.is_open = True
 
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """Run one statement; the number of rows it changed. Without parameters it may be several."""
-        return _count(await self._do(self._connection.execute, sql, parameters))
+        return _count(await self._do(self.connection.execute, sql, parameters))
 
     async def execute_many(self, sql: str, rows: Iterable[Parameters]) -> None:
         """Run one statement for each row of parameters."""
         self._demand_open()
         text, values = translate_many(words(sql, "postgresql"), rows, "numeric")
-        with self._database.translated(self._connection):
+        with self._database.translated(self.connection):
+            if self.begin:
+                await self._begin()
             await self._flush()
-            await self._connection.executemany(text, values, timeout=patience.get())
+            await self.connection.executemany(text, values, timeout=patience.get())
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """Run one query; all its rows, each readable by position and by name."""
-        rows: list[Any] = await self._do(self._connection.fetch, sql, parameters)
+        rows: list[Any] = await self._do(self.connection.fetch, sql, parameters)
         return rows
 
     async def fetch_one(self, sql: str, parameters: Parameters = ()) -> Any:
         """Run one query; its first row, or None."""
-        return await self._do(self._connection.fetchrow, sql, parameters)
+        return await self._do(self.connection.fetchrow, sql, parameters)
 
     def later(self, sql: str, parameters: Parameters = ()) -> None:
         """See `Transaction.later`."""
@@ -101,13 +107,13 @@ class PostgreSQLTransaction:
     async def commit(self) -> str:
         """Run what `later` has queued, and commit, if possible in one message; the server's word for what it did."""
         queued, last = self._queued, []
-        if queued and len(queued) <= WITH_COMMIT and all(isinstance(sql, Statement) for sql, _ in queued):
+        if len(queued) <= WITH_COMMIT and all(isinstance(sql, Statement) for sql, _ in queued):
             self._queued = []
             last = [inline(words(sql, "postgresql"), parameters) for sql, parameters in queued]
         await self._flush()
-        message = ";\n".join([*last, *([self._end] if self._end else ()), "COMMIT"])
+        message = ";\n".join(filter(None, [self.begin, *last, self._end, "COMMIT"]))
         try:
-            return str(await self._connection.execute(message, timeout=patience.get()))
+            return str(await self.connection.execute(message, timeout=patience.get()))
         except asyncpg.DivisionByZeroError:
             if not self._end:
                 raise
@@ -116,12 +122,18 @@ class PostgreSQLTransaction:
     async def _flush(self) -> None:
         """Run what `later` has queued: statements of one text that follow each other go in one round trip."""
         queued, self._queued = self._queued, []
+        if queued and self.begin:
+            await self._begin()
         for sql, group in groupby(queued, key=itemgetter(0)):
             text, rows = translate_many(words(sql, "postgresql"), (values for _, values in group), "numeric")
             if len(rows) == 1:
-                await self._connection.execute(text, *rows[0])
+                await self.connection.execute(text, *rows[0])
             else:
-                await self._connection.executemany(text, rows)
+                await self.connection.executemany(text, rows)
+
+    async def _begin(self) -> None:
+        begin, self.begin = self.begin, ""
+        await self.connection.execute(begin, timeout=ANSWER)
 
     async def lock(self, name: str) -> None:
         """Wait until no other transaction holds the lock `name`, then hold it until this one ends."""
@@ -156,12 +168,14 @@ class PostgreSQLTransaction:
     def _demand_open(self) -> None:
         if not self.is_open:
             raise NoTransaction("the transaction has ended; use it only inside the block that opened it")
-        if _state(self._connection) == "idle":
+        if not self.begin and _state(self.connection) == "idle":
             raise NoTransaction("the transaction was ended inside its block, by a COMMIT of your own")
 
     async def _do(self, method: Callable[..., Awaitable[Any]], sql: str, parameters: Parameters) -> Any:
         self._demand_open()
-        with self._database.translated(self._connection):
+        with self._database.translated(self.connection):
+            if self.begin:
+                await self._begin()
             if self._queued:
                 await self._flush()
             return await _run(method, sql, parameters)
@@ -233,17 +247,20 @@ class PostgreSQLDatabase:
         return self.unit_of_work("BEGIN")
 
     @asynccontextmanager
-    async def unit_of_work(self, begin: str, *, end: str = "") -> AsyncIterator[PostgreSQLTransaction]:
+    async def unit_of_work(
+        self, begin: str, *, at_once: bool = True, end: str = ""
+    ) -> AsyncIterator[PostgreSQLTransaction]:
         """A transaction that starts with the statements `begin`; of the last one the number of rows is kept.
 
-        The query `end` goes to the server together with COMMIT, and fails by a division by zero when the role is lost.
+        Unless `at_once`, it starts with its first statement, or goes to the server whole when all were left for `later`. The
+        query `end` goes to the server together with COMMIT, and fails by a division by zero when the role is lost.
         """
         self.demand_outside()
         task = asyncio.current_task()
         pool = self._opened()
-        connection, status = await self._begin(pool, begin)
+        connection, status = await self._begin(pool, begin) if at_once else (await pool.acquire(), "")
         self._holders.add(task)
-        tx = PostgreSQLTransaction(self, connection, found=_count(status), end=end)
+        tx = PostgreSQLTransaction(self, connection, begin="" if at_once else begin, found=_count(status), end=end)
         try:
             yield tx
             tx.is_open = False
@@ -356,7 +373,7 @@ class PostgreSQLDatabase:
         raise AssertionError
 
     async def _commit(self, tx: PostgreSQLTransaction, connection: _Connection) -> None:
-        if _state(connection) == "idle":
+        if not tx.begin and _state(connection) == "idle":
             raise NoTransaction("the transaction was ended inside its block, by a COMMIT of your own")
         await self._finish(connection, tx.commit(), then=tx.committed)
 

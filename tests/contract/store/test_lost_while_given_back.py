@@ -23,7 +23,7 @@ def lose_while_given_back(connection):
 async def commit(database):
     async with database.transaction() as tx:
         await tx.execute("INSERT INTO t VALUES (1)")
-        connection = tx._connection
+        connection = tx.connection
         tx.on_commit(lambda: lose_while_given_back(connection))
 
 

@@ -15,6 +15,7 @@ from skerry.errors import ConfigurationError, LeaseLost, MigrationError, StoreBu
 from skerry.service import Service
 from skerry.settings import Settings
 from skerry.store import connect, migrate
+from skerry.store.queries import Statement
 
 HOLDER = """
 import asyncio, sys
@@ -145,6 +146,29 @@ def test_a_lease_lost_before_a_commit_fails_it(url, later):
             assert await database.fetch_all("SELECT n FROM fenced") == []
             async with database.transaction() as tx:
                 await tx.execute("DROP TABLE fenced")
+
+    asyncio.run(main())
+
+
+def test_a_fenced_transaction_that_asks_nothing_is_one_message(url):
+    """What is all left for later goes from BEGIN to COMMIT in one way to the server, or not at all."""
+
+    async def main():
+        async with opening(url) as database, database.lead("relay") as lease:
+            async with database.transaction() as tx:
+                await tx.execute("CREATE TABLE t (n INTEGER PRIMARY KEY)")
+            insert, sent = Statement("INSERT INTO t VALUES (?)"), []
+            insert.postgresql = str(insert)
+            async with lease.transaction() as tx:
+                tx.connection.add_query_logger(lambda message: sent.append(message.query))
+                tx.later(insert, (1,))
+                tx.later(insert, (2,))
+            assert [len(sent), sent[0].split(";")[0], sent[0].split()[-1]] == [1, "BEGIN", "COMMIT"]
+            with pytest.raises(asyncpg.UniqueViolationError):  # noqa: PT012 - the block is the thing
+                async with lease.transaction() as tx:
+                    tx.later(insert, (3,))
+                    tx.later(insert, (1,))
+            assert [row["n"] for row in await database.fetch_all("SELECT n FROM t ORDER BY n")] == [1, 2]
 
     asyncio.run(main())
 
