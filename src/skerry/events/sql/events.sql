@@ -57,8 +57,7 @@ SELECT key FROM skerry_receipts WHERE scope = ?1 AND key IN (SELECT value FROM j
 UNION ALL SELECT '' WHERE EXISTS (SELECT 1 FROM skerry_parked WHERE consumer = ?3);
 
 -- name: known_or_parked (postgresql)
-SELECT key FROM skerry_receipts WHERE scope = ?1 AND key IN (SELECT jsonb_array_elements_text(?2::jsonb))
-UNION ALL SELECT '' WHERE EXISTS (SELECT 1 FROM skerry_parked WHERE consumer = ?3);
+SELECT skerry_doubt(?, ?::jsonb, ?);
 
 -- What has no key waits for nobody.
 -- name: is_held
