@@ -10,6 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 from benchmarks.events.load import KEYS, PAD, Changed, changed
 from benchmarks.report import Report, flush_probe
 from servers.nats import NatsServer
@@ -99,6 +101,7 @@ async def _ours(  # noqa: C901 - one setting, three measurements
                 taken[who].append(time.perf_counter() - begun)
         for who, times in taken.items():
             report.add("a flushed transaction", who, statistics.median(times) * 1000, "ms")
+        await _by_hand(report, postgres.url(f"{name}a"))
         async with here.transaction() as tx:
             await tx.execute("DELETE FROM skerry_outbox")
         relaying = asyncio.create_task(relay.run())
@@ -132,6 +135,29 @@ async def _ours(  # noqa: C901 - one setting, three measurements
         await done.wait()
         taken = [handled[n] - at for n, at in committed.items()]
         report.add("commit to handled, p50", "ours", statistics.median(taken) * 1000, "ms")
+
+
+async def _by_hand(report: Report, url: str) -> None:
+    """What the least row costs that anybody could write: no number, no index but the key, on a connection of the driver."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(
+            "CREATE TABLE rows (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, type TEXT, key TEXT, body TEXT)"
+        )
+        taken: dict[str, list[float]] = {"by hand": [], "by hand, without a row": []}
+        for n in range(150):
+            for who, times in taken.items():
+                begun = time.perf_counter()
+                async with connection.transaction():
+                    await connection.execute("UPDATE accounts SET n = n + 1 WHERE name = $1", f"a{n % KEYS}")
+                    if who == "by hand":
+                        row = ("bench.changed", f"a{n % KEYS}", PAD)
+                        await connection.execute("INSERT INTO rows (type, key, body) VALUES ($1, $2, $3)", *row)
+                times.append(time.perf_counter() - begun)
+    finally:
+        await connection.close()
+    for who, times in taken.items():
+        report.add("a flushed transaction", who, statistics.median(times) * 1000, "ms")
 
 
 async def _nothing(work: Awaitable[Any]) -> None:
