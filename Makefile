@@ -17,9 +17,12 @@ $(SETUP): requirements/dev.txt pyproject.toml
 demo: setup
 	@$(BIN)/skerry demo $(if $(DATABASE),--database $(DATABASE)) $(if $(BROKER),--broker $(BROKER)) $(if $(ANALYTICS),--analytics $(ANALYTICS)) $(ARGS)
 
-# Two files at a time, for most tests wait; in CI one after the other, so that none gets in another's way.
-test: setup
-	@$(BIN)/python -m pytest $(or $(ARGS),$(if $(filter true,$(CI)),,-n 2 --dist loadfile))
+# Two files at a time, for most tests wait. In CI one after the other, so that none gets in another's way, and those that count
+# for coverage with it.
+test: setup $(if $(filter true,$(CI)),$(if $(ARGS),,coverage))
+	@$(if $(filter true,$(CI))$(ARGS),,$(BIN)/python -m pytest -n 2 --dist loadfile)
+	@$(if $(ARGS),$(BIN)/python -m pytest $(ARGS))
+	@$(if $(filter true,$(CI)),$(if $(ARGS),,$(BIN)/python -m pytest $(UNCOUNTED)))
 
 lint: setup
 	@$(BIN)/ruff check --output-format concise .
@@ -34,6 +37,8 @@ layers: setup
 	@PYTHONPATH=examples/shop $(BIN)/lint-imports
 
 # Branch coverage of what everything else stands on, by the unit tests and, for what speaks to servers, the contracts.
+COUNTED := tests/unit tests/contract
+UNCOUNTED := tests/unit/testing $(filter-out $(COUNTED) tests/servers tests/typing,$(wildcard tests/*)) docs $(wildcard *.md)
 COVERED := clock errors context signals topology resilience store events saga
 coverage: setup
 	@rm -f .coverage .coverage.*
