@@ -27,7 +27,15 @@ except ImportError as _error:
     raise MissingExtra("PostgreSQL", "postgres") from _error
 
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import ConfigurationError, LeaseLost, NestedTransaction, NoTransaction, StoreBusy, StoreError
+from skerry.errors import (
+    ConfigurationError,
+    LeaseLost,
+    NestedTransaction,
+    NoTransaction,
+    StoreBusy,
+    StoreError,
+    StoreUnavailable,
+)
 from skerry.store.leases import LEASE, SQL, Bells, PostgreSQLLease, Session, held
 from skerry.store.ownership import claim
 from skerry.store.patience import LONGEST, patience
@@ -320,7 +328,9 @@ class PostgreSQLDatabase:
             return error
         if code.startswith(_BUSY):
             return StoreBusy(f"{self.where}: {what}; try again")
-        if isinstance(error, TimeoutError) and not connecting:
+        if connecting:
+            return StoreUnavailable(f"{self.where}: no connection could be made ({what})")
+        if isinstance(error, TimeoutError):
             return StoreError(f"{self.where}: no answer in time; what was asked for may have been done all the same")
         return StoreError(f"{self.where}: {what}")
 
