@@ -11,8 +11,10 @@ SkerryError
 │   └── AttemptTimeout            one attempt ran out of time
 ├── CallError                     a call to another service failed
 │   ├── Unreachable               no connection was made: the callee saw nothing
+│   ├── Untrusted                 the callee's certificate does not hold: it saw nothing
 │   ├── ConnectionLost            sent, but no whole reply: the outcome is unknown
 │   ├── ReplyTooLarge
+│   ├── RedirectRefused           the reply redirects to where the call does not follow
 │   └── StatusError               the callee answered with an error status
 ├── StoreError
 │   ├── StoreBusy                 too many callers wait for the one writer
@@ -137,12 +139,22 @@ class Unreachable(CallError, ConnectionError):
     """No connection could be made, so the callee saw nothing of this request."""
 
 
+class Untrusted(CallError):
+    """The callee's certificate is expired, for another name, or of an authority that is not trusted here. Nothing was sent, and
+    trying again would not help.
+    """
+
+
 class ConnectionLost(CallError, ConnectionError):
     """The request was sent but no whole reply came back: it may or may not have taken effect."""
 
 
 class ReplyTooLarge(CallError):
     """The reply is larger than the client's limit; it was not read to its end."""
+
+
+class RedirectRefused(CallError):
+    """A redirect was not followed: one too many, from https to http, or to no place for a call. What came before took effect."""
 
 
 class StatusError(CallError):

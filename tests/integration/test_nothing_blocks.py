@@ -8,12 +8,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from blockbuster import BlockBuster, BlockingError, blockbuster_ctx
 from fastapi import FastAPI
 
 from skerry import DomainEvent, Saga, Service, ServiceClient, StepContext, Transaction
+from skerry.client import AsgiTransport
 from skerry.settings import Settings
 
 
@@ -57,7 +57,7 @@ async def work(one: Service, other: Service, saga: Saga, seen: list[str]) -> Non
     for number in range(20):
         status = await one.sagas.run(saga, {"sku": str(number)}, key=str(number))
         assert status.status == "completed"
-    transport = httpx2.ASGITransport(app=one.app)
+    transport = AsgiTransport(one.app)
     async with ServiceClient("one", url="http://one", transport=transport) as client:
         assert (await client.get("/health/ready")).status == 200
         assert (await client.get("/nothing")).status == 404

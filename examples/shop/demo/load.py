@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import httpx2
-
+from skerry.client import Reply, ServiceClient
 from skerry.clock import SYSTEM
+from skerry.errors import CallError, DeadlineExceeded
+from skerry.resilience import Policy
 
 from .mix import Plan
 
@@ -21,7 +22,7 @@ class Customers:
     """Talk to the shop through its gateway, as any client would."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx2.AsyncClient(base_url=url, timeout=10.0, trust_env=False)
+        self._http = ServiceClient("gateway", url=url, policy=Policy("gateway", total=10.0))
         self.placed: dict[str, str] = {}
 
     async def __aenter__(self) -> Customers:
@@ -52,24 +53,21 @@ class Customers:
                 group.create_task(self._place(plan, placed))
 
     async def _place(self, plan: Plan, placed: Callable[[int], None]) -> None:
-        response = await self._insist("POST", "/api/orders", plan.body(), key=plan.key)
-        if response.status_code == 202:
-            self.placed[plan.key] = response.json()["order_id"]
+        reply = await self._insist("POST", "/api/orders", plan.body(), key=plan.key)
+        if reply.status == 202:
+            self.placed[plan.key] = reply.json()["order_id"]
             placed(len(self.placed))
 
-    async def _insist(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, key: str = ""
-    ) -> httpx2.Response:
+    async def _insist(self, method: str, path: str, body: dict[str, Any] | None = None, *, key: str = "") -> Reply:
         """Try until there is an answer that is not the shop's fault. The key makes trying again harmless."""
         give_up = SYSTEM.monotonic() + PATIENCE
-        headers = {"Idempotency-Key": key} if key else {}
         while True:
             try:
-                response = await self._http.request(method, path, json=body, headers=headers)
-            except httpx2.HTTPError:
+                reply = await self._http.request(method, path, json=body, idempotency_key=key or None)
+            except (CallError, DeadlineExceeded):
                 if SYSTEM.monotonic() > give_up:
                     raise
             else:
-                if response.status_code < 500 or SYSTEM.monotonic() > give_up:
-                    return response
+                if reply.status < 500 or SYSTEM.monotonic() > give_up:
+                    return reply
             await SYSTEM.sleep(PAUSE * (0.5 + SYSTEM.random()))

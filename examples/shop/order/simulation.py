@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import httpx2
-
-from skerry.client import Reply
+from skerry.client import Headers, Reply
 from skerry.testing.sagas import FakeBarrier, Outcome, Simulation
 
 from . import saga
@@ -49,7 +47,7 @@ class Participant:
             self.barrier.undo(idempotency_key, lambda _: self._change(-self.by))
         else:
             self.barrier.act(idempotency_key, lambda: self._change(self.by))
-        return Reply(self.name, 200, httpx2.Headers(), b"{}")
+        return Reply(self.name, 200, Headers(), b"{}")
 
     def _change(self, by: int) -> None:
         self.amount += by

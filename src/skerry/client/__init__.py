@@ -10,11 +10,32 @@ from __future__ import annotations
 from skerry.errors import MissingExtra
 
 try:
-    import httpx2  # noqa: F401 - looked for here, once, so that its absence has one message
+    import aiohttp  # noqa: F401 - looked for here, once, so that its absence has one message
 except ImportError as _error:
     raise MissingExtra("ServiceClient", "service") from _error
 
-from skerry.client.client import DEFAULT_MAX_REPLY, ServiceClient, default_policy, is_failure
+from skerry.client.asgi import AsgiTransport
+from skerry.client.client import DEFAULT_MAX_REPLY, ServiceClient
+from skerry.client.headers import Headers
+from skerry.client.network import HttpTransport
+from skerry.client.plan import Options
+from skerry.client.policy import default_policy, is_failure
 from skerry.client.reply import Reply
+from skerry.client.stream import Stream
+from skerry.client.transport import Request, Response, Transport
 
-__all__ = ["DEFAULT_MAX_REPLY", "Reply", "ServiceClient", "default_policy", "is_failure"]
+__all__ = [
+    "DEFAULT_MAX_REPLY",
+    "AsgiTransport",
+    "Headers",
+    "HttpTransport",
+    "Options",
+    "Reply",
+    "Request",
+    "Response",
+    "ServiceClient",
+    "Stream",
+    "Transport",
+    "default_policy",
+    "is_failure",
+]

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import httpx2
-
+from skerry.client.headers import Headers
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import CallError, StatusError
 
@@ -31,7 +30,7 @@ class Reply:
 
     service: str
     status: int
-    headers: httpx2.Headers
+    headers: Headers
     content: bytes
 
     @property

@@ -37,7 +37,7 @@ def test_help_loads_nothing_heavy() -> None:
         "asyncio",
         "pydantic",
         "rich",
-        "httpx2",
+        "aiohttp",
         "yaml",
         "uvicorn",
         "fastapi",

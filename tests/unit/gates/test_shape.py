@@ -54,10 +54,10 @@ def test_every_public_name_has_a_docstring(name: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import skerry", ["asyncio", "pydantic", "httpx2", "uvicorn", "yaml", "click", "rich", "sqlite3"]),
-        ("import skerry.resilience", ["pydantic", "httpx2", "uvicorn", "yaml", "click", "rich", "sqlite3"]),
-        ("from skerry.cli import main", ["asyncio", "pydantic", "httpx2", "uvicorn", "yaml", "rich", "sqlite3"]),
-        ("import skerry.deploy", ["pydantic", "httpx2", "uvicorn", "yaml", "rich"]),
+        ("import skerry", ["asyncio", "pydantic", "aiohttp", "uvicorn", "yaml", "click", "rich", "sqlite3"]),
+        ("import skerry.resilience", ["pydantic", "aiohttp", "uvicorn", "yaml", "click", "rich", "sqlite3"]),
+        ("from skerry.cli import main", ["asyncio", "pydantic", "aiohttp", "uvicorn", "yaml", "rich", "sqlite3"]),
+        ("import skerry.deploy", ["pydantic", "aiohttp", "uvicorn", "yaml", "rich"]),
     ],
 )
 def test_importing_a_part_loads_only_what_it_needs(statement: str, absent: list[str]) -> None:
@@ -88,7 +88,7 @@ def without(hidden: list[str], program: str) -> subprocess.CompletedProcess[str]
 def test_resilience_works_without_any_dependency() -> None:
     """The policies need the standard library only."""
     done = without(
-        ["pydantic", "httpx2", "uvicorn", "uvloop", "httptools", "yaml", "rich", "click", "fastapi", "starlette"],
+        ["pydantic", "aiohttp", "uvicorn", "uvloop", "httptools", "yaml", "rich", "click", "fastapi", "starlette"],
         "import asyncio\nfrom skerry import Policy, Retry\n"
         "async def f(): return 7\nprint(asyncio.run(Policy('x', retry=Retry(2)).call(f)))",
     )
@@ -98,7 +98,7 @@ def test_resilience_works_without_any_dependency() -> None:
 @pytest.mark.parametrize(
     ("hidden", "statement", "extra"),
     [
-        ("httpx2", "from skerry import ServiceClient", "service"),
+        ("aiohttp", "from skerry import ServiceClient", "service"),
         ("uvicorn", "from skerry import Service", "service"),
         ("yaml", "import skerry.gateway", "service"),
         ("pydantic", "from skerry import DomainEvent", "events"),

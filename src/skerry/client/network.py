@@ -1,0 +1,175 @@
+"""The transport over the network: connections that aiohttp keeps, in HTTP/1.1, and its errors in skerry's words."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp.http_exceptions import LineTooLong
+from yarl import URL
+
+from skerry.client.transport import Request, Response
+from skerry.errors import CallError, ConfigurationError, ConnectionLost, ReplyTooLarge, Unreachable, Untrusted
+
+if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.tracing import Trace
+
+CONNECT_TIMEOUT = 1.0
+"""Seconds to make a connection, with its TLS handshake, or to wait for a free one. The call's own limits apply all the same."""
+NEXT_ADDRESS_AFTER = 0.25
+"""Seconds after which the next address of a name is tried beside the one that does not answer (RFC 8305)."""
+MAX_CONNECTIONS = 256
+IDLE_EXPIRY = 4.0
+"""Seconds. Less than the five after which servers commonly close an idle connection, so that we do so first."""
+MAX_HEADER, MAX_HEADERS, MAX_HEAD = 8190, 128, 64 * 1024
+"""Of a reply: bytes of one header, their number, and bytes of them all."""
+_LARGE_BODY = 2**20
+IDEMPOTENT = frozenset(["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"])
+"""Methods that may be repeated without harm (RFC 9110, section 9.2.2)."""
+_NOT_ADDED = ("accept", "accept-encoding", "content-type", "user-agent")
+
+
+class HttpTransport:
+    """Keeps connections to services and sends requests over them.
+
+    A name with several addresses is tried at the next one when the first refuses or stays silent. A connection that was idle may
+    have been closed by its server in the moment it is used: then, and only then, an idempotent request is sent once more, over
+    another. `tls` replaces the default trust, for a private authority or a client's certificate; one that does not verify is
+    refused with `ConfigurationError`. It belongs to one event loop at a time, that of its latest call.
+    """
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        if tls is not None and not (tls.verify_mode == ssl.CERT_REQUIRED and tls.check_hostname):
+            raise ConfigurationError("tls: a context that does not verify certificates and names is not used")
+        self._tls: ssl.SSLContext | bool = tls or True
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def send(self, request: Request) -> Response:
+        """See `Transport`."""
+        body: Any = request.body or None
+        if isinstance(body, bytes) and len(body) > _LARGE_BODY:
+            body = io.BytesIO(body)  # sent in pieces, with a rest for the event loop in between
+        try:
+            session = self._session_of_this_loop()
+            url = URL(request.url, encoded=True)
+            answer = await session.request(
+                request.method, url, headers=request.headers, data=body, allow_redirects=False
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _told(request.service, error) from error
+        return _NetworkResponse(request.service, answer)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        session, self._session = self._session, None
+        if session is not None and self._loop is asyncio.get_running_loop():
+            await session.close()
+
+    def _session_of_this_loop(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._loop is not loop:
+            if self._session is not None:
+                self._session.detach()  # its loop is over, and with it its connections
+            self._loop = loop
+            self._session = _session(self._tls)
+        return self._session
+
+
+class _NetworkResponse(Response):
+    __slots__ = ("_answer", "_service")
+
+    def __init__(self, service: str, answer: aiohttp.ClientResponse) -> None:
+        raw = answer.raw_headers
+        if len(raw) * MAX_HEADER > MAX_HEAD and sum(len(name) + len(value) for name, value in raw) > MAX_HEAD:
+            answer.close()
+            raise ReplyTooLarge(service, f"the headers of the reply are over {MAX_HEAD} bytes")
+        super().__init__(answer.status, headers=[(n.decode("latin-1"), v.decode("latin-1")) for n, v in raw])
+        self._service = service
+        self._answer = answer
+
+    async def read(self) -> bytes:
+        try:
+            return await self._answer.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _told(self._service, error) from error
+
+    def close(self) -> None:
+        self._answer.close()  # after the end of the body the connection is back in the pool, and this does nothing
+
+
+class _Dialled(aiohttp.ClientRequest):
+    """Knows whether it went over a connection that had been used before."""
+
+    reused = True
+
+
+class _Connector(aiohttp.TCPConnector):
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> ResponseHandler:
+        if isinstance(req, _Dialled):
+            req.reused = False
+        return await super()._create_connection(req, traces, timeout)
+
+
+async def _once_more(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send again where that is right. By itself aiohttp would do so on new connections too: a hidden second attempt."""
+    try:
+        return await send(request)
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+        raise
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+        stale = isinstance(request, _Dialled) and request.reused and request.method in IDEMPOTENT
+        if not stale or (request.body and request.body.consumed):
+            raise _Broken from error
+    try:
+        return await send(request)
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+        raise _Broken from error
+
+
+class _Broken(aiohttp.ClientError):
+    """A connection broke. Not of the kinds on which aiohttp sends again."""
+
+
+def _session(tls: ssl.SSLContext | bool) -> aiohttp.ClientSession:
+    connector = _Connector(
+        ssl=tls, limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_EXPIRY, happy_eyeballs_delay=NEXT_ADDRESS_AFTER
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        request_class=_Dialled,
+        middlewares=(_once_more,),
+        timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=_NOT_ADDED,
+        auto_decompress=False,
+        max_line_size=MAX_HEADER,
+        max_field_size=MAX_HEADER,
+        max_headers=MAX_HEADERS,
+    )
+
+
+def _told(service: str, error: Exception) -> CallError:
+    """The same in skerry's words: what the callee can have seen of the request decides which."""
+    kind = type(error.__cause__ if isinstance(error, _Broken) else error).__name__
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = getattr(error.certificate_error, "verify_message", "") or kind
+        return Untrusted(service, f"its certificate does not hold ({reason}); nothing was sent")
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) and not isinstance(
+        error, _Broken
+    ):
+        return Unreachable(service, f"no connection could be made ({kind})")
+    if isinstance(error.__cause__, LineTooLong):
+        return ReplyTooLarge(service, f"a header of the reply is over {MAX_HEADER} bytes")
+    if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
+        return CallError(service, "the request is not valid HTTP; check its headers")
+    return ConnectionLost(service, f"no whole reply came back ({kind})")

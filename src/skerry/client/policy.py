@@ -1,0 +1,75 @@
+"""What a call to a service is protected by, and what of its replies counts as a failure."""
+
+from __future__ import annotations
+
+import copy
+
+from skerry.client.reply import Reply
+from skerry.clock import SYSTEM, Clock
+from skerry.errors import ConnectionLost, ReplyTooLarge, StatusError, Unreachable, Untrusted
+from skerry.resilience import Bulkhead, CircuitBreaker, Policy, Retry, RetryBudget
+
+RETRIED_STATUSES = frozenset([429, 502, 503, 504])
+
+
+def default_policy(service: str, *, clock: Clock = SYSTEM) -> Policy:
+    """Total 5 s, attempt 2 s, three attempts within a budget of 10 %, a breaker, 64 calls at once and 64 waiting."""
+    return Policy(
+        service,
+        total=5.0,
+        attempt=2.0,
+        limit=Bulkhead(64, queue=64),  # stands before the pool of connections: what waits, waits here
+        retry=Retry(3, budget=RetryBudget(ratio=0.1)),
+        breaker=CircuitBreaker(on=is_failure),
+        clock=clock,
+    )
+
+
+def is_failure(error: Exception) -> bool:
+    """Whether a failed call tells of an ill service: for `CircuitBreaker(on=is_failure)`. A status below 500 does not."""
+    if isinstance(error, StatusError):
+        return error.status >= 500
+    return isinstance(error, Unreachable | Untrusted | ConnectionLost | ReplyTooLarge | TimeoutError)
+
+
+def tells_of_trouble(status: int) -> bool:
+    """Whether a reply with it is an error inside the policy: the service is ill, or not there right now."""
+    return status >= 500 or status in RETRIED_STATUSES
+
+
+class BadReply(StatusError):
+    """Inside the policy a reply that tells of trouble is an error, so that the breaker sees it. It never leaves the client."""
+
+    def __init__(self, reply: Reply, clock: Clock) -> None:
+        self.reply = reply
+        super().__init__(reply.service, reply.status, retry_after=reply.retry_after(clock))
+
+
+class Unavailable(BadReply, ConnectionError):
+    """The service, or what stands before it, says it is not there right now: to `Retry` the same as no connection."""
+
+
+def judged(reply: Reply, clock: Clock) -> Reply:
+    """The reply, unless it tells of trouble. Raises `BadReply`."""
+    if not tells_of_trouble(reply.status):
+        return reply
+    raise (Unavailable if reply.status in RETRIED_STATUSES else BadReply)(reply, clock)
+
+
+def only_unsent(policy: Policy) -> Policy:
+    """The same policy, sharing its parts and counts, that repeats nothing but what was surely not sent."""
+    retry = policy.retry
+    if retry is None:
+        return policy
+    narrowed = copy.copy(policy)
+    narrowed.retry = Retry(
+        retry.attempts,
+        on=lambda error: isinstance(error, Unreachable) and retry.retries(error),
+        base=retry.base,
+        cap=retry.cap,
+        retry_after_cap=retry.retry_after_cap,
+        budget=retry.budget,
+        name=retry.name,
+        clock=retry.clock,
+    )
+    return narrowed
