@@ -8,7 +8,6 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from aiohttp.http_exceptions import LineTooLong
 from yarl import URL
 
 from skerry.client.transport import Request, Response
@@ -54,14 +53,18 @@ class HttpTransport:
         body: Any = request.body or None
         if isinstance(body, bytes) and len(body) > _LARGE_BODY:
             body = io.BytesIO(body)  # sent in pieces, with a rest for the event loop in between
+        session = self._session_of_this_loop()
+        url = URL(request.url, encoded=True)
         try:
-            session = self._session_of_this_loop()
-            url = URL(request.url, encoded=True)
             answer = await session.request(
                 request.method, url, headers=request.headers, data=body, allow_redirects=False
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _told(request.service, error) from error
+            told = _told(request.service, error)
+            connector = session.connector
+            if isinstance(told, Unreachable) and isinstance(connector, aiohttp.TCPConnector) and url.host and url.port:
+                connector.clear_dns_cache(url.host, url.port)  # the name may have other addresses by now
+            raise told from error
         return _NetworkResponse(request.service, answer)
 
     async def aclose(self) -> None:
@@ -168,8 +171,8 @@ def _told(service: str, error: Exception) -> CallError:
         error, _Broken
     ):
         return Unreachable(service, f"no connection could be made ({kind})")
-    if isinstance(error.__cause__, LineTooLong):
-        return ReplyTooLarge(service, f"a header of the reply is over {MAX_HEADER} bytes")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return ConnectionLost(service, "the head of the reply is no valid HTTP, or larger than is taken")
     if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
         return CallError(service, "the request is not valid HTTP; check its headers")
     return ConnectionLost(service, f"no whole reply came back ({kind})")

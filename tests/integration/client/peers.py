@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -101,8 +102,8 @@ async def drip(peer: Peer, reader: Reader, writer: Writer) -> None:
 
 
 @asynccontextmanager
-async def listening(behaviour: Behaviour) -> AsyncIterator[Peer]:
-    """A peer on a port of its own."""
+async def listening(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
+    """A peer on a port of its own; with a certificate, if it has one."""
     peer = Peer()
     open_tasks: set[asyncio.Task[None]] = set()
 
@@ -119,8 +120,8 @@ async def listening(behaviour: Behaviour) -> AsyncIterator[Peer]:
             open_tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=2**20)
-    peer.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=2**20, ssl=tls)
+    peer.url = f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield peer
     finally:
