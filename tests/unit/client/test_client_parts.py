@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import gzip
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skerry.client import Headers, Response
+from skerry.client.decoding import PIECE, Inflater, inflater
+from skerry.client.plan import address, planned
+from skerry.clock import SYSTEM
+from skerry.errors import CallError, ConfigurationError, ConnectionLost
+
+RAW = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+BODY = b"skerry " * 1000
+ENCODED = {
+    "gzip": gzip.compress(BODY),
+    "gzip in two members": gzip.compress(BODY[:99]) + gzip.compress(BODY[99:]),
+    "deflate": zlib.compress(BODY),
+    "deflate, bare": RAW.compress(BODY) + RAW.flush(),
+}
+
+
+def plan(path: str = "/", **options: Any) -> Any:
+    return planned("stock", "http://stock", options.pop("method", "GET"), path, options, SYSTEM).request
+
+
+# --- headers
+
+
+def test_names_of_headers_ignore_case_and_may_repeat() -> None:
+    """A lookup joins what is repeated; every pair can be had."""
+    headers = Headers([("Vary", "a"), ("X", "1"), ("vary", "b")])
+    assert (headers["VARY"], headers.get("x"), headers.get("none")) == ("a, b", "1", None)
+    assert headers.get_list("vary") == ["a", "b"]
+    assert headers.multi_items() == [("vary", "a"), ("x", "1"), ("vary", "b")]
+    assert (list(headers), len(headers), "VARY" in headers) == (["vary", "x"], 2, True)
+    assert headers.without("vary").multi_items() == [("x", "1")]
+
+
+def test_headers_do_not_show_what_they_hold() -> None:
+    """A reply in a log or a traceback tells no credential."""
+    assert "hunter2" not in repr(Headers({"authorization": "hunter2"}))
+
+
+# --- decoding
+
+
+@pytest.mark.parametrize("name", ENCODED)
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_a_body_is_decoded_however_it_is_cut(name: str, size: int) -> None:
+    """The coding comes off the same body whether it arrives byte by byte or at once."""
+    if name == "deflate, bare" and size == 1:
+        size = 2  # the first byte alone does not tell whether it is bare
+    inflate = Inflater("stock", name.split(maxsplit=1)[0].rstrip(","))
+    pieces = [ENCODED[name][start : start + size] for start in range(0, len(ENCODED[name]), size)]
+    assert b"".join(part for piece in pieces for part in inflate.pieces(piece)) == BODY
+    inflate.end()
+
+
+def test_a_bomb_goes_off_in_small_pieces() -> None:
+    """Whoever counts the pieces sees a bomb before more than one of them is in memory."""
+    inflate = Inflater("stock", "gzip")
+    assert max(len(piece) for piece in inflate.pieces(gzip.compress(bytes(2**23)))) <= PIECE
+
+
+@given(st.binary(max_size=200), st.sampled_from(["gzip", "deflate"]))
+def test_no_body_breaks_the_decoder(body: bytes, coding: str) -> None:
+    """Whatever comes, it is decoded, or refused as a broken reply."""
+    inflate = Inflater("stock", coding)
+    try:
+        for _ in inflate.pieces(body):
+            pass
+        inflate.end()
+    except ConnectionLost:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("codings", "taken"), [(["gzip"], True), (["GZIP"], True), (["br"], False), (["gzip", "gzip"], False), ([], False)]
+)
+def test_only_what_was_asked_for_is_decoded(codings: list[str], taken: bool) -> None:
+    """Any other coding stays on, and so does its header."""
+    response = Response(200, headers=[("content-encoding", coding) for coding in codings])
+    assert (inflater("stock", response) is not None) is taken
+
+
+# --- what goes out
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/a b", "/a%20b"),
+        ("/ä", "/%C3%A4"),
+        ("/a%2Fb", "/a%2Fb"),
+        ("/50%", "/50%25"),
+        ("/a#b", "/a%23b"),
+        ("/a\\b", "/a%5Cb"),
+        ("/a\r\nx", "/a%0D%0Ax"),
+        ("/a?b=c&d=e/f", "/a?b=c&d=e/f"),
+        ("/[x]", "/%5Bx%5D"),
+    ],
+)
+def test_a_path_is_encoded_once(path: str, sent: str) -> None:
+    """What may not stand in a path is encoded; what is encoded stays as it is; nothing ends the path early."""
+    assert plan(path).url == "http://stock" + sent
+
+
+def test_parameters_join_the_query() -> None:
+    """Booleans are lower case, None is empty, text is encoded."""
+    assert plan("/a?x=1", params={"y": True, "z": None, "q": "ä &"}).url == "http://stock/a?x=1&y=true&z=&q=%C3%A4+%26"
+
+
+@given(st.text(max_size=30))
+def test_no_path_leaves_its_host(path: str) -> None:
+    """Whatever a path holds, the request goes to the service or is refused."""
+    try:
+        url = plan("/" + path).url
+    except ValueError:
+        return
+    assert url.startswith("http://stock/")
+    assert url.isascii()
+    assert url.isprintable()
+    assert " " not in url
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("x", "a\nb"), ("x", "a\0b"), ("a b", "x"), ("a:", "x"), ("", "x"), ("ä", "x")]
+)
+def test_a_header_that_is_not_http_is_refused(name: str, value: str) -> None:
+    """Nothing that would begin another header, or another request, is sent."""
+    with pytest.raises(CallError, match="not valid HTTP"):
+        plan(headers={name: value})
+
+
+def test_a_caller_does_not_frame_the_body() -> None:
+    """Lengths, codings of transfer and the host are the transport's to say; defaults give way to what a caller says."""
+    headers = plan(
+        headers={"Content-Length": "9", "Transfer-Encoding": "x", "Host": "evil", "Accept": "text/csv"}
+    ).headers
+    names = [name for name, _ in headers]
+    assert names.count("accept") == 1
+    assert ("accept", "text/csv") in headers
+    assert not {"content-length", "transfer-encoding", "host"} & set(names)
+
+
+@pytest.mark.parametrize("method", ["GET /x", "", "G\nT", "GÄT"])
+def test_a_method_is_a_word(method: str) -> None:
+    """A method cannot hold a second line."""
+    with pytest.raises(ValueError, match="method"):
+        plan(method=method)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://stock:99999999", "http://ß", "http://stock/\n", "http://stock/a b", "http://[::1"]
+)
+def test_an_address_is_a_plain_one(url: str) -> None:
+    """An address that two parsers could read differently is a mistake of configuration."""
+    with pytest.raises(ConfigurationError):
+        address("stock", url)
