@@ -8,21 +8,23 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Protocol
 
 from skerry.clock import Clock
 from skerry.context import current
 from skerry.errors import BulkheadFull, DeadlineExceeded
-from skerry.resilience._part import P, Part, T, plain, require
+from skerry.resilience._limit import Limit
+from skerry.resilience._part import P, T, plain, require
 from skerry.signals import CallRefused, CallTimedOut, emit
 
 
-class Bulkhead(Part):
-    """At most `max_concurrent` calls at once over all tasks and threads; at most `queue` more wait, first come first served.
+class Bulkhead(Limit):
+    """At most `max_concurrent` calls at once over all tasks and threads; at most `queue` more wait.
 
-    A call that finds the queue full, or waits in it for `queue_timeout` seconds, raises `BulkheadFull`; one whose deadline
-    passes in the queue raises `DeadlineExceeded`. In both cases nothing was called. A cancelled waiter leaves nothing behind.
+    The queue is served in order of arrival; with `lifo` the newest goes first, which under a lasting overload serves callers
+    that still wait for the answer (Facebook's adaptive LIFO, Fail at Scale, ACM Queue 2015). A call that finds the queue full,
+    or waits in it for `queue_timeout` seconds, raises `BulkheadFull`; one whose deadline passes in the queue raises
+    `DeadlineExceeded`. In both cases nothing was called. A cancelled waiter leaves nothing behind.
 
     Example: `Bulkhead(20, queue=50, queue_timeout=0.5)`
     """
@@ -33,6 +35,7 @@ class Bulkhead(Part):
         *,
         queue: int = 50,
         queue_timeout: float = 1.0,
+        lifo: bool = False,
         name: str = "",
         clock: Clock | None = None,
     ) -> None:
@@ -43,14 +46,17 @@ class Bulkhead(Part):
         self.max_concurrent = max_concurrent
         self.queue = queue
         self.queue_timeout = queue_timeout
-        self._active = 0
+        self.lifo = lifo
+        # one token for each free slot: to pop and to append one are single steps of the interpreter, so threads and tasks
+        # share them without a lock, which alone would cost as much as all the rest
+        self._free = deque([None] * max_concurrent)
         self._waiters: deque[_Waiter] = deque()
         self._lock = threading.Lock()
 
     @property
     def active(self) -> int:
         """Slots in use."""
-        return self._active
+        return self.max_concurrent - len(self._free)
 
     @property
     def waiting(self) -> int:
@@ -59,42 +65,81 @@ class Bulkhead(Part):
 
     async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await `fn(...)` in a slot. Raises `BulkheadFull`, `DeadlineExceeded`, and what `fn` raises."""
-        async with self.slot():
+        if not self.enter():
+            await self.wait(self.name)
+        try:
             return await fn(*args, **kwargs)
+        finally:
+            self.leave()
 
     def call_sync(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return `fn(...)`, run in a slot. Raises `BulkheadFull`, `DeadlineExceeded`, and what `fn` raises."""
-        with self.slot():
+        if not self.enter():
+            self.wait_sync(self.name)
+        try:
             return plain(fn(*args, **kwargs))
+        finally:
+            self.leave()
 
-    def slot(self, policy: str = "") -> Slot:
-        """A slot for one block, `with` or `async with`; `policy` is the name for signals and errors."""
-        return Slot(self, policy or self.name)
+    def enter(self) -> bool:
+        """Take a slot if one is free and nobody waits for it."""
+        if self._waiters:
+            return False
+        try:
+            self._free.pop()
+        except IndexError:
+            return False
+        return True
+
+    async def wait(self, policy: str, priority: int = 0) -> None:  # noqa: ARG002 - all wait in one line
+        """Wait in the queue for a slot. Raises `BulkheadFull` or `DeadlineExceeded`; then none is held."""
+        waiter = _TaskWaiter()
+        if not self._line_up(waiter, policy):
+            with self._queued(waiter, policy) as patience:
+                await waiter.wait(patience)
+
+    def wait_sync(self, policy: str, priority: int = 0) -> None:  # noqa: ARG002
+        """The same for a thread."""
+        waiter = _ThreadWaiter()
+        if not self._line_up(waiter, policy):
+            with self._queued(waiter, policy) as patience:
+                self.clock.wait(waiter.event, patience)
+
+    def leave(self, seconds: float = 0.0, failed: bool = False) -> None:  # noqa: ARG002, FBT002 - as in Limit
+        """Free the slot, or hand it to who is next."""
+        self._free.append(None)
+        if self._waiters:
+            with self._lock:
+                self._serve()
 
     def describe(self) -> str:
         """The limits in words."""
-        queue = f"{self.queue} more wait up to {self.queue_timeout:g} s" if self.queue else "no queue"
+        order = ", the newest first" if self.lifo else ""
+        queue = f"{self.queue} more wait up to {self.queue_timeout:g} s{order}" if self.queue else "no queue"
         return f"bulkhead: {self.max_concurrent} at once, {queue}"
 
-    def _enter(self, waiter: _Waiter, policy: str) -> bool:
-        """True: a slot was free and is taken. False: `waiter` stands in the queue."""
+    def _line_up(self, waiter: _Waiter, policy: str) -> bool:
+        """True: a slot is held. False: `waiter` stands in the queue. Raises `BulkheadFull`."""
         with self._lock:
-            if self._active < self.max_concurrent:
-                self._active += 1
+            if self.enter():
                 return True
             if len(self._waiters) < self.queue:
                 self._waiters.append(waiter)
-                return False
+                # who gave a slot back before we stood here has seen nobody to hand it to
+                self._serve()
+                return waiter.granted
         emit(CallRefused(policy=policy, reason=BulkheadFull.reason))
         raise BulkheadFull(f"{policy}: all {self.max_concurrent} slots and {self.queue} places in the queue are taken")
 
-    def _leave(self) -> None:
-        """Hand the slot to who has waited longest, or free it."""
-        with self._lock:
-            while self._waiters:
-                if self._waiters.popleft().grant():
-                    return
-            self._active -= 1
+    def _serve(self) -> None:
+        """Hand free slots to those who wait, under the lock."""
+        while self._waiters:
+            try:
+                self._free.pop()
+            except IndexError:
+                return
+            if not (self._waiters.pop() if self.lifo else self._waiters.popleft()).grant():
+                self._free.append(None)
 
     def _withdraw(self, waiter: _Waiter) -> bool:
         """End the wait. True: the slot came all the same and has to be used or handed on."""
@@ -113,7 +158,7 @@ class Bulkhead(Part):
             yield patience
         except BaseException:  # a cancellation above all: it may come in the very tick in which the slot is granted
             if self._withdraw(waiter):
-                self._leave()
+                self.leave()
             raise
         if self._withdraw(waiter):
             return
@@ -124,38 +169,6 @@ class Bulkhead(Part):
             )
         emit(CallRefused(policy=policy, reason=BulkheadFull.reason))
         raise BulkheadFull(f"{policy}: no slot came free in {patience:.3g} s")
-
-
-class Slot:
-    """One stay in a bulkhead, for a task or for a thread."""
-
-    __slots__ = ("_bulkhead", "_policy")
-
-    def __init__(self, bulkhead: Bulkhead, policy: str) -> None:
-        self._bulkhead = bulkhead
-        self._policy = policy
-
-    def __enter__(self) -> None:
-        waiter = _ThreadWaiter()
-        if not self._bulkhead._enter(waiter, self._policy):
-            with self._bulkhead._queued(waiter, self._policy) as patience:
-                self._bulkhead.clock.wait(waiter.event, patience)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bulkhead._leave()
-
-    async def __aenter__(self) -> None:
-        waiter = _TaskWaiter()
-        if not self._bulkhead._enter(waiter, self._policy):
-            with self._bulkhead._queued(waiter, self._policy) as patience:
-                await waiter.wait(patience)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bulkhead._leave()
 
 
 class _Waiter(Protocol):

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from skerry.clock import SYSTEM, Clock
+from skerry.resilience._limit import Limit, Slot
 from skerry.resilience._part import P, Part, T, plain, require
 from skerry.resilience.breaker import CircuitBreaker
-from skerry.resilience.bulkhead import Bulkhead, Slot
 from skerry.resilience.retry import Retry
 from skerry.resilience.timeout import TimeLimit
 
@@ -39,7 +39,7 @@ class Policy(Part):
         *,
         total: float | None = 10.0,
         attempt: float | None = None,
-        limit: Bulkhead | None = None,
+        limit: Limit | None = None,
         retry: Retry | None = None,
         breaker: CircuitBreaker | None = None,
         clock: Clock = SYSTEM,

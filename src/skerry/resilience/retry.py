@@ -41,13 +41,13 @@ class RetryBudget:
         self._waiting = 0
         self._lock = threading.Lock()
 
-    def request(self, now: float) -> None:
-        """Count a request, not a retry, at `now` on the monotonic clock."""
+    def deposit(self, now: float) -> None:
+        """Count a request, neither retry nor hedge, at `now` on the monotonic clock."""
         with self._lock:
             self._recent.add(now, 1, 0)
 
-    def take(self, now: float) -> bool:
-        """Take the share of one retry, if there is one. Each share taken must be settled."""
+    def withdraw(self, now: float) -> bool:
+        """Take the share of one retry or hedge, if there is one. Each share taken must be settled."""
         with self._lock:
             requests, retries = self._recent.totals(now)
             allowed = self.ratio * requests + self.min_per_second * self.window
@@ -168,7 +168,7 @@ class _Tries:
         self._outer_layer_retries = current().retries_above
         self._attempt = 1
         if retry.budget is not None:
-            retry.budget.request(retry.clock.monotonic())
+            retry.budget.deposit(retry.clock.monotonic())
 
     def marked(self) -> AbstractContextManager[CallContext | None]:
         """Tell what is called that this layer retries."""
@@ -211,7 +211,7 @@ class _Tries:
             return "outer_layer"
         reason = self._pointless(delay)
         budget = self._retry.budget
-        if reason is None and budget is not None and not budget.take(self._retry.clock.monotonic()):
+        if reason is None and budget is not None and not budget.withdraw(self._retry.clock.monotonic()):
             return "budget"
         return reason
 

@@ -30,6 +30,45 @@ def test_admits_no_more_than_its_size():
     run_virtual(main)
 
 
+def test_the_newest_goes_first_when_asked_for():
+    """With `lifo` the queue is served from its end."""
+
+    async def main(clock: VirtualClock) -> None:
+        bulkhead = Bulkhead(1, queue_timeout=60.0, lifo=True, clock=clock)
+        order = []
+
+        async def work(number: int) -> None:
+            order.append(number)
+            await clock.sleep(1.0)
+
+        await asyncio.gather(*(bulkhead.call(work, number) for number in range(5)))
+        assert order == [0, 4, 3, 2, 1]
+
+    run_virtual(main)
+
+
+def test_nobody_overtakes_the_queue():
+    """A call that comes while others wait stands behind them, though a slot was given back in that very tick."""
+
+    async def main(clock: VirtualClock) -> None:
+        bulkhead = Bulkhead(1, queue_timeout=60.0, clock=clock)
+        order = []
+
+        async def work(number: int) -> None:
+            order.append(number)
+
+        slot = bulkhead.slot()
+        await slot.__aenter__()
+        waiter = asyncio.create_task(bulkhead.call(work, 1))
+        await clock.sleep(0)
+        await slot.__aexit__(None, None, None)
+        await bulkhead.call(work, 2)
+        await waiter
+        assert order == [1, 2]
+
+    run_virtual(main)
+
+
 def test_refuses_when_the_queue_is_full(signals):
     """A call beyond slots and queue is refused at once, and signalled."""
 

@@ -206,7 +206,7 @@ def test_waiting_retry_holds_its_share():
         assert (calls, clock.monotonic()) == (2, 20.0)
         waiting.cancel()
         await asyncio.wait([waiting])
-        assert budget.take(clock.monotonic())
+        assert budget.withdraw(clock.monotonic())
 
     run_virtual(main)
 
