@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from skerry.resilience.breaker import CircuitBreaker
+from skerry.resilience.budget import RetryBudget
 from skerry.resilience.bulkhead import Bulkhead
 from skerry.resilience.policy import Policy
-from skerry.resilience.retry import Retry, RetryBudget
+from skerry.resilience.retry import Retry
 from skerry.resilience.timeout import deadline
 
 __all__ = ["Bulkhead", "CircuitBreaker", "Policy", "Retry", "RetryBudget", "deadline"]

@@ -26,6 +26,7 @@ class Part(ABC):
     def __init__(self, name: str, clock: Clock | None) -> None:
         self._name = name
         self._clock = clock
+        self._now: Callable[[], float] = self.clock.monotonic
 
     @property
     def name(self) -> str:
@@ -41,6 +42,7 @@ class Part(ABC):
         """Take from the first policy it belongs to what it was not given itself: name and clock."""
         self._name = self._name or policy.name
         self._clock = self._clock or policy.clock
+        self._now = self._clock.monotonic
 
     @abstractmethod
     async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:

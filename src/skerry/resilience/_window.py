@@ -1,62 +1,118 @@
-"""Sums over the recent past, at a cost that depends neither on the window's length nor on the load."""
+"""Sums over the recent past, at a cost that depends neither on the window's length nor on the load.
+
+Almost all calls only have to be counted. `next(window.calls)` does that: one step of the interpreter, so threads and tasks count
+together without a lock and lose none. All else happens under the lock of who owns the window, and is rare: once a slice, and for
+what is remembered beside the count, such as failures.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Iterator
+from itertools import count
 from typing import Protocol
 
 SLICES = 10
 
 
 class Window(Protocol):
-    """Remembers rows of whole numbers and knows the sum of each column."""
+    """Remembers the recent calls, and for each some whole numbers beside, by column."""
 
-    def add(self, now: float, /, *row: int) -> None:
-        """Remember `row`, seen at `now`."""
+    calls: Iterator[int]
+    """Counts: `next` gives how many came before."""
+    turn: float
+    """From this moment on, on a monotonic clock in seconds, who counts has to call `advance`."""
 
-    def totals(self, now: float, /) -> list[int]:
-        """The sums as of `now`, in seconds on a monotonic clock."""
+    def advance(self, calls: int, now: float, /) -> None:
+        """Forget what is too old by `now`; `calls` came before the one at hand."""
+
+    def record(self, now: float, /, *columns: int) -> tuple[int, ...]:
+        """Count a call with its numbers; gives the sums of calls and columns as of `now`."""
+
+    def totals(self, now: float, /) -> tuple[int, ...]:
+        """The sums of calls and columns as of `now`."""
 
 
 class TimeWindow:
-    """The last `seconds`, in slices: what is older than that is forgotten a slice at a time, at most a tenth too early."""
+    """The last `seconds`, in slices: what is older than that is forgotten a slice at a time, at most a tenth too early.
+
+    It never goes through anything: the sums are those since the beginning less those that stood there when the window began.
+    """
+
+    __slots__ = ("_looks", "_marks", "_sums", "_tick", "_width", "calls", "turn")
 
     def __init__(self, seconds: float, columns: int) -> None:
+        self.calls: Iterator[int] = count()
+        self.turn: float = -math.inf
+        self._looks = 0  # to read the count is to count: these are to be taken off
         self._width = seconds / SLICES
-        self._slices = [[0] * columns for _ in range(SLICES)]
-        self._totals = [0] * columns
-        self._tick = 0
+        self._tick = -1
+        self._sums = [0] * columns
+        self._marks: deque[tuple[int, ...]] = deque([(0,) * (columns + 1)] * SLICES, maxlen=SLICES)
 
-    def add(self, now: float, /, *row: int) -> None:
-        totals = self.totals(now)
-        newest = self._slices[self._tick % SLICES]
-        for column, amount in enumerate(row):
-            newest[column] += amount
-            totals[column] += amount
-
-    def totals(self, now: float, /) -> list[int]:
+    def advance(self, calls: int, now: float, /) -> None:
         tick = int(now / self._width)
-        for fresh in range(max(self._tick + 1, tick - SLICES + 1), tick + 1):
-            oldest = self._slices[fresh % SLICES]
-            for column, amount in enumerate(oldest):
-                self._totals[column] -= amount
-                oldest[column] = 0
-        self._tick = max(self._tick, tick)
-        return self._totals
+        if tick > self._tick:
+            self._marks.extend([(calls - self._looks, *self._sums)] * min(tick - self._tick, SLICES))
+            self._tick = tick
+            self.turn = (tick + 1) * self._width
+
+    def record(self, now: float, /, *columns: int) -> tuple[int, ...]:
+        calls = next(self.calls)
+        self.advance(calls, now)
+        self.add(now, *columns)
+        return self._since_mark(calls + 1)
+
+    def add(self, now: float, /, *columns: int) -> None:
+        """Remember numbers without counting a call."""
+        if now >= self.turn:
+            self.totals(now)
+        for column, amount in enumerate(columns):
+            self._sums[column] += amount
+
+    def totals(self, now: float, /) -> tuple[int, ...]:
+        calls = next(self.calls)
+        self.advance(calls, now)
+        sums = self._since_mark(calls)
+        self._looks += 1
+        return sums
+
+    def _since_mark(self, calls: int) -> tuple[int, ...]:
+        return tuple(
+            total - mark for total, mark in zip((calls - self._looks, *self._sums), self._marks[0], strict=True)
+        )
 
 
 class CountWindow:
-    """The last `calls` rows, whenever they were."""
+    """The last `size` calls, whenever they were. Of each column it keeps which calls had something in it."""
 
-    def __init__(self, calls: int, columns: int) -> None:
-        self._rows: deque[tuple[int, ...]] = deque(maxlen=calls)
-        self._totals = [0] * columns
+    __slots__ = ("_hits", "_looks", "_size", "calls", "turn")
 
-    def add(self, _now: float, /, *row: int) -> None:
-        forgotten = self._rows[0] if len(self._rows) == self._rows.maxlen else (0,) * len(row)
-        self._rows.append(row)
-        for column, amount in enumerate(row):
-            self._totals[column] += amount - forgotten[column]
+    def __init__(self, size: int, columns: int) -> None:
+        self.calls: Iterator[int] = count()
+        self.turn: float = math.inf
+        self._looks = 0
+        self._size = size
+        self._hits: list[deque[int]] = [deque(maxlen=size) for _ in range(columns)]
 
-    def totals(self, _now: float, /) -> list[int]:
-        return self._totals
+    def advance(self, calls: int, now: float, /) -> None:
+        """Nothing is too old."""
+
+    def record(self, now: float, /, *columns: int) -> tuple[int, ...]:  # noqa: ARG002
+        place = next(self.calls) - self._looks
+        for hits, hit in zip(self._hits, columns, strict=True):
+            if hit:
+                hits.append(place)
+        return self._latest(place + 1)
+
+    def totals(self, now: float, /) -> tuple[int, ...]:  # noqa: ARG002
+        calls = next(self.calls) - self._looks
+        self._looks += 1
+        return self._latest(calls)
+
+    def _latest(self, calls: int) -> tuple[int, ...]:
+        for hits in self._hits:
+            while hits and hits[0] < calls - self._size:
+                hits.popleft()
+        return (min(calls, self._size), *(len(hits) for hits in self._hits))

@@ -1,7 +1,8 @@
 """A circuit breaker: stops calling what fails, and finds out gently when it is back.
 
 The pattern is Nygard's (Release It!); rate over a sliding window and slow-call rate are resilience4j's, probe permits that
-expire are Polly's. Results carry the generation of the state that admitted them, so that a late one decides nothing.
+expire are Polly's. A result counts in the window that admitted its call, and each change of state begins another: so a late
+one decides nothing.
 """
 
 from __future__ import annotations
@@ -10,25 +11,40 @@ import math
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from skerry.clock import Clock
 from skerry.errors import CircuitOpen, DeadlineExceeded, Refused
+from skerry.resilience._fork import Forked
 from skerry.resilience._part import Matcher, P, Part, T, matches, names, plain, require
 from skerry.resilience._window import CountWindow, TimeWindow, Window
 from skerry.signals import BreakerChanged, CallRefused, emit
 
-State = Literal["closed", "open", "half_open", "isolated"]
+State = Literal["closed", "open", "half_open", "isolated", "disabled", "metrics_only"]
 
 
-@dataclass(slots=True, eq=False)
-class _Permit:
-    generation: int
-    since: float
+class Measured(NamedTuple):
+    """What a circuit breaker has counted in its window."""
+
+    calls: int
+    failures: int
+    slow: int
 
 
-class CircuitBreaker(Part):
+class Probe:
+    """The permit of one call through a half-open circuit."""
+
+    __slots__ = ("since",)
+
+    def __init__(self, since: float) -> None:
+        self.since: float = since
+
+
+Ticket = Window | Probe | None
+"""What admitted a call: the window it counts in, a probe's permit, or a disabled breaker."""
+
+
+class CircuitBreaker(Part, Forked):
     """Refuses calls for `open_for` seconds once too many of the recent ones failed or were slow.
 
     It opens when at least `min_calls` ended in the last `window` seconds (or `window_calls` calls) and `failure_rate` of them
@@ -36,13 +52,20 @@ class CircuitBreaker(Part):
     that fails or is slow opens it again, `probes` successes close it. A probe that neither ends nor is cancelled loses its
     permit after `open_for` seconds.
 
-    `on` says which exceptions are failures; others mean that the dependency answered, which is a success. `Refused`, a
-    cancellation and a caller's own deadline (`DeadlineExceeded.imposed`) say nothing about the dependency and do not count.
-    What a call raises passes unchanged. Results of calls that began before the last change of state count for nothing. Safe
-    to share between tasks and threads; no lock is held during a call.
+    `on` says which exceptions are failures; others mean that the dependency answered, which is a success. `on_result` says
+    which results are failures all the same; they are returned as they are. `Refused`, a cancellation and a caller's own
+    deadline (`DeadlineExceeded.imposed`) say nothing about the dependency and do not count. What a call raises passes
+    unchanged. Results of calls that began before the last change of state count for nothing. Only the monotonic clock is read.
+    Safe to share between tasks and threads; no lock is held during a call. A process that is forked goes on with the state and
+    counts of its parent.
 
     Example: `CircuitBreaker(0.5, slow_call=0.4, window=10.0, min_calls=20, open_for=5.0, probes=3)`
     """
+
+    numbers: ClassVar[tuple[str, ...]] = (
+        "failure_rate", "slow_call", "slow_rate", "window", "window_calls", "min_calls", "open_for", "probes", "on", "on_result",
+        "glance",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -56,6 +79,7 @@ class CircuitBreaker(Part):
         open_for: float = 5.0,
         probes: int = 3,
         on: Matcher = Exception,
+        on_result: Callable[[Any], bool] | None = None,
         name: str = "",
         clock: Clock | None = None,
     ) -> None:
@@ -78,49 +102,89 @@ class CircuitBreaker(Part):
         self.open_for = open_for
         self.probes = probes
         self.on = on
-        self._is_failure = matches(on)
+        self.on_result = on_result
+        self.glance: float = -1.0 if on_result is not None else math.inf if slow_call is None else slow_call
+        """Seconds. A success quicker than that needs no closer look."""
         self._lock = threading.Lock()
         self._state: State = "closed"
-        self._generation = 0
         self._since = 0.0
         self._reason = ""
-        self._recent = self._new_window()
-        self._probing: set[_Permit] = set()
+        self._window: Window = self._new_window()
+        self.counting: Window | None = self._window
+        """The window of the calls that simply pass; None: each call has to ask `admit`."""
+        self._probing: set[Probe] = set()
         self._probed = 0
+        self.survive_forks()
 
     @property
     def state(self) -> State:
-        """closed, open, half_open or isolated. An open circuit stays open until a call comes after `open_for` seconds."""
+        """closed, open, half_open, isolated, disabled or metrics_only.
+
+        An open circuit stays open until a call comes after `open_for` seconds.
+        """
         return self._state
+
+    @property
+    def measured(self) -> Measured:
+        """What has been counted since the last change of state, in the window as of now."""
+        now = self._now()
+        with self._lock:
+            return Measured(*self._window.totals(now))
 
     async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await `fn(...)`. Raises `CircuitOpen` without calling it, or what it raises."""
-        with self.permit():
-            return await fn(*args, **kwargs)
+        since = self._now()
+        window = self.counting
+        ticket = self.admit(self.name, since) if window is None else window
+        try:
+            result = await fn(*args, **kwargs)
+        except BaseException as error:
+            self.failed(ticket, error, since)
+            raise
+        now = self._now()
+        if window is None or now - since >= self.glance:
+            self.passed(ticket, result, since, now)
+        else:
+            calls = next(window.calls)
+            if now >= window.turn:
+                self.advance(window, calls, now)
+        return result
 
     def call_sync(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return `fn(...)`. Raises `CircuitOpen` without calling it, or what it raises."""
-        with self.permit():
-            return plain(fn(*args, **kwargs))
+        since = self._now()
+        window = self.counting
+        ticket = self.admit(self.name, since) if window is None else window
+        try:
+            result = plain(fn(*args, **kwargs))
+        except BaseException as error:
+            self.failed(ticket, error, since)
+            raise
+        now = self._now()
+        if window is None or now - since >= self.glance:
+            self.passed(ticket, result, since, now)
+        else:
+            calls = next(window.calls)
+            if now >= window.turn:
+                self.advance(window, calls, now)
+        return result
 
     @contextmanager
     def permit(self, policy: str = "") -> Iterator[None]:
         """Admit a block and learn from how it ends. Raises `CircuitOpen`. Right for sync and async code alike."""
-        permit = self._admit(policy or self.name)
-        failed: bool | None = None
+        since = self._now()
+        ticket = self.admit(policy or self.name, since)
         try:
             yield
-            failed = False
         except BaseException as error:
-            failed = self._verdict(error)
+            self.failed(ticket, error, since)
             raise
-        finally:
-            self._settle(permit, failed=failed)
+        self._settle(ticket, failed=False, since=since, now=self._now())
 
     def refuses(self) -> bool:
         """Whether a call would be refused at this moment."""
         with self._lock:
-            return self._refusal(self.name, self.clock.monotonic()) is not None
+            return self._refusal(self.name, self._now()) is not None
 
     def isolate(self, reason: str) -> None:
         """Refuse all calls until `close`, whatever happens."""
@@ -130,36 +194,73 @@ class CircuitBreaker(Part):
         """Admit calls again and forget what was counted."""
         self._force("closed", "closed by hand")
 
+    def disable(self) -> None:
+        """Let all calls pass and count none of them, until `close`."""
+        self._force("disabled", "disabled by hand")
+
+    def metrics_only(self) -> None:
+        """Let all calls pass and count them in `measured`, but never open, until `close`: to find the numbers to choose."""
+        self._force("metrics_only", "measures only, by hand")
+
     def describe(self) -> str:
         """The thresholds in words."""
         span = f"{self.window:g} s" if self.window_calls is None else f"{self.window_calls} calls"
         slow = "" if self.slow_call is None else f" or {self.slow_rate:.0%} took {self.slow_call:g} s"
+        result = "" if self.on_result is None else ", or by result"
         return (
-            f"breaker: opens for {self.open_for:g} s when {self.failure_rate:.0%} failed ({names(self.on)}){slow}"
+            f"breaker: opens for {self.open_for:g} s when {self.failure_rate:.0%} failed ({names(self.on)}{result}){slow}"
             f" of at least {self.min_calls} calls in {span}; {self.probes} probes close it"
         )
 
-    def _new_window(self) -> Window:
-        return TimeWindow(self.window, 3) if self.window_calls is None else CountWindow(self.window_calls, 3)
-
-    def _admit(self, policy: str) -> _Permit:
-        now = self.clock.monotonic()
+    def admit(self, policy: str, now: float) -> Ticket:
+        """Let a call pass at `now`, or raise `CircuitOpen`. Each ticket goes to `passed` or `failed`."""
         changed = None
+        ticket: Ticket = None
         with self._lock:
             refusal = self._refusal(policy, now)
             if refusal is None:
                 if self._state == "open":
                     changed = self._enter("half_open", now, f"open for {self.open_for:g} s")
-                permit = _Permit(self._generation, now)
+                ticket = self.counting
                 if self._state == "half_open":
-                    self._probing.add(permit)
+                    ticket = Probe(now)
+                    self._probing.add(ticket)
         # signals go out without the lock: a subscriber may look at this breaker
         if refusal is not None:
             emit(CallRefused(policy=policy, reason=refusal.reason))
             raise refusal
         if changed is not None:
             emit(changed)
-        return permit
+        return ticket
+
+    def failed(self, ticket: Ticket, error: BaseException, since: float) -> None:
+        """A call that began at `since` ended in `error`."""
+        verdict = None
+        try:
+            verdict = self._verdict(error)
+        finally:  # a predicate that raises must not keep a probe's permit
+            self._settle(ticket, failed=verdict, since=since, now=self._now())
+
+    def passed(self, ticket: Ticket, result: object, since: float, now: float) -> None:
+        """A call that began at `since` returned `result` at `now`."""
+        verdict = None
+        try:
+            verdict = self.on_result is not None and bool(self.on_result(result))
+        finally:
+            self._settle(ticket, failed=verdict, since=since, now=now)
+
+    def advance(self, window: Window, calls: int, now: float) -> None:
+        """Forget what is too old by `now`: for who counts a success in its own code."""
+        with self._lock:
+            window.advance(calls, now)
+
+    def after_fork(self) -> None:
+        """Probes that are under way in the parent never end here."""
+        self._lock = threading.Lock()
+        self._probing = set()
+
+    def _new_window(self) -> Window:
+        return TimeWindow(self.window, 2) if self.window_calls is None else CountWindow(self.window_calls, 2)
 
     def _refusal(self, policy: str, now: float) -> CircuitOpen | None:
         """Why a call would be refused at `now`; a fresh exception each time, so that none collects tracebacks."""
@@ -172,9 +273,9 @@ class CircuitBreaker(Part):
                     f"{policy}: the circuit is open, {self._reason}; try in {wait:.3g} s", retry_after=wait
                 )
         if self._state == "half_open":
-            self._probing = {permit for permit in self._probing if now - permit.since < self.open_for}
+            self._probing = {probe for probe in self._probing if now - probe.since < self.open_for}
             if len(self._probing) + self._probed >= self.probes:
-                wait = min(permit.since for permit in self._probing) + self.open_for - now
+                wait = min((probe.since for probe in self._probing), default=now) + self.open_for - now
                 return CircuitOpen(f"{policy}: the circuit is half open and its probes are under way", retry_after=wait)
         return None
 
@@ -184,57 +285,54 @@ class CircuitBreaker(Part):
             return None
         if isinstance(error, DeadlineExceeded) and error.imposed:
             return None  # a caller in a hurry, or one who forges a deadline, must not open the circuit for others
-        return self._is_failure(error)
+        return matches(self.on)(error)
 
-    def _settle(self, permit: _Permit, *, failed: bool | None) -> None:
-        now = self.clock.monotonic()
+    def _settle(self, ticket: Ticket, *, failed: bool | None, since: float, now: float) -> None:
         with self._lock:
-            changed = self._learn(permit, failed, now)
+            slow = self.slow_call is not None and now - since >= self.slow_call
+            changed = None
+            if isinstance(ticket, Probe):
+                changed = self._probe_ended(ticket, failed, slow=slow, now=now)
+            elif ticket is not None and ticket is self.counting and failed is not None:
+                changed = self._call_ended(ticket, failed=failed, slow=slow, now=now)
         if changed is not None:
             emit(changed)
 
-    def _learn(self, permit: _Permit, failed: bool | None, now: float) -> BreakerChanged | None:
-        if permit.generation != self._generation:
+    def _probe_ended(self, probe: Probe, failed: bool | None, *, slow: bool, now: float) -> BreakerChanged | None:
+        if probe not in self._probing:  # it lost its permit, or is of an earlier half-open period
             return None
-        probe = self._state == "half_open"
-        if probe and permit not in self._probing:  # it lost its permit
-            return None
-        self._probing.discard(permit)
+        self._probing.discard(probe)
         if failed is None:
             return None
-        slow = self.slow_call is not None and now - permit.since >= self.slow_call
-        if not probe:
-            self._recent.add(now, 1, failed, slow)
-            reason = self._trips(now) if failed or slow else ""
-            return self._enter("open", now, reason) if reason else None
         if failed or slow:
             return self._enter("open", now, "a probe failed" if failed else "a probe was slow")
         self._probed += 1
-        return self._enter("closed", now, f"{self.probes} probes succeeded") if self._probed == self.probes else None
+        # after a reload it may be more
+        return self._enter("closed", now, f"{self.probes} probes succeeded") if self._probed >= self.probes else None
 
-    def _trips(self, now: float) -> str:
-        calls, failures, slow = self._recent.totals(now)
-        if calls < self.min_calls:
-            return ""
+    def _call_ended(self, window: Window, *, failed: bool, slow: bool, now: float) -> BreakerChanged | None:
+        calls, failures, slow_ones = window.record(now, failed, slow)
+        if not (failed or slow) or calls < self.min_calls or self._state == "metrics_only":
+            return None
         if failures >= self.failure_rate * calls:
-            return f"{failures} of {calls} calls failed"
-        if self.slow_call is not None and slow >= self.slow_rate * calls:
-            return f"{slow} of {calls} calls were slow"
-        return ""
+            return self._enter("open", now, f"{failures} of {calls} calls failed")
+        if self.slow_call is not None and slow_ones >= self.slow_rate * calls:
+            return self._enter("open", now, f"{slow_ones} of {calls} calls were slow")
+        return None
 
     def _force(self, state: State, reason: str) -> None:
         with self._lock:
-            changed = self._enter(state, self.clock.monotonic(), reason)
+            changed = self._enter(state, self._now(), reason)
         if changed.before != changed.after:
             emit(changed)
 
     def _enter(self, state: State, now: float, reason: str) -> BreakerChanged:
         changed = BreakerChanged(policy=self.name, before=self._state, after=state, reason=reason)
         self._state = state
-        self._generation += 1
         self._since = now
         self._reason = reason
-        self._recent = self._new_window()
+        self._window = self._new_window()
+        self.counting = self._window if state in {"closed", "metrics_only"} else None
         self._probing = set()
         self._probed = 0
         return changed

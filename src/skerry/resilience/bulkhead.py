@@ -13,12 +13,13 @@ from typing import Protocol
 from skerry.clock import Clock
 from skerry.context import current
 from skerry.errors import BulkheadFull, DeadlineExceeded
+from skerry.resilience._fork import Forked
 from skerry.resilience._limit import Limit
 from skerry.resilience._part import P, T, plain, require
 from skerry.signals import CallRefused, CallTimedOut, emit
 
 
-class Bulkhead(Limit):
+class Bulkhead(Limit, Forked):
     """At most `max_concurrent` calls at once over all tasks and threads; at most `queue` more wait.
 
     The queue is served in order of arrival; with `lifo` the newest goes first, which under a lasting overload serves callers
@@ -52,6 +53,8 @@ class Bulkhead(Limit):
         self._free = deque([None] * max_concurrent)
         self._waiters: deque[_Waiter] = deque()
         self._lock = threading.Lock()
+        self._surplus = False
+        self.survive_forks()
 
     @property
     def active(self) -> int:
@@ -108,9 +111,16 @@ class Bulkhead(Limit):
     def leave(self, seconds: float = 0.0, failed: bool = False) -> None:  # noqa: ARG002, FBT002 - as in Limit
         """Free the slot, or hand it to who is next."""
         self._free.append(None)
-        if self._waiters:
+        if self._waiters or self._surplus:
             with self._lock:
                 self._serve()
+
+    def after_fork(self) -> None:
+        """Whoever held a slot or waited did so in the parent."""
+        self._lock = threading.Lock()
+        self._waiters.clear()
+        self._free.extend([None] * self.active)
+        self._surplus = True  # the call that forked, if one did, has yet to give back what is free already
 
     def describe(self) -> str:
         """The limits in words."""
@@ -133,6 +143,8 @@ class Bulkhead(Limit):
 
     def _serve(self) -> None:
         """Hand free slots to those who wait, under the lock."""
+        while len(self._free) > self.max_concurrent:
+            self._free.pop()
         while self._waiters:
             try:
                 self._free.pop()

@@ -6,7 +6,6 @@ Full jitter is Brooker's (Exponential Backoff And Jitter, AWS 2015); the budget 
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -15,53 +14,12 @@ from skerry.clock import Clock
 from skerry.context import CallContext, current, use
 from skerry.errors import Refused
 from skerry.resilience._part import Matcher, P, Part, T, matches, names, plain, require
-from skerry.resilience._window import TimeWindow
 from skerry.resilience.breaker import CircuitBreaker
+from skerry.resilience.budget import RetryBudget
 from skerry.signals import RetryDenied, RetryPlanned, emit
 
 _DAY = 86_400.0
 """Seconds. A `retry_after` beyond this is a mistake, not an answer."""
-
-
-class RetryBudget:
-    """Lets retries be `ratio` of the requests in the last `window` seconds, plus `min_per_second` for the quiet hours.
-
-    A retry that waits for its turn holds its share, however long it waits; one that is given up returns it. Share one budget
-    among all policies that call the same dependency. Safe between tasks and threads.
-    """
-
-    def __init__(self, ratio: float = 0.1, *, min_per_second: float = 1.0, window: float = 10.0) -> None:
-        require(0 <= ratio < math.inf, f"RetryBudget: ratio is {ratio}; use 0 or more")
-        require(0 <= min_per_second < math.inf, f"RetryBudget: min_per_second is {min_per_second}; use 0 or more")
-        require(0 < window < math.inf, f"RetryBudget: window is {window}; give seconds above 0")
-        self.ratio = ratio
-        self.min_per_second = min_per_second
-        self.window = window
-        self._recent = TimeWindow(window, 2)
-        self._waiting = 0
-        self._lock = threading.Lock()
-
-    def deposit(self, now: float) -> None:
-        """Count a request, neither retry nor hedge, at `now` on the monotonic clock."""
-        with self._lock:
-            self._recent.add(now, 1, 0)
-
-    def withdraw(self, now: float) -> bool:
-        """Take the share of one retry or hedge, if there is one. Each share taken must be settled."""
-        with self._lock:
-            requests, retries = self._recent.totals(now)
-            allowed = self.ratio * requests + self.min_per_second * self.window
-            if retries + self._waiting + 1 > allowed:
-                return False
-            self._waiting += 1
-            return True
-
-    def settle(self, now: float, *, used: bool) -> None:
-        """Count a share as `used` now, or give it back."""
-        with self._lock:
-            self._waiting -= 1
-            if used:
-                self._recent.add(now, 0, 1)
 
 
 class Retry(Part):

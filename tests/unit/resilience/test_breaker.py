@@ -201,6 +201,83 @@ def test_isolate_and_close():
     assert breaker.call_sync(ok) == "ok"
 
 
+def test_results_can_be_failures():
+    """A result that `on_result` calls a failure counts as one, closed and half open, and is returned all the same."""
+    clock = VirtualClock()
+    breaker = breaker_on(clock, probes=1, on_result=lambda reply: reply >= 500)
+    assert [breaker.call_sync(lambda reply=reply: reply) for reply in (500, 200, 503, 502)] == [500, 200, 503, 502]
+    assert breaker.state == "open"
+    clock.advance(5.0)
+    assert breaker.call_sync(lambda: 500) == 500
+    assert breaker.state == "open"
+    clock.advance(5.0)
+    assert breaker.call_sync(lambda: 200) == 200
+    assert breaker.state == "closed"
+
+
+def test_broken_result_predicate_frees_the_probe():
+    """A predicate on results that raises does not keep a probe's permit."""
+    clock = VirtualClock()
+    breaker = breaker_on(clock, probes=1, on_result=lambda reply: reply.no_such_attribute)
+    breaker._force("open", "test")
+    clock.advance(5.0)
+    for _ in range(3):
+        with pytest.raises(AttributeError):
+            breaker.call_sync(ok)
+    assert not breaker.refuses()
+
+
+def test_disabled_it_lets_all_pass_and_counts_nothing(signals):
+    """disable() ends all refusing, from any state, until close()."""
+    breaker = breaker_on(VirtualClock())
+    fail(breaker, 4)
+    breaker.disable()
+    fail(breaker, 10)
+    assert (breaker.state, breaker.measured) == ("disabled", (0, 0, 0))
+    breaker.close()
+    fail(breaker, 4)
+    assert breaker.state == "open"
+    changes = [(signal.before, signal.after) for signal in signals if isinstance(signal, BreakerChanged)]
+    assert changes == [("closed", "open"), ("open", "disabled"), ("disabled", "closed"), ("closed", "open")]
+
+
+def test_measures_only():
+    """metrics_only() counts failures and slow calls and never opens."""
+    clock = VirtualClock()
+    breaker = breaker_on(clock, slow_call=0.4)
+    breaker.metrics_only()
+    fail(breaker, 10)
+    breaker.call_sync(clock.sleep_sync, 0.4)
+    breaker.call_sync(ok)
+    assert (breaker.state, breaker.measured) == ("metrics_only", (12, 10, 1))
+
+
+@pytest.mark.parametrize("options", [{"window": 10.0}, {"window_calls": 100}])
+def test_looking_does_not_count(options):
+    """However often somebody looks at `measured`, the numbers are those of the calls, and it opens at the same one."""
+    breaker = breaker_on(VirtualClock(), min_calls=8, **options)
+    for number in range(7):
+        fail(breaker)
+        assert [breaker.measured for _ in range(5)] == [(number + 1, number + 1, 0)] * 5
+    fail(breaker)
+    assert breaker.state == "open"
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 3.0, 9.0, 9.9])
+def test_the_window_slides(seconds):
+    """What happened up to nine tenths of the window ago counts; what is older than all of it does not."""
+    clock = VirtualClock()
+    clock.advance(1234.5)
+    breaker = breaker_on(clock, window=10.0, min_calls=100)
+    breaker.call_sync(ok)
+    fail(breaker)
+    clock.advance(seconds)
+    assert (breaker.measured.calls == 2) is (seconds <= 9.0)
+    clock.advance(10.0 - seconds)
+    breaker.call_sync(ok)
+    assert breaker.measured == (1, 0, 0)
+
+
 def test_closing_by_hand_forgets():
     """Failures from before close() do not count after it."""
     breaker = breaker_on(VirtualClock())

@@ -397,5 +397,5 @@ def test_cost_does_not_grow_with_the_window():
         breaker = CircuitBreaker(window=window, min_calls=10**6, clock=VirtualClock())
         for _ in range(calls):
             breaker.call_sync(int)
-        sizes.add(len(breaker._recent._slices))
+        sizes.add(len(breaker._window._marks))
     assert sizes == {10}

@@ -1,0 +1,35 @@
+"""What locks and counts become in a process that was forked.
+
+A fork copies a lock that another thread holds, and the thread that would release it does not come along; calls of other threads
+that were under way never end there.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar
+from weakref import WeakSet
+
+
+class Forked:
+    """Something that is told, in the child, that the process was forked. A mixin: call `survive_forks` at construction."""
+
+    __slots__ = ("__weakref__",)
+
+    _living: ClassVar[WeakSet[Forked] | None] = None
+
+    def survive_forks(self) -> None:
+        """Have `after_fork` called in each child from now on, as long as this lives."""
+        if Forked._living is None:  # not at import: who never makes one pays nothing
+            Forked._living = WeakSet()
+            os.register_at_fork(after_in_child=Forked._in_child)
+        Forked._living.add(self)
+
+    def after_fork(self) -> None:
+        """Begin anew with what only the parent's threads could have ended. No other thread runs yet."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _in_child() -> None:
+        for living in list(Forked._living or ()):
+            living.after_fork()

@@ -1,0 +1,62 @@
+"""A budget for what is sent beyond the requests themselves: retries and hedges. It is Finagle's, over a sliding window."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+from skerry.resilience._fork import Forked
+from skerry.resilience._part import require
+from skerry.resilience._window import TimeWindow
+
+
+class RetryBudget(Forked):
+    """Lets retries and hedges be `ratio` of the requests in the last `window` seconds, plus `min_per_second` for quiet hours.
+
+    A retry that waits for its turn holds its share, however long it waits; one that is given up returns it. Share one budget
+    among all policies that call the same dependency. Safe between tasks and threads, which deposit without a lock.
+    """
+
+    def __init__(self, ratio: float = 0.1, *, min_per_second: float = 1.0, window: float = 10.0) -> None:
+        require(0 <= ratio < math.inf, f"RetryBudget: ratio is {ratio}; use 0 or more")
+        require(0 <= min_per_second < math.inf, f"RetryBudget: min_per_second is {min_per_second}; use 0 or more")
+        require(0 < window < math.inf, f"RetryBudget: window is {window}; give seconds above 0")
+        self.ratio = ratio
+        self.min_per_second = min_per_second
+        self.window = window
+        self.recent: TimeWindow = TimeWindow(window, 1)
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self.survive_forks()
+
+    def deposit(self, now: float) -> None:
+        """Count a request, neither retry nor hedge, at `now` on the monotonic clock."""
+        calls = next(self.recent.calls)
+        if now >= self.recent.turn:
+            self.advance(calls, now)
+
+    def advance(self, calls: int, now: float) -> None:
+        """Forget what is too old by `now`: the rare half of `deposit`, for who has the other half in its own code."""
+        with self._lock:
+            self.recent.advance(calls, now)
+
+    def withdraw(self, now: float) -> bool:
+        """Take the share of one retry or hedge, if there is one. Each share taken must be settled."""
+        with self._lock:
+            requests, used = self.recent.totals(now)
+            if used + self._waiting + 1 > self.ratio * requests + self.min_per_second * self.window:
+                return False
+            self._waiting += 1
+            return True
+
+    def settle(self, now: float, *, used: bool) -> None:
+        """Count a share as `used` now, or give it back."""
+        with self._lock:
+            self._waiting = max(0, self._waiting - 1)  # after a fork its share may be gone
+            if used:
+                self.recent.add(now, 1)
+
+    def after_fork(self) -> None:
+        """What waits in the parent does not wait here."""
+        self._lock = threading.Lock()
+        self._waiting = 0
