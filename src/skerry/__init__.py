@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from skerry.clock import Clock
     from skerry.errors import Rejected, SkerryError
     from skerry.events import DeadLetter, DomainEvent, EventBus, Inbox, Outbox, Token
-    from skerry.resilience import Bulkhead, CircuitBreaker, Policy, Retry, RetryBudget, deadline
+    from skerry.resilience import AdaptiveLimit, Bulkhead, CircuitBreaker, Policy, Retry, RetryBudget, deadline
     from skerry.saga import Barrier, Saga, SagaStatus, StepContext
     from skerry.service import Problem, Service
     from skerry.store import Database, Transaction
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaptiveLimit",
     "Barrier",
     "Bulkhead",
     "CircuitBreaker",
@@ -53,7 +54,7 @@ _HOMES = {
     "clock": ("Clock",),
     "errors": ("Rejected", "SkerryError"),
     "events": ("DeadLetter", "DomainEvent", "EventBus", "Inbox", "Outbox", "Token"),
-    "resilience": ("Bulkhead", "CircuitBreaker", "Policy", "Retry", "RetryBudget", "deadline"),
+    "resilience": ("AdaptiveLimit", "Bulkhead", "CircuitBreaker", "Policy", "Retry", "RetryBudget", "deadline"),
     "saga": ("Barrier", "Saga", "SagaStatus", "StepContext"),
     "service": ("Problem", "Service"),
     "store": ("Database", "Transaction"),

@@ -6,6 +6,8 @@ SkerryError
 ├── Refused                       refused here, nothing was sent; never counts against the callee
 │   ├── CircuitOpen
 │   ├── BulkheadFull
+│   ├── Overloaded                too much is under way: shed
+│   ├── RateLimited               too many calls in too short a time
 │   └── Locked                    another saga holds the lock: nothing was done, try again
 ├── DeadlineExceeded              also a TimeoutError: the whole call ran out of time
 │   └── AttemptTimeout            one attempt ran out of time
@@ -99,6 +101,18 @@ class BulkheadFull(Refused):
     """All slots are taken and the waiting room is full, or the wait in it took too long."""
 
     reason = "bulkhead_full"
+
+
+class Overloaded(Refused):
+    """An adaptive limit has no place free and its queue none either, or the wait in it took too long; or a service sheds load."""
+
+    reason = "overloaded"
+
+
+class RateLimited(Refused):
+    """More calls came than the rate allows. `retry_after` says when the next may pass, in seconds."""
+
+    reason = "rate_limited"
 
 
 class Locked(Refused):

@@ -57,6 +57,19 @@ class CallRefused(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitChanged(Signal):
+    """An adaptive limit lets another number of calls run at once; told once a second at most, and then what it is by now."""
+
+    policy: str
+    before: int
+    after: int
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPlanned(Signal):
     """An attempt failed and another follows after `delay` seconds. `attempt` counts from 1; `error` is a class name."""
 

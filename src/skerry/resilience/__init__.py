@@ -8,8 +8,9 @@ from __future__ import annotations
 from skerry.resilience.breaker import CircuitBreaker
 from skerry.resilience.budget import RetryBudget
 from skerry.resilience.bulkhead import Bulkhead
+from skerry.resilience.limiter import AdaptiveLimit
 from skerry.resilience.policy import Policy
 from skerry.resilience.retry import Retry
 from skerry.resilience.timeout import deadline
 
-__all__ = ["Bulkhead", "CircuitBreaker", "Policy", "Retry", "RetryBudget", "deadline"]
+__all__ = ["AdaptiveLimit", "Bulkhead", "CircuitBreaker", "Policy", "Retry", "RetryBudget", "deadline"]

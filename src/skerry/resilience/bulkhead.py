@@ -108,7 +108,7 @@ class Bulkhead(Limit, Forked):
             with self._queued(waiter, policy) as patience:
                 self.clock.wait(waiter.event, patience)
 
-    def leave(self, seconds: float = 0.0, failed: bool = False) -> None:  # noqa: ARG002, FBT002 - as in Limit
+    def leave(self, seconds: float = 0.0, failed: bool | None = False) -> None:  # noqa: ARG002, FBT002 - as in Limit
         """Free the slot, or hand it to who is next."""
         self._free.append(None)
         if self._waiters or self._surplus:
