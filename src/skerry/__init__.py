@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from skerry.clock import Clock
     from skerry.errors import Rejected, SkerryError
     from skerry.events import DeadLetter, DomainEvent, EventBus, Inbox, Outbox, Token
-    from skerry.resilience import AdaptiveLimit, Bulkhead, CircuitBreaker, Policy, Retry, RetryBudget, deadline
+    from skerry.resilience import (
+        AdaptiveLimit,
+        Bulkhead,
+        CircuitBreaker,
+        Fallback,
+        Hedge,
+        Policy,
+        RateLimit,
+        Retry,
+        RetryBudget,
+        deadline,
+    )
     from skerry.saga import Barrier, Saga, SagaStatus, StepContext
     from skerry.service import Problem, Service
     from skerry.store import Database, Transaction
@@ -30,10 +41,13 @@ __all__ = [
     "DeadLetter",
     "DomainEvent",
     "EventBus",
+    "Fallback",
+    "Hedge",
     "Inbox",
     "Outbox",
     "Policy",
     "Problem",
+    "RateLimit",
     "Rejected",
     "Reply",
     "Retry",
@@ -54,7 +68,18 @@ _HOMES = {
     "clock": ("Clock",),
     "errors": ("Rejected", "SkerryError"),
     "events": ("DeadLetter", "DomainEvent", "EventBus", "Inbox", "Outbox", "Token"),
-    "resilience": ("AdaptiveLimit", "Bulkhead", "CircuitBreaker", "Policy", "Retry", "RetryBudget", "deadline"),
+    "resilience": (
+        "AdaptiveLimit",
+        "Bulkhead",
+        "CircuitBreaker",
+        "Fallback",
+        "Hedge",
+        "Policy",
+        "RateLimit",
+        "Retry",
+        "RetryBudget",
+        "deadline",
+    ),
     "saga": ("Barrier", "Saga", "SagaStatus", "StepContext"),
     "service": ("Problem", "Service"),
     "store": ("Database", "Transaction"),

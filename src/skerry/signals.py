@@ -112,6 +112,43 @@ class CallTimedOut(Signal):
         return "debug"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallHedged(Signal):
+    """A second attempt was sent beside one that had not ended after so many seconds."""
+
+    policy: str
+    after: float
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackUsed(Signal):
+    """A call failed and something else was given as its answer. `error` is a class name."""
+
+    policy: str
+    error: str
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChaosInjected(Signal):
+    """A call was delayed, or made to fail, on purpose."""
+
+    policy: str
+    latency: float
+    fails: bool
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
 # --- events
 
 
