@@ -22,6 +22,8 @@ RETRIED_HEADER = "skerry-retried"
 """`1` when a caller further out already retries this call, so that inner layers do not."""
 PRIORITY_HEADER = "skerry-priority"
 """0 (shed first) to 9 (shed last); 5 when absent."""
+LOW, HIGH = 3, 7
+"""Priorities up to the first are of the class that is shed first, from the second on of the one that is shed last."""
 
 MAX_TIMEOUT = 300.0
 """Seconds. A remote caller cannot ask us to work longer than this."""

@@ -46,7 +46,10 @@ class BreakerChanged(Signal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRefused(Signal):
-    """A policy refused a call here, before anything was sent. `reason` is the error's stable word."""
+    """A policy refused a call here, before anything was sent; or a service a request, before anything was done.
+
+    `reason` is the error's stable word; of a service also expired and event_loop_lag.
+    """
 
     policy: str
     reason: str

@@ -13,10 +13,10 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 
+from skerry.context import HIGH, LOW
+
 TARGET = 0.005
 """Seconds that a call may wait in a queue that stands."""
-LOW, HIGH = 3, 7
-"""Priorities up to the first are shed first, from the second on they are shed last; see `skerry.context.PRIORITY_HEADER`."""
 
 
 class Waiter(ABC):

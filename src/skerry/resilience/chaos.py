@@ -42,7 +42,7 @@ class Chaos(Part):
         self.latency = latency
         self.error: Callable[[], Exception] | None = error
         self.only = only
-        self.switched_on = False
+        self.switched_on: bool = False
 
     @contextmanager
     def on(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from skerry.health.report import MEDIA_TYPE
 from skerry.service.framework import unexpected
 from skerry.service.problem import Answer, Problem, of
 from skerry.service.server import ASGIApp, Message, Receive, Scope, Send
+from skerry.service.shedding import Shedding
 from skerry.signals import RequestFailed, emit
 
 MAX_DIGITS = 18
@@ -40,14 +41,18 @@ class Border:
     """An ASGI application in front of the user's.
 
     `max_body` is in bytes; a larger request is answered 413 without being read. `timeout` (seconds) bounds a request whose
-    caller names no time; at the deadline the work is cancelled and the caller gets 504.
+    caller names no time; at the deadline the work is cancelled and the caller gets 504. What `shedding` does not take is
+    answered before the application sees it; health always answers.
     """
 
-    def __init__(self, owner: Owner, app: ASGIApp, *, max_body: int, timeout: float, clock: Clock) -> None:
+    def __init__(
+        self, owner: Owner, app: ASGIApp, *, max_body: int, timeout: float, shedding: Shedding, clock: Clock
+    ) -> None:
         self._owner = owner
         self._app = app
         self._max_body = max_body
         self._timeout = timeout
+        self._shedding = shedding
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +69,7 @@ class Border:
             try:
                 self._demand_small(headers)
                 async with limit:
-                    await self._app(scope, exchange.receive, exchange.send)
+                    await self._serve(scope, exchange)
                 if not exchange.too_large:
                     return
                 problem = _too_large(self._max_body)
@@ -73,6 +78,15 @@ class Border:
                 problem = self._problem(scope, error, timed_out=timed_out)
             if not exchange.answered:
                 await _send(send, problem.answer(instance=scope["path"], trace_id=ambient.trace_id))
+
+    async def _serve(self, scope: Scope, exchange: _Exchange) -> None:
+        """Hand the request to the application, when its turn comes."""
+        await self._shedding.enter()
+        began = self._clock.monotonic()
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        finally:
+            self._shedding.leave(self._clock.monotonic() - began, answered=exchange.status < 400)
 
     def _demand_small(self, headers: dict[str, str]) -> None:
         length = headers.get("content-length", "0")
@@ -109,6 +123,7 @@ class _Exchange:
         self._max_body = max_body
         self._left = max_body
         self.answered = False
+        self.status = 500  # until an answer has begun
         self.too_large = False
 
     async def receive(self) -> Message:
@@ -123,6 +138,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if not self.too_large:
             self.answered = True
+            self.status = message.get("status", self.status)
             await self._send(message)
 
 

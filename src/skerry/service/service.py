@@ -31,13 +31,14 @@ from skerry.events import (
 from skerry.events.embedded import EmbeddedOutbox, EmbeddedRelay
 from skerry.events.inbox import EventHandler
 from skerry.health import CheckResult, HealthChecks, HealthReport
-from skerry.resilience import Policy, Retry
+from skerry.resilience import AdaptiveLimit, Policy, Retry
 from skerry.saga import Engine, Journal, Saga
 from skerry.service.border import Border
 from skerry.service.framework import install
 from skerry.service.lifespan import alone, live
 from skerry.service.problem import Problem
 from skerry.service.server import ASGIApp, Receive, Scope, Send
+from skerry.service.shedding import Shedding
 from skerry.settings import Settings
 from skerry.signals import ServiceChanged, emit
 from skerry.store import PRUNE_BATCH, Database, Receipts, Schema, Transaction, demand_schema, migrate
@@ -72,6 +73,10 @@ class Service:
 
         service = Service("order", app=api, database="sqlite:///order.db", events="sqlite:///events/")
 
+    Overloaded, it refuses requests with 503, the least important first, and those whose deadline has passed with 504. `limit`
+    bounds those under way; unless given it is wide, 64 to 1024 of them by how long they take. A streamed answer holds its
+    place to its end.
+
     The environment is read once, here, unless `settings` replaces it. Nothing is opened before `service.app` is served. On
     SIGTERM it becomes not ready, finishes what is under way, hands over its outbox and stops. It lives once.
     """
@@ -87,6 +92,7 @@ class Service:
         migrations: Path | None = None,
         max_body: int = MAX_BODY,
         timeout: float = 30.0,
+        limit: AdaptiveLimit | None = None,
         settings: Settings | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -105,7 +111,10 @@ class Service:
         self._engine = Engine(name, self._database, clock=clock) if self._database else None
         self._receipts = Receipts(clock=clock)
         self._inner: ASGIApp = app or _nothing
-        self._border = Border(self, self._inner, max_body=max_body, timeout=timeout, clock=clock)
+        self._shedding = Shedding(name, limit or _wide_limit(name, clock), clock)
+        self._border = Border(
+            self, self._inner, max_body=max_body, timeout=timeout, shedding=self._shedding, clock=clock
+        )
         self._hooks: list[Hook] = []
         self._clients: list[ServiceClient] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -360,6 +369,7 @@ class Service:
     async def finish(self) -> None:
         """The first half of `stop`: sagas and handlers finish what they have in hand, then the outbox they filled empties."""
         self.drain()
+        self._shedding.stop()
         async with AsyncExitStack() as finishing:  # in reverse, whatever fails on the way
             if "upkeep" in self._tasks:
                 upkeep = self._tasks.pop("upkeep")
@@ -468,6 +478,11 @@ class Service:
         if not url:
             return None
         return connect_analytics(self.settings.analytics or url, owner=self.name, data=self.settings.data)
+
+
+def _wide_limit(name: str, clock: Clock) -> AdaptiveLimit:
+    """So wide that who has few requests under way is never refused, and bounded all the same."""
+    return AdaptiveLimit(min=64, max=1024, queue=64, by="delay", name=name, clock=clock)
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
