@@ -15,7 +15,7 @@ from typing import Literal
 
 from skerry.clock import Clock
 from skerry.resilience._part import P, Part, T, plain, require
-from skerry.resilience.retry import RetryBudget
+from skerry.resilience.budget import RetryBudget
 from skerry.signals import CallHedged, emit
 
 SAMPLES = 100
@@ -71,7 +71,7 @@ class Hedge(Part):
         """Await `fn(...)`, twice if need be. Raises what the first attempt to fail raised."""
         began = self.clock.monotonic()
         if self._counts:
-            self.budget.request(began)
+            self.budget.deposit(began)
         delay = self.delay
         if delay is None or not (self.safe is True or self.safe(*args, **kwargs)):
             result = await fn(*args, **kwargs)
@@ -110,7 +110,7 @@ class Hedge(Part):
 
     def _may_hedge(self) -> bool:
         now = self.clock.monotonic()
-        if not self.budget.take(now):
+        if not self.budget.withdraw(now):
             return False
         self.budget.settle(now, used=True)
         return True
