@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skerry.client import Reply, ServiceClient
+    from skerry.client import Reply, ServiceClient, SyncServiceClient
     from skerry.clock import Clock
     from skerry.errors import Rejected, SkerryError
     from skerry.events import DeadLetter, DomainEvent, EventBus, Inbox, Outbox, Token
@@ -58,13 +58,14 @@ __all__ = [
     "ServiceClient",
     "SkerryError",
     "StepContext",
+    "SyncServiceClient",
     "Token",
     "Transaction",
     "deadline",
 ]
 
 _HOMES = {
-    "client": ("Reply", "ServiceClient"),
+    "client": ("Reply", "ServiceClient", "SyncServiceClient"),
     "clock": ("Clock",),
     "errors": ("Rejected", "SkerryError"),
     "events": ("DeadLetter", "DomainEvent", "EventBus", "Inbox", "Outbox", "Token"),

@@ -20,6 +20,7 @@ from skerry import (
     Service,
     ServiceClient,
     StepContext,
+    SyncServiceClient,
     Token,
     Transaction,
 )
@@ -72,6 +73,13 @@ async def use(client: ServiceClient, connection: sqlite3.Connection) -> None:
     assert_type(policy.call_sync(ask_sync, 3), bytes)
     await ask("three")  # type: ignore[arg-type]
     assert_type(await client.post("/x", json={}, idempotency_key="k"), Reply)
+    await client.post("/x", jsn={})  # type: ignore[call-arg]
+    await client.get("/x", timeout="soon")  # type: ignore[arg-type]
+    async with client.stream("GET", "/x") as stream:
+        assert_type([line async for line in stream.aiter_lines()], list[str])
+    with SyncServiceClient("stock") as blocking, blocking.stream("GET", "/x") as sync_stream:
+        assert_type(blocking.get("/x"), Reply)
+        assert_type(list(sync_stream.iter_bytes()), list[bytes])
     async with service.transaction() as tx:
         assert_type(tx, Transaction)
         assert_type(await service.outbox.record(tx, Placed(id="1")), Token)

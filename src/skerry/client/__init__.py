@@ -22,6 +22,7 @@ from skerry.client.plan import Options
 from skerry.client.policy import default_policy, is_failure
 from skerry.client.reply import Reply
 from skerry.client.stream import Stream
+from skerry.client.sync import SyncServiceClient, SyncStream
 from skerry.client.transport import Request, Response, Transport
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "Response",
     "ServiceClient",
     "Stream",
+    "SyncServiceClient",
+    "SyncStream",
     "Transport",
     "default_policy",
     "is_failure",

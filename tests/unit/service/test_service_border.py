@@ -171,6 +171,23 @@ def test_a_request_ends_at_its_deadline(tmp_path: Path, header: str, seconds: fl
     play(act)
 
 
+def test_work_whose_time_is_over_is_not_begun(tmp_path: Path) -> None:
+    """A request that arrives after its deadline is refused before the application sees it: its caller has gone."""
+    begun: list[str] = []
+
+    async def app(scope: object, receive: object, send: object) -> None:
+        begun.append("work")
+
+    async def act(clock: VirtualClock) -> None:
+        service = Service("s", app=app, settings=settings(tmp_path), clock=clock)
+        answer = await request(service.app, "POST", "/", headers={"skerry-timeout": "0.000"})
+        assert_problem(answer, 504, "timed_out")
+        assert "nothing was done" in answer.json()["detail"]
+
+    play(act)
+    assert begun == []
+
+
 def test_a_time_out_of_the_applications_own_is_its_error(tmp_path: Path, signals: list[Signal]) -> None:
     """A `TimeoutError` that is not the request's deadline is an unexpected error, not a 504."""
     assert_problem(ask(tmp_path, "GET", "/own-time-out"), 500, "internal_error")
