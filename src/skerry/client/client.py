@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
 from skerry import context
-from skerry.client.decoding import inflater, whole
+from skerry.client.decoding import whole
 from skerry.client.network import HttpTransport
 from skerry.client.plan import Options, Plan, address, planned
 from skerry.client.policy import BadReply, default_policy, judged, only_unsent, tells_of_trouble
@@ -193,10 +193,7 @@ class ServiceClient:
 
     async def _whole(self, response: Response) -> Reply:
         try:
-            content = await whole(self.service, response, most=self._max_reply)
+            reply = await whole(self.service, response, most=self._max_reply)
         finally:
             response.close()
-        headers = response.headers
-        if inflater(self.service, response) is not None:
-            headers = headers.without("content-encoding", "content-length")
-        return judged(Reply(self.service, response.status, headers, content), self._clock)
+        return judged(reply, self._clock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
+from skerry.client.reply import Reply
 from skerry.client.transport import Response
 from skerry.errors import ConnectionLost, ReplyTooLarge
 
@@ -60,15 +61,17 @@ def inflater(service: str, response: Response) -> Inflater | None:
     )
 
 
-async def whole(service: str, response: Response, *, most: int) -> bytes:
-    """The decoded body, at most `most` bytes. Raises `ReplyTooLarge` as soon as there are more, and `ConnectionLost`."""
+async def whole(service: str, response: Response, *, most: int) -> Reply:
+    """The reply with its body decoded. Raises `ReplyTooLarge` as soon as it is over `most` bytes, and `ConnectionLost`."""
     inflate = inflater(service, response)
-    body = bytearray()
+    body = bytearray()  # not a list: a million pieces of a byte each would take fifty times their size
     while raw := await response.read():
         for piece in (raw,) if inflate is None else inflate.pieces(raw):
             body += piece
             if len(body) > most:
                 raise ReplyTooLarge(service, f"the reply is over {most} bytes; see max_reply")
+    headers = response.headers
     if inflate is not None:
         inflate.end()
-    return bytes(body)
+        headers = headers.without("content-encoding", "content-length")  # they told of the encoded body
+    return Reply(service, response.status, headers, bytes(body))

@@ -54,8 +54,7 @@ class Stream:
 
     async def reply(self) -> Reply:
         """All of it, within the client's `max_reply`: for an error's body, say. Raises as `aiter_bytes`, and `ReplyTooLarge`."""
-        content = await whole(self.service, self._response, most=self._most)
-        return Reply(self.service, self.status, self.headers, content)
+        return await whole(self.service, self._response, most=self._most)
 
 
 class Timing:

@@ -28,9 +28,9 @@ class SyncServiceClient:
     """Calls one service over HTTP and blocks the calling thread until the reply is here.
 
     Promises, options and errors are those of `ServiceClient`, deadlines included: it is the same client, driven on an event loop
-    in a thread of its own. Any number of threads may use one. What is ambient in the calling thread (`with deadline(1.0)`, the trace)
-    holds for the call. After a fork make a new one, unless none of its calls came before. Not for use inside an event loop,
-    which it would block.
+    in a thread of its own. Any number of threads may use one. What is ambient in the calling thread (`with deadline(1.0)`, the
+    trace) holds for the call. After a fork make a new one, unless none of its calls came before. Not for use inside an event
+    loop, which it would block.
 
         with SyncServiceClient("inventory") as inventory:
             reservation = inventory.post("/reservations", json=order, idempotency_key=key).raise_for_status().json()
