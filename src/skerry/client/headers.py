@@ -18,7 +18,7 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_items",)
 
     def __init__(self, items: Given = ()) -> None:
-        pairs: Pairs = items.items() if isinstance(items, Mapping) else items
+        pairs: Pairs = items.items() if not isinstance(items, list) and isinstance(items, Mapping) else items
         self._items = tuple([(name.lower(), value) for name, value in pairs])
 
     def __getitem__(self, name: str) -> str:

@@ -29,7 +29,6 @@ MAX_HEADER, MAX_HEADERS, MAX_HEAD = 8190, 128, 64 * 1024
 _LARGE_BODY = 2**20
 IDEMPOTENT = frozenset(["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"])
 """Methods that may be repeated without harm (RFC 9110, section 9.2.2)."""
-_NOT_ADDED = ("accept", "accept-encoding", "content-type", "user-agent")
 
 
 class HttpTransport:
@@ -153,7 +152,6 @@ def _session(tls: ssl.SSLContext | bool) -> aiohttp.ClientSession:
         middlewares=(_once_more,),
         timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT),
         cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=_NOT_ADDED,
         auto_decompress=False,
         max_line_size=MAX_HEADER,
         max_field_size=MAX_HEADER,

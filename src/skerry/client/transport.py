@@ -27,7 +27,7 @@ class Request:
     @property
     def replayable(self) -> bool:
         """Whether its body can be sent a second time. An iterator is used up by the first."""
-        return not isinstance(self.body, AsyncIterator)
+        return isinstance(self.body, bytes) or not isinstance(self.body, AsyncIterator)
 
 
 class Response:
@@ -40,7 +40,7 @@ class Response:
 
     def __init__(self, status: int, *, headers: Headers | Given = (), body: bytes = b"") -> None:
         self.status: int = status
-        self.headers: Headers = headers if isinstance(headers, Headers) else Headers(headers)
+        self.headers: Headers = headers if type(headers) is Headers else Headers(headers)
         self._body = body
 
     async def read(self) -> bytes:

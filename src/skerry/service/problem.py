@@ -24,6 +24,7 @@ from skerry.errors import (
     Locked,
     ProjectionBehind,
     ReceiptConflict,
+    RedirectRefused,
     Refused,
     Rejected,
     ReplyTooLarge,
@@ -31,6 +32,7 @@ from skerry.errors import (
     StoreBusy,
     StoreUnavailable,
     Unreachable,
+    Untrusted,
     VersionConflict,
 )
 
@@ -146,4 +148,6 @@ _WORDS: dict[type[Exception], str] = {
     Unreachable: "unreachable",
     ConnectionLost: "connection_lost",
     ReplyTooLarge: "reply_too_large",
+    RedirectRefused: "redirect_refused",
+    Untrusted: "untrusted",
 }
