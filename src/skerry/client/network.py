@@ -169,8 +169,8 @@ def _told(service: str, error: Exception) -> CallError:
         error, _Broken
     ):
         return Unreachable(service, f"no connection could be made ({kind})")
+    if isinstance(error, ValueError):
+        return CallError(service, "the request is not valid HTTP; check its address and its headers")
     if isinstance(error, aiohttp.ClientResponseError):
         return ConnectionLost(service, "the head of the reply is no valid HTTP, or larger than is taken")
-    if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
-        return CallError(service, "the request is not valid HTTP; check its headers")
     return ConnectionLost(service, f"no whole reply came back ({kind})")

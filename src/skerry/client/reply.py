@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -31,7 +31,7 @@ class Reply:
     service: str
     status: int
     headers: Headers
-    content: bytes
+    content: bytes = field(repr=False)
 
     @property
     def text(self) -> str:

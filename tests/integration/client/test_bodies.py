@@ -189,6 +189,21 @@ def test_pieces_are_sent_as_they_come() -> None:
     assert (once.status, len(peer.requests)) == (503, 1)
 
 
+def test_pieces_that_fail_are_a_call_that_failed() -> None:
+    """When what was to be sent cannot be had, the request breaks off, and the cause can be found."""
+
+    async def failing() -> AsyncIterator[bytes]:
+        yield b"a"
+        raise KeyError("lost")
+
+    with pytest.raises(ConnectionLost) as caught:
+        sent(content=failing())
+    causes: list[BaseException] = [caught.value]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    assert isinstance(causes[-1], KeyError)
+
+
 def test_a_form_is_encoded() -> None:
     """`data` alone is an ordinary form."""
     _, peer = sent(data={"name": "Ä b", "n": 1})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.client import Headers, Response
+from skerry.client import Headers, Reply, Response
 from skerry.client.decoding import PIECE, Inflater, inflater
 from skerry.client.plan import address, planned
 from skerry.clock import SYSTEM
@@ -44,6 +44,11 @@ def test_names_of_headers_ignore_case_and_may_repeat() -> None:
 def test_headers_do_not_show_what_they_hold() -> None:
     """A reply in a log or a traceback tells no credential."""
     assert "hunter2" not in repr(Headers({"authorization": "hunter2"}))
+
+
+def test_a_reply_does_not_show_what_it_holds() -> None:
+    """Nor does a body, which may be megabytes of other people's data."""
+    assert "hunter2" not in repr(Reply("stock", 200, Headers(), b"hunter2"))
 
 
 # --- decoding
