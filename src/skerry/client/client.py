@@ -42,7 +42,7 @@ class ServiceClient:
     the network (see `Transport`), say by `AsgiTransport` in tests; it is closed with the client.
 
     Any status is returned, not raised: use `Reply.raise_for_status`. Raises `Unreachable`, `Untrusted`, `ConnectionLost`,
-    `ReplyTooLarge`, `RedirectRefused`, `Refused` (`CircuitOpen`, `BulkheadFull`), `DeadlineExceeded` (`AttemptTimeout`); at
+    `ReplyTooLarge`, `RedirectRefused`, `Refused` (`CircuitOpen`, `Overloaded`), `DeadlineExceeded` (`AttemptTimeout`); at
     construction `ConfigurationError`.
 
         async with ServiceClient("inventory") as inventory:

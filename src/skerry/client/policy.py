@@ -7,18 +7,20 @@ import copy
 from skerry.client.reply import Reply
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConnectionLost, ReplyTooLarge, StatusError, Unreachable, Untrusted
-from skerry.resilience import Bulkhead, CircuitBreaker, Policy, Retry, RetryBudget
+from skerry.resilience import AdaptiveLimit, CircuitBreaker, Policy, Retry, RetryBudget
 
 RETRIED_STATUSES = frozenset([429, 502, 503, 504])
 
 
 def default_policy(service: str, *, clock: Clock = SYSTEM) -> Policy:
-    """Total 5 s, attempt 2 s, three attempts within a budget of 10 %, a breaker, 64 calls at once and 64 waiting."""
+    """Total 5 s, attempt 2 s, three attempts within a budget of 10 %, a breaker; 4 to 64 calls at once, as many as the service
+    can take, and 64 waiting.
+    """
     return Policy(
         service,
         total=5.0,
         attempt=2.0,
-        limit=Bulkhead(64, queue=64),  # stands before the pool of connections: what waits, waits here
+        limit=AdaptiveLimit(min=4, max=64, queue=64),  # stands before the pool of connections: what waits, waits here
         retry=Retry(3, budget=RetryBudget(ratio=0.1)),
         breaker=CircuitBreaker(on=is_failure),
         clock=clock,
