@@ -38,6 +38,11 @@ class Part(ABC):
         """Where its time and randomness come from."""
         return self._clock or SYSTEM
 
+    @property
+    def own_clock(self) -> Clock | None:
+        """The clock it was given, or took from a policy."""
+        return self._clock
+
     def join(self, policy: Part) -> None:
         """Take from the first policy it belongs to what it was not given itself: name and clock."""
         self._name = self._name or policy.name

@@ -22,10 +22,10 @@ class Window(Protocol):
     calls: Iterator[int]
     """Counts: `next` gives how many came before."""
     turn: float
-    """From this moment on, on a monotonic clock in seconds, who counts has to call `advance`."""
+    """From this moment on, on a monotonic clock in seconds, who counts has to call `advance` first."""
 
-    def advance(self, calls: int, now: float, /) -> None:
-        """Forget what is too old by `now`; `calls` came before the one at hand."""
+    def advance(self, now: float, /) -> None:
+        """Forget what is too old by `now`."""
 
     def record(self, now: float, /, *columns: int) -> tuple[int, ...]:
         """Count a call with its numbers; gives the sums of calls and columns as of `now`."""
@@ -51,37 +51,32 @@ class TimeWindow:
         self._sums = [0] * columns
         self._marks: deque[tuple[int, ...]] = deque([(0,) * (columns + 1)] * SLICES, maxlen=SLICES)
 
-    def advance(self, calls: int, now: float, /) -> None:
+    def advance(self, now: float, /) -> None:
         tick = int(now / self._width)
         if tick > self._tick:
-            self._marks.extend([(calls - self._looks, *self._sums)] * min(tick - self._tick, SLICES))
+            self._marks.extend([self._all()] * min(tick - self._tick, SLICES))
             self._tick = tick
             self.turn = (tick + 1) * self._width
 
     def record(self, now: float, /, *columns: int) -> tuple[int, ...]:
-        calls = next(self.calls)
-        self.advance(calls, now)
         self.add(now, *columns)
-        return self._since_mark(calls + 1)
+        next(self.calls)
+        return self.totals(now)
 
     def add(self, now: float, /, *columns: int) -> None:
         """Remember numbers without counting a call."""
-        if now >= self.turn:
-            self.totals(now)
+        self.advance(now)
         for column, amount in enumerate(columns):
             self._sums[column] += amount
 
     def totals(self, now: float, /) -> tuple[int, ...]:
-        calls = next(self.calls)
-        self.advance(calls, now)
-        sums = self._since_mark(calls)
-        self._looks += 1
-        return sums
+        self.advance(now)
+        return tuple(total - mark for total, mark in zip(self._all(), self._marks[0], strict=True))
 
-    def _since_mark(self, calls: int) -> tuple[int, ...]:
-        return tuple(
-            total - mark for total, mark in zip((calls - self._looks, *self._sums), self._marks[0], strict=True)
-        )
+    def _all(self) -> tuple[int, ...]:
+        calls = next(self.calls) - self._looks
+        self._looks += 1
+        return (calls, *self._sums)
 
 
 class CountWindow:
@@ -96,7 +91,7 @@ class CountWindow:
         self._size = size
         self._hits: list[deque[int]] = [deque(maxlen=size) for _ in range(columns)]
 
-    def advance(self, calls: int, now: float, /) -> None:
+    def advance(self, now: float, /) -> None:
         """Nothing is too old."""
 
     def record(self, now: float, /, *columns: int) -> tuple[int, ...]:  # noqa: ARG002

@@ -57,7 +57,7 @@ class CircuitBreaker(Part, Forked):
     deadline (`DeadlineExceeded.imposed`) say nothing about the dependency and do not count. What a call raises passes
     unchanged. Results of calls that began before the last change of state count for nothing. Only the monotonic clock is read.
     Safe to share between tasks and threads; no lock is held during a call. A process that is forked goes on with the state and
-    counts of its parent.
+    counts of its parent. A success counts for the moment at which a call last began or failed, which saves a look at the clock.
 
     Example: `CircuitBreaker(0.5, slow_call=0.4, window=10.0, min_calls=20, open_for=5.0, probes=3)`
     """
@@ -103,8 +103,8 @@ class CircuitBreaker(Part, Forked):
         self.probes = probes
         self.on = on
         self.on_result = on_result
-        self.glance: float = -1.0 if on_result is not None else math.inf if slow_call is None else slow_call
-        """Seconds. A success quicker than that needs no closer look."""
+        self.glance: float | None = slow_call if on_result is None else -1.0
+        """Seconds. A success that took as long needs a closer look; None: none does, so nobody reads the clock."""
         self._lock = threading.Lock()
         self._state: State = "closed"
         self._since = 0.0
@@ -133,40 +133,36 @@ class CircuitBreaker(Part, Forked):
 
     async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await `fn(...)`. Raises `CircuitOpen` without calling it, or what it raises."""
-        since = self._now()
+        clock = self._now
+        since = clock()
         window = self.counting
-        ticket = self.admit(self.name, since) if window is None else window
+        ticket = self.admit(self.name, since) if window is None or since >= window.turn else window
         try:
             result = await fn(*args, **kwargs)
         except BaseException as error:
             self.failed(ticket, error, since)
             raise
-        now = self._now()
-        if window is None or now - since >= self.glance:
-            self.passed(ticket, result, since, now)
+        if window is None or (self.glance is not None and clock() - since >= self.glance):
+            self.passed(ticket, result, since)
         else:
-            calls = next(window.calls)
-            if now >= window.turn:
-                self.advance(window, calls, now)
+            next(window.calls)
         return result
 
     def call_sync(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return `fn(...)`. Raises `CircuitOpen` without calling it, or what it raises."""
-        since = self._now()
+        clock = self._now
+        since = clock()
         window = self.counting
-        ticket = self.admit(self.name, since) if window is None else window
+        ticket = self.admit(self.name, since) if window is None or since >= window.turn else window
         try:
             result = plain(fn(*args, **kwargs))
         except BaseException as error:
             self.failed(ticket, error, since)
             raise
-        now = self._now()
-        if window is None or now - since >= self.glance:
-            self.passed(ticket, result, since, now)
+        if window is None or (self.glance is not None and clock() - since >= self.glance):
+            self.passed(ticket, result, since)
         else:
-            calls = next(window.calls)
-            if now >= window.turn:
-                self.advance(window, calls, now)
+            next(window.calls)
         return result
 
     @contextmanager
@@ -179,7 +175,7 @@ class CircuitBreaker(Part, Forked):
         except BaseException as error:
             self.failed(ticket, error, since)
             raise
-        self._settle(ticket, failed=False, since=since, now=self._now())
+        self._settle(ticket, failed=False, since=since)
 
     def refuses(self) -> bool:
         """Whether a call would be refused at this moment."""
@@ -213,7 +209,10 @@ class CircuitBreaker(Part, Forked):
         )
 
     def admit(self, policy: str, now: float) -> Ticket:
-        """Let a call pass at `now`, or raise `CircuitOpen`. Each ticket goes to `passed` or `failed`."""
+        """Let a call pass at `now`, or raise `CircuitOpen`. Each ticket goes to `passed` or `failed`.
+
+        Whoever finds `counting`, and finds that its `turn` has not come, may take that for a ticket without asking.
+        """
         changed = None
         ticket: Ticket = None
         with self._lock:
@@ -222,6 +221,8 @@ class CircuitBreaker(Part, Forked):
                 if self._state == "open":
                     changed = self._enter("half_open", now, f"open for {self.open_for:g} s")
                 ticket = self.counting
+                if ticket is not None:
+                    ticket.advance(now)
                 if self._state == "half_open":
                     ticket = Probe(now)
                     self._probing.add(ticket)
@@ -239,20 +240,15 @@ class CircuitBreaker(Part, Forked):
         try:
             verdict = self._verdict(error)
         finally:  # a predicate that raises must not keep a probe's permit
-            self._settle(ticket, failed=verdict, since=since, now=self._now())
+            self._settle(ticket, failed=verdict, since=since)
 
-    def passed(self, ticket: Ticket, result: object, since: float, now: float) -> None:
-        """A call that began at `since` returned `result` at `now`."""
+    def passed(self, ticket: Ticket, result: object, since: float) -> None:
+        """A call that began at `since` returned `result`."""
         verdict = None
         try:
             verdict = self.on_result is not None and bool(self.on_result(result))
         finally:
-            self._settle(ticket, failed=verdict, since=since, now=now)
-
-    def advance(self, window: Window, calls: int, now: float) -> None:
-        """Forget what is too old by `now`: for who counts a success in its own code."""
-        with self._lock:
-            window.advance(calls, now)
+            self._settle(ticket, failed=verdict, since=since)
 
     def after_fork(self) -> None:
         """Probes that are under way in the parent never end here."""
@@ -287,7 +283,8 @@ class CircuitBreaker(Part, Forked):
             return None  # a caller in a hurry, or one who forges a deadline, must not open the circuit for others
         return matches(self.on)(error)
 
-    def _settle(self, ticket: Ticket, *, failed: bool | None, since: float, now: float) -> None:
+    def _settle(self, ticket: Ticket, *, failed: bool | None, since: float) -> None:
+        now = self._now()
         with self._lock:
             slow = self.slow_call is not None and now - since >= self.slow_call
             changed = None

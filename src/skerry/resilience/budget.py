@@ -31,14 +31,14 @@ class RetryBudget(Forked):
 
     def deposit(self, now: float) -> None:
         """Count a request, neither retry nor hedge, at `now` on the monotonic clock."""
-        calls = next(self.recent.calls)
         if now >= self.recent.turn:
-            self.advance(calls, now)
+            self.advance(now)
+        next(self.recent.calls)
 
-    def advance(self, calls: int, now: float) -> None:
+    def advance(self, now: float) -> None:
         """Forget what is too old by `now`: the rare half of `deposit`, for who has the other half in its own code."""
         with self._lock:
-            self.recent.advance(calls, now)
+            self.recent.advance(now)
 
     def withdraw(self, now: float) -> bool:
         """Take the share of one retry or hedge, if there is one. Each share taken must be settled."""

@@ -4,14 +4,69 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from types import CoroutineType
 
 from skerry.clock import SYSTEM, Clock
-from skerry.resilience._limit import Limit, Slot
+from skerry.context import ambient, seen, use
+from skerry.errors import DeadlineExceeded
+from skerry.resilience._limit import Limit, overloaded
 from skerry.resilience._part import P, Part, T, plain, require
+from skerry.resilience._wheel import Here, here
+from skerry.resilience._window import TimeWindow
 from skerry.resilience.breaker import CircuitBreaker
-from skerry.resilience.retry import Retry
-from skerry.resilience.timeout import TimeLimit
+from skerry.resilience.retry import Retry, Tries
+from skerry.resilience.timeout import ended_by, ran_out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The limits and parts of a policy at one moment. A call keeps the one it began with."""
+
+    name: str
+    clock: Clock
+    total: float | None
+    attempt: float | None
+    limit: Limit | None
+    retry: Retry | None
+    breaker: CircuitBreaker | None
+    ends_in: float = field(init=False)
+    attempt_ends_in: float = field(init=False)
+    now: Callable[[], float] = field(init=False)
+    here: Here = field(init=False)
+    requests: TimeWindow | None = field(init=False)
+    retries: bool = field(init=False)
+    timed: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        for what, seconds in (("total", self.total), ("attempt", self.attempt)):
+            require(
+                seconds is None or 0 < seconds < math.inf, f"{self.name}: {what} is {seconds}; give seconds above 0"
+            )
+        # what each call would have to work out again
+        object.__setattr__(self, "ends_in", math.inf if self.total is None else self.total)
+        object.__setattr__(self, "attempt_ends_in", math.inf if self.attempt is None else self.attempt)
+        object.__setattr__(self, "here", here(self.clock))
+        object.__setattr__(self, "now", self.clock.monotonic)
+        budget = None if self.retry is None else self.retry.budget
+        object.__setattr__(self, "requests", None if budget is None else budget.recent)
+        object.__setattr__(self, "timed", self.limit is not None and self.limit.timed)
+        object.__setattr__(self, "retries", self.retry is not None and self.retry.attempts > 1)
+
+    def advance_budget(self, now: float) -> None:
+        """Forget requests that are too old by `now`."""
+        if self.retry is not None and self.retry.budget is not None:
+            self.retry.budget.advance(now)
+
+    def tries(self, deadline: float, *, outer_layer_retries: bool) -> Tries:
+        """What follows the failure of a call's first attempt."""
+        return Tries(self.retry, self.name, self.breaker, deadline, outer_layer_retries=outer_layer_retries)
+
+    def over(self, begun: float, now: float, until: float, deadline: float, outer: float) -> DeadlineExceeded:
+        """The error of a call begun at `begun` whose attempt, begun at `now`, had to end at `until`."""
+        if until != deadline:
+            return ran_out(self.name, scope="attempt", seconds=until - now)
+        return ran_out(self.name, scope="total", seconds=until - begun, imposed=until == outer)
 
 
 class Policy(Part):
@@ -24,11 +79,13 @@ class Policy(Part):
     5. `attempt`: seconds for one attempt; then `AttemptTimeout`.
 
     Both limits are cut to the deadline around the call, and the function sees the earliest as its own (`context.current()`),
-    so inner calls and other services know how much time is left. An async function that honours cancellation is stopped there;
-    a sync function is not interrupted: its waits and retries are bounded, and it may read the deadline. What the function
-    raises, its own `TimeoutError` too, passes unchanged; a cancellation from outside stays one.
+    so inner calls and other services know how much time is left. An async function that honours cancellation is stopped there,
+    up to 20 ms late while the event loop turns, never early; a sync function is not interrupted: its waits and retries are
+    bounded, and it may read the deadline. What the function raises, its own `TimeoutError` too, passes unchanged; a
+    cancellation from outside stays one.
 
-    Without options a call gets 10 seconds and nothing else. `total=None` takes that limit away.
+    Without options a call gets 10 seconds and nothing else. `total=None` takes that limit away. Without a `clock` it takes that
+    of its parts.
 
     Example: `Policy("payment", total=2.0, attempt=0.5, retry=Retry(3), breaker=CircuitBreaker(), limit=Bulkhead(20))`
     """
@@ -42,49 +99,172 @@ class Policy(Part):
         limit: Limit | None = None,
         retry: Retry | None = None,
         breaker: CircuitBreaker | None = None,
-        clock: Clock = SYSTEM,
+        clock: Clock | None = None,
     ) -> None:
-        super().__init__(name, clock)
-        require(total is None or 0 < total < math.inf, f"{name}: total is {total}; give seconds above 0")
-        require(attempt is None or 0 < attempt < math.inf, f"{name}: attempt is {attempt}; give seconds above 0")
-        self.total = total
-        self.attempt = attempt
-        self.limit = limit
-        self.retry = retry
-        self.breaker = breaker
-        for part in (limit, retry, breaker):
-            if part is not None:
-                part.join(self)
+        parts = [part for part in (limit, retry, breaker) if part is not None]
+        own = (part.own_clock for part in parts)
+        super().__init__(name, clock or next((given for given in own if given is not None), SYSTEM))
+        for part in parts:
+            part.join(self)
+            require(part.clock is self.clock, f"{name}: {part.name} runs on another clock than the policy")
+        self._plan = Plan(
+            name=self.name, clock=self.clock, total=total, attempt=attempt, limit=limit, retry=retry, breaker=breaker
+        )
 
-    async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    @property
+    def total(self) -> float | None:
+        """Seconds for a whole call."""
+        return self._plan.total
+
+    @property
+    def attempt(self) -> float | None:
+        """Seconds for one attempt."""
+        return self._plan.attempt
+
+    @property
+    def limit(self) -> Limit | None:
+        """What bounds the calls at once."""
+        return self._plan.limit
+
+    @property
+    def retry(self) -> Retry | None:
+        """What calls again. Setting it on a copy of a policy leaves the other parts shared."""
+        return self._plan.retry
+
+    @retry.setter
+    def retry(self, retry: Retry | None) -> None:
+        self._plan = replace(self._plan, retry=retry)
+
+    @property
+    def breaker(self) -> CircuitBreaker | None:
+        """What stops calling a dependency that fails."""
+        return self._plan.breaker
+
+    # All parts in one frame, by hand: a coroutine for each would cost more than they do (decision 27). What is rare, and whatever
+    # there is to decide, is in `Plan`, `Tries` and the parts, for both faces.
+    async def call(  # noqa: C901, PLR0912, PLR0915
+        self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Await `fn(...)` under this policy. Raises `Refused`, `DeadlineExceeded`, and what `fn` raises."""
-        total = TimeLimit(self.total, policy=self.name, clock=self.clock)
+        plan = self._plan
+        limit, breaker = plan.limit, plan.breaker
+        base, outer, marked = ambient.get()
+        clock = plan.now
+        begun = now = clock()
+        deadline = begun + plan.ends_in
+        if outer <= deadline:  # noqa: PLR1730 - `min` costs more than all of these lines
+            deadline = outer
+        if limit is not None and not limit.enter():
+            with use(seen(base, deadline, marked)):
+                await limit.wait(plan.name, base.priority)
+            now = clock()
+        entered, failed, tries = now, False, None
+        try:
+            if plan.requests is not None:
+                if now >= plan.requests.turn:
+                    plan.advance_budget(now)
+                next(plan.requests.calls)
+            while True:
+                until = now + plan.attempt_ends_in
+                if deadline <= until:  # noqa: PLR1730
+                    until = deadline
+                if until <= now:
+                    raise plan.over(begun, now, until, deadline, outer)
+                window, ticket = None, None
+                if breaker is not None:
+                    window = breaker.counting
+                    due = window is None or now >= window.turn
+                    ticket = breaker.admit(plan.name, now) if due else window
+                token = ambient.set((base, until, marked or plan.retries))
+                try:
+                    try:
+                        call = fn(*args, **kwargs)
+                        if type(call) is not CoroutineType:
+                            call = _awaited(call)
+                        try:
+                            waits = call.send(None)
+                        except StopIteration as stop:  # it never waited, so it needed no alarm
+                            result: T = stop.value
+                        else:
+                            about = (begun, now, until, deadline, outer)
+                            result = await ended_by(until, plan.here, call, waits, plan.over, about)
+                    finally:
+                        ambient.reset(token)
+                except BaseException as error:
+                    if breaker is not None:
+                        breaker.failed(ticket, error, now)
+                    failed = overloaded(error)
+                    tries = tries or plan.tries(deadline, outer_layer_retries=marked)
+                    if not await tries.again(error):
+                        raise
+                    now, failed = clock(), False
+                else:
+                    if breaker is not None:
+                        if window is None or (breaker.glance is not None and clock() - now >= breaker.glance):
+                            breaker.passed(ticket, result, now)
+                        else:
+                            next(window.calls)
+                    return result
+        finally:
+            if limit is not None:
+                limit.leave(clock() - entered if plan.timed else 0.0, failed)
 
-        async def attempt() -> T:
-            limit = self._attempt_limit(total)
-            with self._permit(), limit.enforced():
-                return await fn(*args, **kwargs)
-
-        # nothing outside the attempt needs a timer: every wait there ends by the deadline it is told
-        with total.announced():
-            async with self._slot():
-                if self.retry is None:
-                    return await attempt()
-                return await self.retry.run(attempt, policy=self.name, breaker=self.breaker)
-
-    def call_sync(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def call_sync(  # noqa: C901, PLR0912
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Return `fn(...)`, called under this policy. Raises `Refused`, `DeadlineExceeded`, and what `fn` raises."""
-        total = TimeLimit(self.total, policy=self.name, clock=self.clock)
-
-        def attempt() -> T:
-            limit = self._attempt_limit(total)
-            with self._permit(), limit.announced():
-                return plain(fn(*args, **kwargs))
-
-        with total.announced(), self._slot():
-            if self.retry is None:
-                return attempt()
-            return self.retry.run_sync(attempt, policy=self.name, breaker=self.breaker)
+        plan = self._plan
+        limit, breaker = plan.limit, plan.breaker
+        base, outer, marked = ambient.get()
+        clock = plan.now
+        begun = now = clock()
+        deadline = begun + plan.ends_in
+        if outer <= deadline:  # noqa: PLR1730 - `min` costs more than all of these lines
+            deadline = outer
+        if limit is not None and not limit.enter():
+            with use(seen(base, deadline, marked)):
+                limit.wait_sync(plan.name, base.priority)
+            now = clock()
+        entered, failed, tries = now, False, None
+        try:
+            if plan.requests is not None:
+                if now >= plan.requests.turn:
+                    plan.advance_budget(now)
+                next(plan.requests.calls)
+            while True:
+                until = now + plan.attempt_ends_in
+                if deadline <= until:  # noqa: PLR1730
+                    until = deadline
+                if until <= now:
+                    raise plan.over(begun, now, until, deadline, outer)
+                window, ticket = None, None
+                if breaker is not None:
+                    window = breaker.counting
+                    due = window is None or now >= window.turn
+                    ticket = breaker.admit(plan.name, now) if due else window
+                token = ambient.set((base, until, marked or plan.retries))
+                try:
+                    result = plain(fn(*args, **kwargs))
+                except BaseException as error:
+                    ambient.reset(token)
+                    if breaker is not None:
+                        breaker.failed(ticket, error, now)
+                    failed = overloaded(error)
+                    tries = tries or plan.tries(deadline, outer_layer_retries=marked)
+                    if not tries.again_sync(error):
+                        raise
+                    now, failed = clock(), False
+                else:
+                    ambient.reset(token)
+                    if breaker is not None:
+                        if window is None or (breaker.glance is not None and clock() - now >= breaker.glance):
+                            breaker.passed(ticket, result, now)
+                        else:
+                            next(window.calls)
+                    return result
+        finally:
+            if limit is not None:
+                limit.leave(clock() - entered if plan.timed else 0.0, failed)
 
     def explain(self) -> str:
         """The parts in their order, with their numbers: one line each."""
@@ -99,11 +279,7 @@ class Policy(Part):
         """The same as `explain`."""
         return self.explain()
 
-    def _slot(self) -> Slot | nullcontext[None]:
-        return nullcontext() if self.limit is None else self.limit.slot(self.name)
 
-    def _permit(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.breaker is None else self.breaker.permit(self.name)
-
-    def _attempt_limit(self, total: TimeLimit) -> TimeLimit:
-        return TimeLimit(self.attempt, policy=self.name, clock=self.clock, scope="attempt", outer=total)
+async def _awaited(call: Awaitable[T]) -> T:
+    """Any awaitable as a coroutine."""
+    return await call

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import contextmanager
 
 from skerry.clock import Clock
-from skerry.context import CallContext, current, use
+from skerry.context import ambient
 from skerry.errors import Refused
 from skerry.resilience._part import Matcher, P, Part, T, matches, names, plain, require
 from skerry.resilience.breaker import CircuitBreaker
@@ -62,41 +61,45 @@ class Retry(Part):
 
     async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await `fn(...)`, again if need be. Raises what its last attempt raised."""
-        return await self.run(lambda: fn(*args, **kwargs))
+        base, deadline, marked = ambient.get()
+        if self.budget is not None:
+            clock = self._now
+            now = clock()
+            if now >= self.budget.recent.turn:
+                self.budget.advance(now)
+            next(self.budget.recent.calls)
+        tries = None
+        while True:
+            token = ambient.set((base, deadline, marked or self.attempts > 1))
+            try:
+                return await fn(*args, **kwargs)
+            except BaseException as error:
+                tries = tries or Tries(self, self.name, None, deadline, outer_layer_retries=marked)
+                if not await tries.again(error):
+                    raise
+            finally:
+                ambient.reset(token)
 
     def call_sync(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return `fn(...)`, called again if need be; blocks the thread in between. Raises what its last attempt raised."""
-        return self.run_sync(lambda: plain(fn(*args, **kwargs)))
-
-    async def run(
-        self, attempt: Callable[[], Awaitable[T]], *, policy: str = "", breaker: CircuitBreaker | None = None
-    ) -> T:
-        """The loop itself, for a policy: `breaker` stands inside it."""
-        tries = _Tries(self, policy or self.name, breaker)
+        base, deadline, marked = ambient.get()
+        if self.budget is not None:
+            clock = self._now
+            now = clock()
+            if now >= self.budget.recent.turn:
+                self.budget.advance(now)
+            next(self.budget.recent.calls)
+        tries = None
         while True:
+            token = ambient.set((base, deadline, marked or self.attempts > 1))
             try:
-                with tries.marked():
-                    return await attempt()
-            except Exception as error:
-                delay = tries.delay_after(error)
-                if delay is None:
+                return plain(fn(*args, **kwargs))
+            except BaseException as error:
+                tries = tries or Tries(self, self.name, None, deadline, outer_layer_retries=marked)
+                if not tries.again_sync(error):
                     raise
-                with tries.pause(error):
-                    await self.clock.sleep(delay)
-
-    def run_sync(self, attempt: Callable[[], T], *, policy: str = "", breaker: CircuitBreaker | None = None) -> T:
-        """As `run`, for sync code."""
-        tries = _Tries(self, policy or self.name, breaker)
-        while True:
-            try:
-                with tries.marked():
-                    return attempt()
-            except Exception as error:
-                delay = tries.delay_after(error)
-                if delay is None:
-                    raise
-                with tries.pause(error):
-                    self.clock.sleep_sync(delay)
+            finally:
+                ambient.reset(token)
 
     def retries(self, error: Exception) -> bool:
         """Whether `error` is of the kind that is retried."""
@@ -116,71 +119,94 @@ class Retry(Part):
         return f"retry: {self.attempts} attempts on {names(self.on)}; {delay}{budget}"
 
 
-class _Tries:
-    """One call's attempts so far, and what follows a failure. It waits for nothing, so both faces share it."""
+class Tries:
+    """One call's attempts so far, and what follows a failure."""
 
-    def __init__(self, retry: Retry, policy: str, breaker: CircuitBreaker | None) -> None:
+    def __init__(
+        self,
+        retry: Retry | None,
+        policy: str,
+        breaker: CircuitBreaker | None,
+        deadline: float,
+        *,
+        outer_layer_retries: bool,
+    ) -> None:
         self._retry = retry
         self._policy = policy
         self._breaker = breaker
-        self._outer_layer_retries = current().retries_above
+        self._deadline = deadline
+        self._outer_layer_retries = outer_layer_retries
         self._attempt = 1
-        if retry.budget is not None:
-            retry.budget.deposit(retry.clock.monotonic())
 
-    def marked(self) -> AbstractContextManager[CallContext | None]:
-        """Tell what is called that this layer retries."""
-        if self._retry.attempts == 1 or self._outer_layer_retries:
-            return nullcontext()
-        return use(replace(current(), retries_above=True))
+    async def again(self, error: BaseException) -> bool:
+        """Whether to call again after `error`; returns when it is time to."""
+        retry = self._retry
+        if retry is None or not isinstance(error, Exception):
+            return False
+        delay = self._delay_after(retry, error)
+        if delay is None:
+            return False
+        with self._pause(retry, error) as goes_on:
+            await retry.clock.sleep(delay)
+        return bool(goes_on)
 
-    def delay_after(self, error: Exception) -> float | None:
+    def again_sync(self, error: BaseException) -> bool:
+        """The same for a thread."""
+        retry = self._retry
+        if retry is None or not isinstance(error, Exception):
+            return False
+        delay = self._delay_after(retry, error)
+        if delay is None:
+            return False
+        with self._pause(retry, error) as goes_on:
+            retry.clock.sleep_sync(delay)
+        return bool(goes_on)
+
+    def _delay_after(self, retry: Retry, error: Exception) -> float | None:
         """Seconds until the next attempt, its budget taken; None when there is none."""
-        if not self._retry.retries(error):
+        if not retry.retries(error):
             return None
-        delay = self._retry.delay(self._attempt, error)
-        reason = self._denial(delay)
+        delay = retry.delay(self._attempt, error)
+        reason = self._denial(retry, delay)
         if reason is not None:
-            self._deny(error, reason)
+            self._deny(retry, error, reason)
             return None
         emit(RetryPlanned(policy=self._policy, attempt=self._attempt, delay=delay, error=type(error).__name__))
         return delay
 
     @contextmanager
-    def pause(self, error: Exception) -> Iterator[None]:
-        """Around the wait before the next attempt. Raises `error` when that has become pointless meanwhile."""
-        used = False
+    def _pause(self, retry: Retry, error: Exception) -> Iterator[list[bool]]:
+        """Around the wait before the next attempt. Afterwards what it gives is empty when that has become pointless meanwhile."""
+        goes_on: list[bool] = []
         try:
-            yield
-            reason = self._pointless(0.0)
-            if reason is not None:
-                self._deny(error, reason)
-                raise error
-            used = True
+            yield goes_on
+            reason = self._pointless(retry, 0.0)
+            if reason is None:
+                goes_on.append(True)
+                self._attempt += 1
+            else:
+                self._deny(retry, error, reason)
         finally:
-            if self._retry.budget is not None:
-                self._retry.budget.settle(self._retry.clock.monotonic(), used=used)
-        self._attempt += 1
+            if retry.budget is not None:
+                retry.budget.settle(retry.clock.monotonic(), used=bool(goes_on))
 
-    def _denial(self, delay: float) -> str | None:
-        if self._attempt >= self._retry.attempts:
+    def _denial(self, retry: Retry, delay: float) -> str | None:
+        if self._attempt >= retry.attempts:
             return "attempts"
         if self._outer_layer_retries:
             return "outer_layer"
-        reason = self._pointless(delay)
-        budget = self._retry.budget
-        if reason is None and budget is not None and not budget.withdraw(self._retry.clock.monotonic()):
+        reason = self._pointless(retry, delay)
+        if reason is None and retry.budget is not None and not retry.budget.withdraw(retry.clock.monotonic()):
             return "budget"
         return reason
 
-    def _pointless(self, delay: float) -> str | None:
+    def _pointless(self, retry: Retry, delay: float) -> str | None:
         if self._breaker is not None and self._breaker.refuses():
             return "circuit_open"
-        left = current().remaining(self._retry.clock)
-        return "deadline" if left is not None and left <= delay else None
+        return "deadline" if self._deadline - retry.clock.monotonic() <= delay else None
 
-    def _deny(self, error: Exception, reason: str) -> None:
-        error.add_note(f"{self._policy}: gave up after attempt {self._attempt} of {self._retry.attempts} ({reason})")
+    def _deny(self, retry: Retry, error: Exception, reason: str) -> None:
+        error.add_note(f"{self._policy}: gave up after attempt {self._attempt} of {retry.attempts} ({reason})")
         emit(RetryDenied(policy=self._policy, reason=reason, error=type(error).__name__))
 
 

@@ -4,98 +4,81 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import types
+from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext, current, use
 from skerry.errors import AttemptTimeout, DeadlineExceeded
 from skerry.resilience._part import require
+from skerry.resilience._wheel import PER_SECOND, Here, Slot, here, numbers
+from skerry.resilience.within import thrown
 from skerry.signals import CallTimedOut, emit
 
+T = TypeVar("T")
 Scope = Literal["total", "attempt"]
 
 
-class TimeLimit:
-    """One time limit of one call, never later than the deadline around it. It runs from when it is made.
+def ran_out(policy: str, *, scope: Scope, seconds: float, imposed: bool = False) -> DeadlineExceeded:
+    """Tell that a limit of `seconds` was over, and make its error. `imposed`: it was the caller's."""
+    emit(CallTimedOut(policy=policy, scope=scope, seconds=seconds))
+    if scope == "attempt":
+        return AttemptTimeout(f"{policy}: an attempt took longer than {seconds:.3g} s")
+    error = DeadlineExceeded(f"{policy}: the call took longer than the {max(0.0, seconds):.3g} s it had")
+    error.imposed = imposed
+    return error
 
-    Raises `DeadlineExceeded` when it is over at once.
+
+def rung(slot: Slot, number: int, task: asyncio.Task[object], asked_before: int, error: BaseException | None) -> bool:
+    """Take back an alarm; true when it has rung and the block ended for that reason, and no other, in `error`.
+
+    By the rules of `asyncio.timeout`: a cancellation that somebody else asked for too stays one, and after an alarm that rang and
+    was not listened to nothing of it stays with the task.
     """
+    if slot.pop(number, None) is not None:
+        return False
+    return task.uncancel() <= asked_before and isinstance(error, asyncio.CancelledError)
 
-    __slots__ = ("_binding", "_imposed", "_policy", "_scope", "context", "left")
 
-    def __init__(
-        self,
-        seconds: float | None,
-        *,
-        policy: str,
-        clock: Clock,
-        scope: Scope = "total",
-        outer: TimeLimit | None = None,
-    ) -> None:
-        now = clock.monotonic()
-        around = current()
-        self._policy = policy
-        self._scope = scope
-        self.context: CallContext = around if seconds is None else around.until(now + seconds)
-        self.left: float | None = None if self.context.deadline is None else self.context.deadline - now
-        # when the limit around this one ends first, that one is what the call ran into
-        self._binding = outer if outer is not None and self.context is around else self
-        self._imposed: bool = self.context is around if self._binding is self else self._binding._imposed
-        if self.left is not None and self.left <= 0:
-            raise self._over()
+@types.coroutine
+def ended_by(
+    deadline: float,
+    alarms: Here,
+    call: Coroutine[Any, Any, T],
+    waits: Any,
+    over: Callable[..., BaseException],
+    about: tuple[float, ...],
+) -> Generator[Any, Any, T]:
+    """Go on with a coroutine that has begun and waits for `waits`; cancel it at `deadline` and raise `over(*about)`.
 
-    @contextmanager
-    def announced(self) -> Iterator[CallContext]:
-        """Tell the block its deadline."""
-        with use(self.context):
-            yield self.context
-
-    @contextmanager
-    def enforced(self) -> Iterator[CallContext]:
-        """Tell the running task its deadline and cancel the block there, by the rules of `asyncio.timeout`.
-
-        Only a cancellation that this limit asked for, and nobody else, becomes its error; a `TimeoutError` of the block's own
-        passes as it is.
-        """
-        task = asyncio.current_task()
-        if self.left is None or task is None:
-            with use(self.context):
-                yield self.context
-            return
-        asked_before = task.cancelling()
-        rang = False
-
-        def ring() -> None:
-            nonlocal rang
-            rang = True
-            task.cancel()
-
-        timer = asyncio.get_running_loop().call_later(self.left, ring)
+    `deadline` may be `math.inf`.
+    """
+    wheel = alarms.wheel
+    slot, task = wheel.slots.get(deadline * PER_SECOND // 1.0), asyncio.current_task(wheel.loop)
+    if slot is None or task is None:
+        slot, task = alarms.alarm(deadline)
+    asked_before = task.cancelling()
+    number = next(numbers)
+    slot[number] = task
+    try:
         try:
-            with use(self.context):
-                yield self.context
-        except asyncio.CancelledError as error:
-            if rang and task.cancelling() - 1 <= asked_before:
-                raise self._over() from error
+            yield waits
+        except GeneratorExit:
+            call.close()
             raise
-        finally:
-            timer.cancel()
-            if rang:
-                task.uncancel()
-
-    def _over(self) -> DeadlineExceeded:
-        limit = self._binding
-        seconds = limit.left or 0.0
-        emit(CallTimedOut(policy=limit._policy, scope=limit._scope, seconds=seconds))
-        if limit._scope == "attempt":
-            error: DeadlineExceeded = AttemptTimeout(f"{limit._policy}: an attempt took longer than {seconds:.3g} s")
+        except BaseException as error:
+            result: T = yield from thrown(call, error)
         else:
-            error = DeadlineExceeded(f"{limit._policy}: the call took longer than the {max(0.0, seconds):.3g} s it had")
-        error.imposed = self._imposed
-        return error
+            result = yield from call
+    except BaseException as error:
+        if rung(slot, number, task, asked_before, error):
+            raise over(*about) from error
+        raise
+    if slot.pop(number, None) is None:
+        task.uncancel()
+    return result
 
 
 class deadline:  # noqa: N801 - reads as a statement: `with deadline(1.5):`
@@ -112,28 +95,48 @@ class deadline:  # noqa: N801 - reads as a statement: `with deadline(1.5):`
         require(0 <= seconds < math.inf, f"deadline({seconds}): give a number of seconds from 0")
         self._seconds = seconds
         self._clock = clock
-        self._block: AbstractContextManager[CallContext] | None = None
+        self._imposed = False
+        self._left = 0.0
+        self._block: use | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._asked_before = 0
+        self._slot: Slot = {}
+        self._number = 0
 
     def __enter__(self) -> CallContext:
-        return self._enter(self._time_limit().announced())
+        now = self._clock.monotonic()
+        around = current()
+        context = around.until(now + self._seconds)
+        assert context.deadline is not None
+        self._imposed = context is around
+        self._left = context.deadline - now
+        if self._left <= 0:
+            raise self._over()
+        self._block = use(context)
+        return self._block.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         assert self._block is not None
-        return self._block.__exit__(kind, error, trace)
+        self._block.__exit__()
 
     async def __aenter__(self) -> CallContext:
-        return self._enter(self._time_limit().enforced())
+        context = self.__enter__()
+        assert context.deadline is not None
+        self._slot, self._task = here(self._clock).alarm(context.deadline)
+        self._asked_before = self._task.cancelling()
+        self._number = next(numbers)
+        self._slot[self._number] = self._task
+        return context
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self.__exit__(kind, error, trace)
+    ) -> None:
+        self.__exit__(kind, error, trace)
+        assert self._task is not None
+        if rung(self._slot, self._number, self._task, self._asked_before, error):
+            raise self._over() from error
 
-    def _time_limit(self) -> TimeLimit:
-        return TimeLimit(self._seconds, policy="deadline", clock=self._clock)
-
-    def _enter(self, block: AbstractContextManager[CallContext]) -> CallContext:
-        self._block = block
-        return block.__enter__()
+    def _over(self) -> DeadlineExceeded:
+        return ran_out("deadline", scope="total", seconds=self._left, imposed=self._imposed)

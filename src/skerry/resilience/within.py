@@ -24,23 +24,40 @@ async def within(seconds: float, call: Awaitable[T]) -> T:
         result: T = ended.value
         return result
     async with asyncio.timeout(seconds):
-        return await _resumed(call, waits)
+        return await resumed(call, waits)
 
 
 @types.coroutine
-def _resumed(call: Coroutine[Any, Any, T], waits: Any) -> Generator[Any, Any, T]:
+def resumed(call: Coroutine[Any, Any, T], waits: Any) -> Generator[Any, Any, T]:
     """Go on with a coroutine that has begun and waits for `waits`."""
     try:
+        yield waits
+    except GeneratorExit:
+        call.close()
+        raise
+    except BaseException as error:
+        return (yield from thrown(call, error))
+    result: T = yield from call
+    return result
+
+
+@types.coroutine
+def thrown(call: Coroutine[Any, Any, T], error: BaseException) -> Generator[Any, Any, T]:
+    """Go on with a coroutine that waits, by raising `error` there."""
+    try:
         while True:  # bounded by the call
+            waits = call.throw(error)
             try:
-                sent = yield waits
+                yield waits
             except GeneratorExit:
                 call.close()
                 raise
-            except BaseException as error:
-                waits = call.throw(error)
+            except BaseException as again:
+                error = again
             else:
-                waits = call.send(sent)
+                break
     except StopIteration as ended:
         result: T = ended.value
         return result
+    result = yield from call
+    return result

@@ -1,6 +1,7 @@
 """`within`, the time-out that costs nothing for what never waits."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -87,6 +88,34 @@ def test_a_cancellation_from_outside_stays_one():
 
     run_virtual(main)
     assert seen == ["cancelled"]
+
+
+def test_a_call_may_go_on_after_a_cancellation_of_its_first_wait():
+    """What it was told at its first wait it may catch, wait again, any number of times, and return."""
+
+    async def main(clock):
+        async def stubborn():
+            for _ in range(3):
+                with contextlib.suppress(asyncio.CancelledError):
+                    await clock.sleep(100)
+            await clock.sleep(1)
+            await clock.sleep(1)
+            return "done"
+
+        async def ends_at_once():
+            with contextlib.suppress(asyncio.CancelledError):
+                await clock.sleep(100)
+            return "done"
+
+        task, short = asyncio.create_task(within(1000.0, stubborn())), asyncio.create_task(within(9.0, ends_at_once()))
+        await clock.sleep(1)
+        short.cancel()
+        for _ in range(3):
+            await clock.sleep(1)
+            task.cancel()
+        assert (await task, await short) == ("done", "done")
+
+    run_virtual(main)
 
 
 def test_a_call_that_is_dropped_is_closed():
