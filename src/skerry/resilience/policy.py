@@ -10,7 +10,7 @@ from types import CoroutineType
 from skerry.clock import SYSTEM, Clock
 from skerry.context import ambient, seen, use
 from skerry.errors import DeadlineExceeded
-from skerry.resilience._limit import Limit, overloaded
+from skerry.resilience._limit import Limit, overload
 from skerry.resilience._part import P, Part, T, plain, require
 from skerry.resilience._wheel import Here, here
 from skerry.resilience._window import TimeWindow
@@ -158,7 +158,8 @@ class Policy(Part):
             with use(seen(base, deadline, marked)):
                 await limit.wait(plan.name, base.priority)
             now = clock()
-        entered, failed, tries = now, False, None
+        entered, tries = now, None
+        failed: bool | None = False
         try:
             if plan.requests is not None:
                 if now >= plan.requests.turn:
@@ -193,7 +194,7 @@ class Policy(Part):
                 except BaseException as error:
                     if breaker is not None:
                         breaker.failed(ticket, error, now)
-                    failed = overloaded(error)
+                    failed = overload(error)
                     tries = tries or plan.tries(deadline, outer_layer_retries=marked)
                     if not await tries.again(error):
                         raise
@@ -225,7 +226,8 @@ class Policy(Part):
             with use(seen(base, deadline, marked)):
                 limit.wait_sync(plan.name, base.priority)
             now = clock()
-        entered, failed, tries = now, False, None
+        entered, tries = now, None
+        failed: bool | None = False
         try:
             if plan.requests is not None:
                 if now >= plan.requests.turn:
@@ -249,7 +251,7 @@ class Policy(Part):
                     ambient.reset(token)
                     if breaker is not None:
                         breaker.failed(ticket, error, now)
-                    failed = overloaded(error)
+                    failed = overload(error)
                     tries = tries or plan.tries(deadline, outer_layer_retries=marked)
                     if not tries.again_sync(error):
                         raise
