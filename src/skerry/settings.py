@@ -13,6 +13,8 @@ from skerry.errors import ConfigurationError
 W = TypeVar("W", bound=str)
 
 URL_PREFIX = "SKERRY_URL_"
+Metrics = Literal["", "prometheus"]
+METRICS: tuple[Metrics, ...] = get_args(Metrics)
 LogLevel = Literal["debug", "info", "warning", "error"]
 LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 Migrate = Literal["start", "never"]
@@ -26,7 +28,8 @@ class Settings:
     `data` is the folder that relative database and event URLs are resolved against. `urls` maps the name of a service to its
     base address. `database`, `events` and `analytics` replace the addresses that the code names, where they are set. `supervised`
     means: standard input is a pipe from the supervisor, and its end means stop. `migrate` says whether a service applies
-    migrations at its start, those for before a deploy, or refuses to start while one of them was not applied.
+    migrations at its start, those for before a deploy, or refuses to start while one of them was not applied. `metrics` says
+    for whom a service shows numbers at `/metrics`: for nobody, unless set.
     """
 
     data: Path = field(default_factory=Path.cwd)
@@ -39,6 +42,7 @@ class Settings:
     events: str = ""
     analytics: str = ""
     migrate: Migrate = "start"
+    metrics: Metrics = ""
     urls: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -56,6 +60,7 @@ class Settings:
             events=env.get("SKERRY_EVENTS", ""),
             analytics=env.get("SKERRY_ANALYTICS", ""),
             migrate=_word(env, "SKERRY_MIGRATE", MIGRATE, "start"),
+            metrics=_word(env, "SKERRY_METRICS", METRICS, ""),
             urls={name_of(key): value for key, value in env.items() if key.startswith(URL_PREFIX)},
         )
 

@@ -432,6 +432,21 @@ class RequestFailed(Signal):
         return "error"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestServed(Signal):
+    """A service has answered a request, after so many seconds. `route` is the pattern of its path, empty where none is known."""
+
+    service: str
+    method: str
+    route: str
+    status: int
+    seconds: float
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
 # --- deploy
 
 

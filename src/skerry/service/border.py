@@ -14,7 +14,8 @@ from skerry.service.framework import unexpected
 from skerry.service.problem import Answer, Problem, of
 from skerry.service.server import ASGIApp, Message, Receive, Scope, Send
 from skerry.service.shedding import Shedding
-from skerry.signals import RequestFailed, emit
+from skerry.signals import RequestFailed, RequestServed, emit
+from skerry.telemetry.metrics import CONTENT_TYPE
 
 MAX_DIGITS = 18
 """Of a Content-Length that is worth converting."""
@@ -36,13 +37,17 @@ class Owner(Protocol):
         """The report behind `/health/live`."""
         ...
 
+    def metrics(self) -> bytes | None:
+        """The page behind `/metrics`; None where there is none, and the path is the application's."""
+        ...
+
 
 class Border:
     """An ASGI application in front of the user's.
 
     `max_body` is in bytes; a larger request is answered 413 without being read. `timeout` (seconds) bounds a request whose
     caller names no time; at the deadline the work is cancelled and the caller gets 504. What `shedding` does not take is
-    answered before the application sees it; health always answers.
+    answered before the application sees it; health and metrics always answer.
     """
 
     def __init__(
@@ -61,23 +66,35 @@ class Border:
             report = self._owner.liveness() if scope["path"].endswith("live") else await self._owner.readiness()
             await _send(send, _health(report))
             return
+        if scope["path"] == "/metrics" and scope["method"] == "GET" and (page := self._owner.metrics()) is not None:
+            await _send(
+                send, Answer(200, [(b"content-type", CONTENT_TYPE.encode()), (b"cache-control", b"no-store")], page)
+            )
+            return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         ambient = context.extract(headers, clock=self._clock, default=self._timeout).child(self._clock)
         with context.use(ambient):
             exchange = _Exchange(receive, send, self._max_body)
-            limit = asyncio.timeout(ambient.remaining(self._clock))
-            try:
-                self._demand_small(headers)
-                async with limit:
-                    await self._serve(scope, exchange)
-                if not exchange.too_large:
-                    return
-                problem = _too_large(self._max_body)
-            except Exception as error:
-                timed_out = isinstance(error, TimeoutError) and limit.expired()
-                problem = self._problem(scope, error, timed_out=timed_out)
-            if not exchange.answered:
+            began = self._clock.monotonic()
+            problem, status = await self._answer(scope, exchange, headers), exchange.status
+            if problem is not None and not exchange.answered:
+                status = problem.status
                 await _send(send, problem.answer(instance=scope["path"], trace_id=ambient.trace_id))
+            seconds = self._clock.monotonic() - began
+            method, route = scope["method"], _route(scope)
+            emit(RequestServed(service=self._owner.name, method=method, route=route, status=status, seconds=seconds))
+
+    async def _answer(self, scope: Scope, exchange: _Exchange, headers: dict[str, str]) -> Problem | None:
+        """Let the application answer; what is left to say when it did not."""
+        limit = asyncio.timeout(context.current().remaining(self._clock))
+        try:
+            self._demand_small(headers)
+            async with limit:
+                await self._serve(scope, exchange)
+        except Exception as error:
+            timed_out = isinstance(error, TimeoutError) and limit.expired()
+            return self._problem(scope, error, timed_out=timed_out)
+        return _too_large(self._max_body) if exchange.too_large else None
 
     async def _serve(self, scope: Scope, exchange: _Exchange) -> None:
         """Hand the request to the application, when its turn comes."""
@@ -105,7 +122,7 @@ class Border:
         return unexpected()
 
     def _report(self, scope: Scope, error: Exception) -> None:
-        route = getattr(scope.get("route"), "path", "")
+        route = _route(scope)
         name = type(error).__name__
         emit(RequestFailed(service=self._owner.name, method=scope["method"], route=route, error=name))
         _log.error("an unexpected error in %s %s", scope["method"], route or "an unknown route", exc_info=error)
@@ -140,6 +157,10 @@ class _Exchange:
             self.answered = True
             self.status = message.get("status", self.status)
             await self._send(message)
+
+
+def _route(scope: Scope) -> str:
+    return str(getattr(scope.get("route"), "path", ""))
 
 
 def _too_large(limit: int) -> Problem:

@@ -46,6 +46,7 @@ from skerry.store import connect as connect_database
 from skerry.store.analytics import Analytics
 from skerry.store.analytics import connect as connect_analytics
 from skerry.store.documents import Documents, Index, is_mongo
+from skerry.telemetry import PrometheusMetrics
 
 if TYPE_CHECKING:
     from skerry.store.documents.mongodb import MongoDatabase
@@ -111,6 +112,7 @@ class Service:
         self._engine = Engine(name, self._database, clock=clock) if self._database else None
         self._receipts = Receipts(clock=clock)
         self._inner: ASGIApp = app or _nothing
+        self._metrics = PrometheusMetrics() if self.settings.metrics == "prometheus" else None
         self._shedding = Shedding(name, limit or _wide_limit(name, clock), clock)
         self._border = Border(
             self, self._inner, max_body=max_body, timeout=timeout, shedding=self._shedding, clock=clock
@@ -297,6 +299,10 @@ class Service:
         """Whether this process runs as it should. Dependencies have no say in it."""
         return self._own_report(self._broken)
 
+    def metrics(self) -> bytes | None:
+        """What `/metrics` shows, where the environment asks for it."""
+        return None if self._metrics is None else self._metrics.page()
+
     async def readiness(self) -> HealthReport:
         """Whether this process can do its work now."""
         if self._draining or not self._started or self._broken:
@@ -370,6 +376,8 @@ class Service:
         """The first half of `stop`: sagas and handlers finish what they have in hand, then the outbox they filled empties."""
         self.drain()
         self._shedding.stop()
+        if self._metrics is not None:
+            self._metrics.close()
         async with AsyncExitStack() as finishing:  # in reverse, whatever fails on the way
             if "upkeep" in self._tasks:
                 upkeep = self._tasks.pop("upkeep")

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from skerry.telemetry.logs import configure_logging, log_signals
+from skerry.telemetry.metrics import PrometheusMetrics
 
-__all__ = ["configure_logging", "log_signals"]
+__all__ = ["PrometheusMetrics", "configure_logging", "log_signals"]
