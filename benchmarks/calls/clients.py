@@ -9,7 +9,7 @@ import httpx
 import httpx2
 from pyreqwest.client import ClientBuilder
 
-from skerry import ServiceClient, SyncServiceClient
+from skerry import Policy, ServiceClient, SyncServiceClient
 
 
 def _read(body) -> None:
@@ -17,8 +17,8 @@ def _read(body) -> None:
 
 
 @asynccontextmanager
-async def ours(url):
-    async with ServiceClient("stock", url=url) as client:
+async def ours(url, policy=None):
+    async with ServiceClient("stock", url=url, policy=policy) as client:
 
         async def call():
             _read((await client.get("/items/1")).json())
@@ -71,6 +71,7 @@ def over_httpx_sync(url):
 
 CLIENTS = {
     "ours": ours,
+    "ours, unprotected": lambda url: ours(url, Policy("stock", total=None)),
     "aiohttp": over_aiohttp,
     "httpx": over_httpx,
     "httpx2": lambda url: over_httpx(url, httpx2),

@@ -53,7 +53,7 @@ class Options(TypedDict, total=False):
     redirects: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
     """A request, whether it may be sent a second time after a failure that says nothing, and how far it may be redirected."""
 
@@ -83,8 +83,8 @@ def planned(service: str, base: str, method: str, path: str, options: Options, c
         headers = [pair for pair in headers if pair[0] != KEY_HEADER]
         headers.append(_checked(service, KEY_HEADER, key))
     request = Request(service, method, base + _target(service, path, options.get("params")), headers, body)
-    keyed = any(name == KEY_HEADER for name, _ in headers)
-    return Plan(request, (method in IDEMPOTENT or keyed) and request.replayable, redirects)
+    harmless = method in IDEMPOTENT or any(name == KEY_HEADER for name, _ in headers)
+    return Plan(request, harmless and request.replayable, redirects)
 
 
 def address(service: str, url: str | None) -> str:
