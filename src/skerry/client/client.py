@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 DEFAULT_MAX_REPLY = 8 * 1024 * 1024
 """Bytes of a decoded reply body."""
+_UNTIMED = nullcontext()
 
 
 class ServiceClient:
@@ -148,7 +149,7 @@ class ServiceClient:
 
     def _within(self, timeout: float | None) -> AbstractContextManager[CallContext | None]:
         # The policy inside ends the call at the deadline that it is told, so no timer is needed here.
-        return nullcontext() if timeout is None else deadline(timeout, clock=self._clock)
+        return _UNTIMED if timeout is None else deadline(timeout, clock=self._clock)
 
     def _timing(self, timeout: float | None) -> Timing:
         now = self._clock.monotonic()
@@ -160,36 +161,37 @@ class ServiceClient:
         return Timing(self.service, until, 0.0 if until is None else until - now, self._clock, imposed=imposed)
 
     async def _call(self, plan: Plan, finish: Callable[[Response], Awaitable[T]]) -> T:
-        retried_above = context.current().retries_above
+        request = plan.request
+        # a call that is not repeated here leaves repeating to the layers below, unless one above does it
+        marked = plan.repeatable or context.current().retries_above
 
         async def attempt() -> T:
-            ambient = context.current().child(self._clock)
             carried: dict[str, str] = {}
-            context.inject(carried, ambient, clock=self._clock)
-            if not (plan.repeatable or retried_above):  # a failure after sending is final here: layers below may retry
+            context.inject(carried, context.current().child(self._clock), clock=self._clock)
+            if not marked:
                 carried.pop(context.RETRIED_HEADER, None)
-            return await finish(await self._sent(plan, list(carried.items())))
+            headers = [*request.headers, *carried.items()]
+            going = Request(request.service, request.method, request.url, headers, request.body)
+            if plan.redirects:
+                return await finish(await self._followed(going, plan.redirects))
+            return await finish(await self._transport.send(going))
 
         policy = self.policy if plan.repeatable else only_unsent(self.policy)
         return await policy.call(attempt)
 
-    async def _sent(self, plan: Plan, carried: list[tuple[str, str]]) -> Response:
-        request = plan.request
-        going = Request(request.service, request.method, request.url, request.headers + carried, request.body)
-        for _ in range(plan.redirects + 1):
-            response = await self._transport.send(going)
-            if plan.redirects == 0:
-                return response
+    async def _followed(self, request: Request, redirects: int) -> Response:
+        for _ in range(redirects + 1):
+            response = await self._transport.send(request)
             try:
-                following = next_request(going, response)
+                following = next_request(request, response)
             except RedirectRefused:
                 response.close()
                 raise
             if following is None:
                 return response
             response.close()
-            going = following
-        raise RedirectRefused(self.service, f"more than {plan.redirects} redirects")
+            request = following
+        raise RedirectRefused(self.service, f"more than {redirects} redirects")
 
     async def _whole(self, response: Response) -> Reply:
         try:

@@ -101,7 +101,8 @@ class _NetworkResponse(Response):
             raise _told(self._service, error) from error
 
     def close(self) -> None:
-        self._answer.close()  # after the end of the body the connection is back in the pool, and this does nothing
+        if not self._answer.closed:  # it is once its body is at its end, and its connection back in the pool
+            self._answer.close()
 
 
 class _Dialled(aiohttp.ClientRequest):
