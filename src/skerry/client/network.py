@@ -37,7 +37,8 @@ class HttpTransport:
     A name with several addresses is tried at the next one when the first refuses or stays silent. A connection that was idle may
     have been closed by its server in the moment it is used: then, and only then, an idempotent request is sent once more, over
     another. `tls` replaces the default trust, for a private authority or a client's certificate; one that does not verify is
-    refused with `ConfigurationError`. It belongs to one event loop at a time, that of its latest call.
+    refused with `ConfigurationError`. It belongs to one event
+    loop at a time, that of its latest call; while that one runs, a call from another is a `ConfigurationError`.
     """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
@@ -52,7 +53,9 @@ class HttpTransport:
         body: Any = request.body or None
         if isinstance(body, bytes) and len(body) > _LARGE_BODY:
             body = io.BytesIO(body)  # sent in pieces, with a rest for the event loop in between
-        session = self._session_of_this_loop()
+        session, loop = self._session, asyncio.get_running_loop()
+        if session is None or self._loop is not loop:
+            session = await self._session_of(loop)
         url = URL(request.url, encoded=True)
         try:
             answer = await session.request(
@@ -69,17 +72,17 @@ class HttpTransport:
     async def aclose(self) -> None:
         """Close every connection."""
         session, self._session = self._session, None
-        if session is not None and self._loop is asyncio.get_running_loop():
+        if session is not None:
             await session.close()
 
-    def _session_of_this_loop(self) -> aiohttp.ClientSession:
-        loop = asyncio.get_running_loop()
-        if self._session is None or self._loop is not loop:
-            if self._session is not None:
-                self._session.detach()  # its loop is over, and with it its connections
-            self._loop = loop
-            self._session = _session(self._tls)
-        return self._session
+    async def _session_of(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+        if self._loop is not None and self._loop is not loop and self._loop.is_running():
+            raise ConfigurationError("a client belongs to one event loop at a time: make one for each thread's loop")
+        old, session = self._session, _session(self._tls)
+        self._loop, self._session = loop, session
+        if old is not None:
+            await old.close()  # connections of a loop that is over are over too
+        return session
 
 
 class _NetworkResponse(Response):
@@ -135,7 +138,10 @@ async def _once_more(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
             raise _Broken from error
     try:
         return await send(request)
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+    except (
+        aiohttp.ServerConnectionError,
+        aiohttp.ClientOSError,
+    ) as error:  # no connection too: the first may have arrived
         raise _Broken from error
 
 
@@ -166,9 +172,7 @@ def _told(service: str, error: Exception) -> CallError:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         reason = getattr(error.certificate_error, "verify_message", "") or kind
         return Untrusted(service, f"its certificate does not hold ({reason}); nothing was sent")
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) and not isinstance(
-        error, _Broken
-    ):
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return Unreachable(service, f"no connection could be made ({kind})")
     if isinstance(error, ValueError):
         return CallError(service, "the request is not valid HTTP; check its address and its headers")

@@ -12,7 +12,7 @@ from peers import Peer, Reader, Writer, answers, blackhole, listening, receive, 
 
 from skerry.client import ServiceClient
 from skerry.client.network import CONNECT_TIMEOUT, IDLE_EXPIRY, MAX_CONNECTIONS
-from skerry.errors import ConnectionLost, DeadlineExceeded, Unreachable
+from skerry.errors import ConfigurationError, ConnectionLost, DeadlineExceeded, Unreachable
 from skerry.resilience import Policy
 
 
@@ -72,6 +72,38 @@ def test_an_old_idle_connection_is_not_used(monkeypatch: pytest.MonkeyPatch) -> 
             assert peer.connections == 2
 
     assert IDLE_EXPIRY < 5
+    run_patiently(main())
+
+
+def test_a_client_outlives_an_event_loop() -> None:
+    """A client made once for a module is used by one loop after another; connections of a loop that is over are not."""
+
+    async def first() -> None:
+        async with listening(answers(reply())) as peer:
+            client.url = peer.url
+            assert (await client.get("/")).status == (await client.get("/")).status == 200
+            assert peer.connections == 1
+
+    client = ServiceClient("stock", url="http://stock", policy=Policy("stock", clock=LOOP_TIME), clock=LOOP_TIME)
+    for _ in range(2):
+        run_patiently(first())
+    run_patiently(client.aclose())
+
+
+def test_two_event_loops_do_not_share_a_client() -> None:
+    """A loop in another thread is told to make a client of its own, rather than take over connections that are in use."""
+
+    async def call(client: ServiceClient) -> int:
+        return (await client.get("/")).status
+
+    async def main() -> None:
+        async with listening(answers(reply())) as peer, client_of(peer) as client:
+            assert await call(client) == 200
+            with pytest.raises(ConfigurationError, match="one event loop"):
+                await asyncio.to_thread(run_patiently, call(client))
+            assert await call(client) == 200
+            assert peer.connections == 1
+
     run_patiently(main())
 
 
