@@ -14,7 +14,7 @@ from skerry.resilience._limit import Limit, overload
 from skerry.resilience._part import P, Part, T, plain, require
 from skerry.resilience._wheel import Here, here
 from skerry.resilience._window import TimeWindow
-from skerry.resilience.breaker import CircuitBreaker
+from skerry.resilience.breaker import CircuitBreaker, Ticket
 from skerry.resilience.retry import Retry, Tries
 from skerry.resilience.timeout import ended_by, ran_out
 
@@ -161,21 +161,21 @@ class Policy(Part):
         entered, tries = now, None
         failed: bool | None = False
         try:
-            if plan.requests is not None:
-                if now >= plan.requests.turn:
+            requests = plan.requests
+            if requests is not None:
+                if now >= requests.turn:
                     plan.advance_budget(now)
-                next(plan.requests.calls)
+                next(requests.calls)
             while True:
                 until = now + plan.attempt_ends_in
                 if deadline <= until:  # noqa: PLR1730
                     until = deadline
                 if until <= now:
                     raise plan.over(begun, now, until, deadline, outer)
-                window, ticket = None, None
-                if breaker is not None:
-                    window = breaker.counting
-                    due = window is None or now >= window.turn
-                    ticket = breaker.admit(plan.name, now) if due else window
+                window = None if breaker is None else breaker.counting
+                ticket: Ticket = window
+                if breaker is not None and (window is None or now >= window.turn):
+                    ticket = breaker.admit(plan.name, now)
                 token = ambient.set((base, until, marked or plan.retries))
                 try:
                     try:
@@ -229,21 +229,21 @@ class Policy(Part):
         entered, tries = now, None
         failed: bool | None = False
         try:
-            if plan.requests is not None:
-                if now >= plan.requests.turn:
+            requests = plan.requests
+            if requests is not None:
+                if now >= requests.turn:
                     plan.advance_budget(now)
-                next(plan.requests.calls)
+                next(requests.calls)
             while True:
                 until = now + plan.attempt_ends_in
                 if deadline <= until:  # noqa: PLR1730
                     until = deadline
                 if until <= now:
                     raise plan.over(begun, now, until, deadline, outer)
-                window, ticket = None, None
-                if breaker is not None:
-                    window = breaker.counting
-                    due = window is None or now >= window.turn
-                    ticket = breaker.admit(plan.name, now) if due else window
+                window = None if breaker is None else breaker.counting
+                ticket: Ticket = window
+                if breaker is not None and (window is None or now >= window.turn):
+                    ticket = breaker.admit(plan.name, now)
                 token = ambient.set((base, until, marked or plan.retries))
                 try:
                     result = plain(fn(*args, **kwargs))
