@@ -32,7 +32,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerChanged(Signal):
-    """A circuit breaker went from one state to another. States: closed, open, half_open, isolated."""
+    """A circuit breaker went to another state: closed, open, half_open, isolated, disabled, metrics_only."""
 
     policy: str
     before: str
@@ -70,6 +70,14 @@ class LimitChanged(Signal):
     @property
     def level(self) -> Level:
         return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyReloaded(Signal):
+    """A policy was given other numbers. `changed` names what, separated by commas."""
+
+    policy: str
+    changed: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

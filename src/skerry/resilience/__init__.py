@@ -14,6 +14,7 @@ from skerry.resilience.hedge import Hedge
 from skerry.resilience.limiter import AdaptiveLimit
 from skerry.resilience.policy import Policy
 from skerry.resilience.rate import RateLimit
+from skerry.resilience.registry import Policies
 from skerry.resilience.retry import Retry
 from skerry.resilience.timeout import deadline
 
@@ -24,6 +25,7 @@ __all__ = [
     "CircuitBreaker",
     "Fallback",
     "Hedge",
+    "Policies",
     "Policy",
     "RateLimit",
     "Retry",

@@ -49,6 +49,10 @@ class Part(ABC):
         self._clock = self._clock or policy.clock
         self._now = self._clock.monotonic
 
+    def adopt(self, other: Part) -> bool:  # noqa: ARG002 - for those that have something to keep
+        """Take the numbers of `other` and keep what was counted and who is inside; false when it is not of the same kind."""
+        return False
+
     @abstractmethod
     async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await `fn(*args, **kwargs)` and return its result."""

@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from skerry.clock import Clock
 from skerry.errors import CircuitOpen, DeadlineExceeded, Refused
@@ -21,6 +21,12 @@ from skerry.resilience._window import CountWindow, TimeWindow, Window
 from skerry.signals import BreakerChanged, CallRefused, emit
 
 State = Literal["closed", "open", "half_open", "isolated", "disabled", "metrics_only"]
+
+
+_NUMBERS = (
+    *("failure_rate", "slow_call", "slow_rate", "window", "window_calls", "min_calls", "open_for", "probes"),
+    *("on", "on_result", "glance"),
+)
 
 
 class Measured(NamedTuple):
@@ -61,11 +67,6 @@ class CircuitBreaker(Part, Forked):
 
     Example: `CircuitBreaker(0.5, slow_call=0.4, window=10.0, min_calls=20, open_for=5.0, probes=3)`
     """
-
-    numbers: ClassVar[tuple[str, ...]] = (
-        "failure_rate", "slow_call", "slow_rate", "window", "window_calls", "min_calls", "open_for", "probes", "on", "on_result",
-        "glance",
-    )  # fmt: skip
 
     def __init__(
         self,
@@ -249,6 +250,19 @@ class CircuitBreaker(Part, Forked):
             verdict = self.on_result is not None and bool(self.on_result(result))
         finally:
             self._settle(ticket, failed=verdict, since=since)
+
+    def adopt(self, other: Part) -> bool:
+        """Take the thresholds of another breaker. Its own state stays, and what was counted, unless the window is another."""
+        if not isinstance(other, CircuitBreaker):
+            return False
+        with self._lock:
+            same_window = (self.window, self.window_calls) == (other.window, other.window_calls)
+            for number in _NUMBERS:
+                setattr(self, number, getattr(other, number))
+            if not same_window:
+                counting, self._window = self.counting, self._new_window()
+                self.counting = None if counting is None else self._window
+        return True
 
     def after_fork(self) -> None:
         """Probes that are under way in the parent never end here."""

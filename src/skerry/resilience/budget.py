@@ -21,8 +21,8 @@ class RetryBudget(Forked):
         require(0 <= ratio < math.inf, f"RetryBudget: ratio is {ratio}; use 0 or more")
         require(0 <= min_per_second < math.inf, f"RetryBudget: min_per_second is {min_per_second}; use 0 or more")
         require(0 < window < math.inf, f"RetryBudget: window is {window}; give seconds above 0")
-        self.ratio = ratio
-        self.min_per_second = min_per_second
+        self.ratio: float = ratio
+        self.min_per_second: float = min_per_second
         self.window = window
         self.recent: TimeWindow = TimeWindow(window, 1)
         self._waiting = 0
@@ -55,6 +55,12 @@ class RetryBudget(Forked):
             self._waiting = max(0, self._waiting - 1)  # after a fork its share may be gone
             if used:
                 self.recent.add(now, 1)
+
+    def adopt(self, other: RetryBudget) -> None:
+        """Take the numbers of another budget, except for its window; what was counted and what waits stays."""
+        with self._lock:
+            self.ratio = other.ratio
+            self.min_per_second = other.min_per_second
 
     def after_fork(self) -> None:
         """What waits in the parent does not wait here."""

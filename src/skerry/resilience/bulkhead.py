@@ -15,7 +15,7 @@ from skerry.context import current
 from skerry.errors import BulkheadFull, DeadlineExceeded
 from skerry.resilience._fork import Forked
 from skerry.resilience._limit import Limit
-from skerry.resilience._part import P, T, plain, require
+from skerry.resilience._part import P, Part, T, plain, require
 from skerry.signals import CallRefused, CallTimedOut, emit
 
 
@@ -44,22 +44,23 @@ class Bulkhead(Limit, Forked):
         require(max_concurrent >= 1, f"Bulkhead: max_concurrent is {max_concurrent}; it must be at least 1")
         require(queue >= 0, f"Bulkhead: queue is {queue}; it must be at least 0")
         require(0 <= queue_timeout < math.inf, f"Bulkhead: queue_timeout is {queue_timeout}; give seconds from 0")
-        self.max_concurrent = max_concurrent
-        self.queue = queue
-        self.queue_timeout = queue_timeout
-        self.lifo = lifo
+        self.max_concurrent: int = max_concurrent
+        self.queue: int = queue
+        self.queue_timeout: float = queue_timeout
+        self.lifo: bool = lifo
         # one token for each free slot: to pop and to append one are single steps of the interpreter, so threads and tasks
         # share them without a lock, which alone would cost as much as all the rest
         self._free = deque([None] * max_concurrent)
         self._waiters: deque[_Waiter] = deque()
         self._lock = threading.Lock()
+        self._slots = max_concurrent  # that there are; `max_concurrent` is how many there should be
         self._surplus = False
         self.survive_forks()
 
     @property
     def active(self) -> int:
         """Slots in use."""
-        return self.max_concurrent - len(self._free)
+        return self._slots - len(self._free)
 
     @property
     def waiting(self) -> int:
@@ -115,6 +116,22 @@ class Bulkhead(Limit, Forked):
             with self._lock:
                 self._serve()
 
+    def adopt(self, other: Part) -> bool:
+        """Take the numbers of another bulkhead. Calls inside stay: with fewer slots than they hold, nobody enters until
+        enough of them have left.
+        """
+        if not isinstance(other, Bulkhead):
+            return False
+        with self._lock:
+            self.queue, self.queue_timeout, self.lifo = other.queue, other.queue_timeout, other.lifo
+            self.max_concurrent = other.max_concurrent
+            more = max(0, self.max_concurrent - self._slots)
+            self._slots += more
+            self._free.extend([None] * more)
+            self._surplus = True  # those who leave take slots out, while there are too many
+            self._serve()
+        return True
+
     def after_fork(self) -> None:
         """Whoever held a slot or waited did so in the parent."""
         self._lock = threading.Lock()
@@ -143,8 +160,13 @@ class Bulkhead(Limit, Forked):
 
     def _serve(self) -> None:
         """Hand free slots to those who wait, under the lock."""
-        while len(self._free) > self.max_concurrent:
+        while len(self._free) > self._slots:
             self._free.pop()
+        while self._slots > self.max_concurrent and self._free:
+            self._free.pop()
+            self._slots -= 1
+        if self._slots > self.max_concurrent:
+            return
         while self._waiters:
             try:
                 self._free.pop()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import CoroutineType
+from typing import Any
 
 from skerry.clock import SYSTEM, Clock
 from skerry.context import ambient, seen, use
@@ -17,6 +18,7 @@ from skerry.resilience._window import TimeWindow
 from skerry.resilience.breaker import CircuitBreaker, Ticket
 from skerry.resilience.retry import Retry, Tries
 from skerry.resilience.timeout import ended_by, ran_out
+from skerry.signals import PolicyReloaded, emit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +107,7 @@ class Policy(Part):
         own = (part.own_clock for part in parts)
         super().__init__(name, clock or next((given for given in own if given is not None), SYSTEM))
         for part in parts:
-            part.join(self)
-            require(part.clock is self.clock, f"{name}: {part.name} runs on another clock than the policy")
+            self._take_in(part)
         self._plan = Plan(
             name=self.name, clock=self.clock, total=total, attempt=attempt, limit=limit, retry=retry, breaker=breaker
         )
@@ -267,6 +268,45 @@ class Policy(Part):
         finally:
             if limit is not None:
                 limit.leave(clock() - entered if plan.timed else 0.0, failed)
+
+    def reload(self, **changes: Any) -> None:
+        """Change `total`, `attempt`, `limit`, `retry` or `breaker`, all at once; what is not named stays.
+
+        Calls under way keep the time limits and the retrying they began with. Of a part that is replaced by one of its kind only
+        the numbers are taken: a breaker keeps its state and counts, a bulkhead those inside, a budget what was deposited. Raises
+        `ConfigurationError`, and then nothing is changed.
+
+        Example: `payments.reload(total=3.0, breaker=CircuitBreaker(0.3))`
+        """
+        self.prepare(changes)()
+
+    def prepare(self, changes: Mapping[str, Any]) -> Callable[[], None]:
+        """The two halves of `reload`: check everything now; the function returned changes it and cannot fail."""
+        unknown = changes.keys() - {"total", "attempt", "limit", "retry", "breaker"}
+        require(not unknown, f"{self.name}: {', '.join(sorted(unknown))} cannot be changed")
+        for part in (changes.get("limit"), changes.get("retry"), changes.get("breaker")):
+            self._take_in(part)
+        replace(self._plan, **changes)
+
+        def change() -> None:
+            parts = dict(changes)
+            for what in ("limit", "breaker"):
+                old, new = getattr(self._plan, what), parts.get(what)
+                if old is not None and new is not None and old is not new and old.adopt(new):
+                    del parts[what]
+            budget, retry = None if self.retry is None else self.retry.budget, parts.get("retry")
+            if budget is not None and retry is not None and retry.budget is not None:
+                budget.adopt(retry.budget)
+                retry.budget = budget
+            self._plan = replace(self._plan, **parts)
+            emit(PolicyReloaded(policy=self.name, changed=", ".join(sorted(changes))))
+
+        return change
+
+    def _take_in(self, part: Part | None) -> None:
+        if part is not None:
+            part.join(self)
+            require(part.clock is self.clock, f"{self.name}: {part.name} runs on another clock than the policy")
 
     def explain(self) -> str:
         """The parts in their order, with their numbers: one line each."""

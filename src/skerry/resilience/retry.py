@@ -1,6 +1,6 @@
 """Retries that do not make an overload worse: bounded, spread out, within a budget, by one layer only.
 
-Full jitter is Brooker's (Exponential Backoff And Jitter, AWS 2015); the budget is Finagle's.
+Full and decorrelated jitter are Brooker's (Exponential Backoff And Jitter, AWS 2015); the budget is Finagle's.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from skerry.clock import Clock
 from skerry.context import ambient
@@ -17,6 +18,7 @@ from skerry.resilience.breaker import CircuitBreaker
 from skerry.resilience.budget import RetryBudget
 from skerry.signals import RetryDenied, RetryPlanned, emit
 
+Jitter = Literal["full", "decorrelated"]
 _DAY = 86_400.0
 """Seconds. A `retry_after` beyond this is a mistake, not an answer."""
 
@@ -25,8 +27,9 @@ class Retry(Part):
     """Call again after a failure: `attempts` calls in total, at most.
 
     Retries what matches `on`, a class, several, or a predicate; never `Refused` nor a cancellation. The delay after failure n
-    is drawn evenly from 0 to min(`cap`, `base` * 2**(n - 1)) seconds. An exception with a `retry_after` in seconds is waited for
-    at least that long, but no longer than `retry_after_cap`.
+    is drawn evenly from 0 to min(`cap`, `base` * 2**(n - 1)) seconds; with `jitter="decorrelated"` from `base` to three times the
+    delay before, at most `cap`. An exception with a `retry_after` in seconds is waited for at least that long, but no longer than
+    `retry_after_cap`.
 
     It gives up at once, and raises the exception it has, with a note: when the delay would pass the deadline, when the breaker
     beside it would refuse the next attempt, when the budget is spent, or when a layer further out retries already
@@ -43,6 +46,7 @@ class Retry(Part):
         base: float = 0.05,
         cap: float = 2.0,
         retry_after_cap: float = 30.0,
+        jitter: Jitter = "full",
         budget: RetryBudget | None = None,
         name: str = "",
         clock: Clock | None = None,
@@ -55,6 +59,8 @@ class Retry(Part):
         self.on = on
         self.base = base
         self.cap = cap
+        require(jitter in {"full", "decorrelated"}, f"Retry: jitter is {jitter!r}; use 'full' or 'decorrelated'")
+        self.jitter: Jitter = jitter
         self.retry_after_cap = retry_after_cap
         self.budget = budget
         self._matches = matches(on)
@@ -105,10 +111,25 @@ class Retry(Part):
         """Whether `error` is of the kind that is retried."""
         return not isinstance(error, Refused) and self._matches(error)
 
-    def delay(self, failures: int, error: BaseException | None = None, *, clock: Clock | None = None) -> float:
-        """Seconds to wait after so many failures, the last of which was `error`; drawn by `clock`, else by its own."""
-        ceiling = min(self.cap, self.base * 2.0 ** min(failures - 1, 60))
-        return max((clock or self.clock).random() * ceiling, min(_retry_after(error), self.retry_after_cap))
+    def delay(
+        self,
+        failures: int,
+        error: BaseException | None = None,
+        *,
+        clock: Clock | None = None,
+        before: float | None = None,
+    ) -> float:
+        """Seconds to wait after so many failures, the last of which was `error`; drawn by `clock`, else by its own.
+
+        `before`: the delay before this one, for decorrelated jitter; without it the longest that it can have been.
+        """
+        drawn = (clock or self.clock).random()
+        if self.jitter == "full":
+            delay = drawn * min(self.cap, self.base * 2.0 ** min(failures - 1, 60))
+        else:
+            longest = 3.0 * (self.base * 3.0 ** min(failures - 1, 60) if before is None else max(self.base, before))
+            delay = min(self.cap, self.base + drawn * (longest - self.base))
+        return max(delay, min(_retry_after(error), self.retry_after_cap))
 
     def describe(self) -> str:
         """The rules in words."""
@@ -116,6 +137,8 @@ class Retry(Part):
         if self.budget is not None:
             budget = f"; budget {self.budget.ratio:.0%} of requests + {self.budget.min_per_second:g}/s"
         delay = f"delay up to {self.base:g} s, doubling to {self.cap:g} s"
+        if self.jitter == "decorrelated":
+            delay = f"delay from {self.base:g} s to thrice the one before, up to {self.cap:g} s"
         return f"retry: {self.attempts} attempts on {names(self.on)}; {delay}{budget}"
 
 
@@ -137,6 +160,7 @@ class Tries:
         self._deadline = deadline
         self._outer_layer_retries = outer_layer_retries
         self._attempt = 1
+        self._delay = 0.0
 
     async def again(self, error: BaseException) -> bool:
         """Whether to call again after `error`; returns when it is time to."""
@@ -166,11 +190,12 @@ class Tries:
         """Seconds until the next attempt, its budget taken; None when there is none."""
         if not retry.retries(error):
             return None
-        delay = retry.delay(self._attempt, error)
+        delay = retry.delay(self._attempt, error, before=self._delay)
         reason = self._denial(retry, delay)
         if reason is not None:
             self._deny(retry, error, reason)
             return None
+        self._delay = delay
         emit(RetryPlanned(policy=self._policy, attempt=self._attempt, delay=delay, error=type(error).__name__))
         return delay
 

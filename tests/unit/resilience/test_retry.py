@@ -50,6 +50,26 @@ def test_delays_double_up_to_the_cap():
     assert [retry.delay(failures) for failures in (1, 2, 3, 4, 5000)] == [0.05, 0.1, 0.2, 0.25, 0.25]
 
 
+def test_decorrelated_delays_grow_from_the_one_before():
+    """With decorrelated jitter a delay is drawn from base to three times the one before, at most cap."""
+    clock = HalfClock()
+    retry = Retry(9, base=0.1, cap=2.0, jitter="decorrelated", clock=clock)
+    assert [retry.delay(9, before=before) for before in (0.0, 0.1, 0.4, 9.0)] == pytest.approx([0.2, 0.2, 0.65, 2.0])
+    assert [retry.delay(failures) for failures in (1, 2, 5000)] == pytest.approx([0.2, 0.5, 2.0])
+    assert "from 0.1 s to thrice the one before" in retry.describe()
+
+
+@pytest.mark.parametrize("jitter", ["full", "decorrelated"])
+def test_no_delay_leaves_its_bounds(jitter):
+    """Whatever is drawn, a delay lies between its bounds, and the delays of one call follow from each other."""
+    clock = VirtualClock(seed=3)
+    retry = Retry(200, base=0.05, cap=2.0, jitter=jitter, clock=clock)
+    with pytest.raises(OSError, match="failure"):
+        retry.call_sync(Flaky(10**6))
+    least = 0.05 if jitter == "decorrelated" else 0.0
+    assert 199 * least < clock.monotonic() < 199 * 2.0
+
+
 def test_async_and_sync_follow_the_same_schedule():
     """Both faces wait the same delays for the same seed."""
 
@@ -244,7 +264,9 @@ def test_breaker_that_opens_during_the_delay_ends_the_call():
     run_virtual(main)
 
 
-@pytest.mark.parametrize("options", [{"attempts": 0}, {"base": 3.0}, {"cap": float("inf")}, {"base": float("nan")}])
+@pytest.mark.parametrize(
+    "options", [{"attempts": 0}, {"base": 3.0}, {"cap": float("inf")}, {"base": float("nan")}, {"jitter": "none"}]
+)
 def test_senseless_options_are_refused(options):
     """Options that cannot work are a ConfigurationError."""
     with pytest.raises(ConfigurationError):

@@ -1,0 +1,153 @@
+"""Changing policies while they are in use."""
+
+import asyncio
+
+import pytest
+
+from skerry.errors import CircuitOpen, ConfigurationError, DeadlineExceeded
+from skerry.resilience import Bulkhead, CircuitBreaker, Policies, Policy, Retry, RetryBudget
+from skerry.signals import PolicyReloaded
+from skerry.testing import VirtualClock, run_virtual
+
+
+def broken() -> None:
+    raise OSError("down")
+
+
+def test_calls_under_way_keep_their_time(signals):
+    """A call keeps the limits it began with; the next one has the new ones, and what is not named stays."""
+
+    async def main(clock: VirtualClock) -> None:
+        policy = Policy("stock", total=1.0, attempt=0.9, clock=clock)
+        old = asyncio.create_task(policy.call(clock.sleep, 60.0))
+        await clock.sleep(0.1)
+        policy.reload(attempt=None, total=3.0)
+        new = asyncio.create_task(policy.call(clock.sleep, 60.0))
+        with pytest.raises(DeadlineExceeded):
+            await old
+        assert clock.monotonic() == 0.9
+        with pytest.raises(DeadlineExceeded):
+            await new
+        assert clock.monotonic() == pytest.approx(3.1)
+        policy.reload(attempt=0.5)
+        assert (policy.total, policy.attempt) == (3.0, 0.5)
+
+    run_virtual(main)
+    reloads = [signal for signal in signals if isinstance(signal, PolicyReloaded)]
+    assert reloads[0] == PolicyReloaded(policy="stock", changed="attempt, total")
+
+
+def test_a_breaker_keeps_its_state_and_counts():
+    """New thresholds judge what was counted before; an open circuit stays open."""
+    policy = Policy("stock", breaker=CircuitBreaker(min_calls=100), clock=VirtualClock())
+    breaker = policy.breaker
+    assert breaker is not None
+    for _ in range(9):
+        with pytest.raises(OSError, match="down"):
+            policy.call_sync(broken)
+    policy.reload(breaker=CircuitBreaker(min_calls=10))
+    assert policy.breaker is breaker
+    assert breaker.measured.failures == 9
+    with pytest.raises(OSError, match="down"):
+        policy.call_sync(broken)
+    policy.reload(breaker=CircuitBreaker(0.9))
+    assert (breaker.state, breaker.failure_rate, breaker.min_calls) == ("open", 0.9, 20)
+    with pytest.raises(CircuitOpen):
+        policy.call_sync(broken)
+
+
+@pytest.mark.parametrize("options", [{"window": 60.0}, {"window_calls": 50}])
+def test_a_breaker_with_another_window_counts_anew(options):
+    """Counts of one window mean nothing in another."""
+    policy = Policy("stock", breaker=CircuitBreaker(), clock=VirtualClock())
+    assert policy.breaker is not None
+    policy.call_sync(int)
+    policy.reload(breaker=CircuitBreaker(**options))
+    assert policy.breaker.measured == (0, 0, 0)
+    policy.call_sync(int)
+    assert policy.breaker.measured == (1, 0, 0)
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 4), (4, 2), (3, 3), (5, 1)])
+def test_a_bulkhead_keeps_those_inside(before, after):
+    """After a change of its size those inside stay, those who wait come in as soon as there is room, and none is lost."""
+
+    async def main(clock: VirtualClock) -> None:
+        policy = Policy("stock", limit=Bulkhead(before, queue_timeout=60.0), clock=clock)
+        bulkhead = policy.limit
+        assert isinstance(bulkhead, Bulkhead)
+        running, peak = 0, 0
+
+        async def work() -> None:
+            nonlocal running, peak
+            running += 1
+            peak = max(peak, running)
+            await clock.sleep(1.0)
+            running -= 1
+
+        calls = [asyncio.create_task(policy.call(work)) for _ in range(12)]
+        await clock.sleep(0.5)
+        policy.reload(limit=Bulkhead(after, queue_timeout=60.0))
+        assert policy.limit is bulkhead
+        peak = 0
+        await clock.sleep(0.0)
+        await clock.sleep(0.6)
+        assert peak == max(after, before) if after > before else running == after
+        await asyncio.gather(*calls)
+        assert (bulkhead.active, bulkhead.waiting, len(bulkhead._free)) == (0, 0, after)
+
+    run_virtual(main)
+
+
+def test_a_budget_keeps_what_was_deposited():
+    """A new retry with a new budget goes on with the requests, and the retries, that were counted."""
+    clock = VirtualClock()
+    policy = Policy("stock", retry=Retry(2, base=0, budget=RetryBudget(0.1, min_per_second=0)), clock=clock)
+    for _ in range(100):
+        policy.call_sync(int)
+    policy.reload(retry=Retry(5, base=0, budget=RetryBudget(0.02, min_per_second=0)))
+    calls = []
+
+    def fail() -> None:
+        calls.append(1)
+        raise OSError("down")
+
+    for _ in range(3):
+        with pytest.raises(OSError, match="down"):
+            policy.call_sync(fail)
+    assert len(calls) == 3 + 2
+
+
+def test_a_wrong_change_changes_nothing(signals):
+    """What cannot be is refused as a whole, and nobody is told of a change."""
+    policy = Policy("stock", total=1.0, breaker=CircuitBreaker(0.5), clock=VirtualClock())
+    for wrong in ({"total": -1.0, "breaker": CircuitBreaker(0.9)}, {"name": "other"}, {"attempt": float("nan")}):
+        with pytest.raises(ConfigurationError):
+            policy.reload(**wrong)
+    assert policy.breaker is not None
+    assert (policy.total, policy.attempt, policy.breaker.failure_rate, signals) == (1.0, None, 0.5, [])
+
+
+def test_all_of_several_policies_or_none():
+    """A registry changes all policies that it is told to, or, when one change is wrong, none; names are there once."""
+    policies = Policies(Policy("payment", total=1.0), Policy("stock", total=1.0))
+    with pytest.raises(ConfigurationError):
+        policies.reload({"payment": {"total": 3.0}, "stock": {"total": 0}})
+    with pytest.raises(ConfigurationError, match="nobody"):
+        policies.reload({"payment": {"total": 3.0}, "nobody": {"total": 1.0}})
+    assert [policy.total for policy in policies.values()] == [1.0, 1.0]
+    policies.reload({"payment": {"total": 3.0}, "stock": {"total": 4.0}})
+    assert [policies[name].total for name in policies] == [3.0, 4.0]
+    with pytest.raises(ConfigurationError, match="two policies"):
+        policies.add(Policy("stock"))
+    assert policies.explain().splitlines() == [
+        "payment, from the outside in:", "  1. total time-out: 3 s", "stock, from the outside in:", "  1. total time-out: 4 s",
+    ]  # fmt: skip
+
+
+def test_parts_on_another_clock_are_refused():
+    """A policy and its parts measure with one clock; a policy without one takes that of its parts."""
+    clock = VirtualClock()
+    assert Policy("stock", breaker=CircuitBreaker(clock=clock)).clock is clock
+    with pytest.raises(ConfigurationError, match="another clock"):
+        Policy("stock", breaker=CircuitBreaker(clock=clock), retry=Retry(3, clock=VirtualClock()))
