@@ -201,6 +201,16 @@ def test_isolate_and_close():
     assert breaker.call_sync(ok) == "ok"
 
 
+def test_late_failures_do_not_open_it_after_close():
+    """A failure of a call that began before close() counts neither in what was forgotten nor in what is counted now."""
+    breaker = breaker_on(VirtualClock())
+    fail(breaker, 3)
+    late = breaker.admit("stock", 0.0)
+    breaker.close()
+    breaker.failed(late, OSError("late"), 0.0)
+    assert (breaker.state, breaker.measured) == ("closed", (0, 0, 0))
+
+
 def test_results_can_be_failures():
     """A result that `on_result` calls a failure counts as one, closed and half open, and is returned all the same."""
     clock = VirtualClock()
