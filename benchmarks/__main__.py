@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME [--rounds N] [-o text|json]`. Exit status 1 when a bar is missed."""
+"""`python -m benchmarks NAME [--rounds N] [--only PART] [-o text|json]`. Exit status 1 when a bar is missed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", help="one part, where a benchmark has parts that can be run alone")
     parser.add_argument("-o", dest="output", choices=["text", "json"], default="text")
     options = parser.parse_args()
-    document = import_module(f"benchmarks.{options.name}").run(rounds=options.rounds)
+    part = {"only": options.only} if options.only else {}
+    document = import_module(f"benchmarks.{options.name}").run(rounds=options.rounds, **part)
     print(show(document, options.output))
     return 0 if document["ok"] else 1
 

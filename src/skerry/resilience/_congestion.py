@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+START = 20
+"""Where a limit begins, unless its bounds say otherwise: many times what most callers need, little enough to be no overload."""
 WINDOW = 0.1
 """Seconds of calls that a delay-based limit judges together."""
 MIN_SAMPLES = 10
 """Calls that a window needs; it goes on until it has them."""
 TOLERANCE = 1.5
 """Times the time without a queue that a call may take before the limit shrinks."""
-SMOOTHING = 0.5
-"""How far a window moves the limit towards what it says, so that one odd window does not halve it."""
 
 
 class Control(Protocol):
@@ -34,7 +34,7 @@ class Loss:
     """A failed call takes its place with it, so that a round of calls shrinks the limit by the share that failed.
 
     A call that succeeds while at least half the places are in use adds so much that a round of them adds the limit's square
-    root: enough to be back from 20 at 100 in 600 calls, and little enough that a full service refuses one call in ten at most.
+    root: enough to be back from 20 at 100 in 600 calls, and little enough that a full service refuses few.
     """
 
     timed = False
@@ -47,7 +47,9 @@ class Loss:
 
 
 class Gradient:
-    """Shrinks the limit when calls take longer than they do without a queue, grows it by its square root when they do not.
+    """Shrinks the limit by as much as calls take longer than without a queue, to half at most, and adds its square root.
+
+    So it grows while calls are quick, and comes to rest where about so many queue behind those that are worked on.
 
     What calls take without a queue is learned while fewer than half the places are in use, or as few as there may be: then
     whatever they take is not of this limit's making. It is never taken for more than was seen, so a standing overload does
@@ -78,7 +80,7 @@ class Gradient:
         if not crowded:
             return limit
         gradient = 1.0 if average <= 0 else min(1.0, max(0.5, TOLERANCE * self._quick / average))
-        return limit + SMOOTHING * (limit * gradient + math.sqrt(limit) - limit)
+        return limit * gradient + math.sqrt(limit)
 
     def _learn(self, average: float, *, queued: bool) -> None:
         if self._quick == 0 or average < self._quick:

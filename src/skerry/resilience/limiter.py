@@ -15,7 +15,7 @@ from typing import Literal
 from skerry.clock import Clock
 from skerry.context import current
 from skerry.errors import DeadlineExceeded, Overloaded
-from skerry.resilience._congestion import Control, Gradient, Loss
+from skerry.resilience._congestion import START, Control, Gradient, Loss
 from skerry.resilience._limit import Limit
 from skerry.resilience._part import require
 from skerry.resilience._queue import Queue, TaskWaiter, ThreadWaiter, Waiter
@@ -28,9 +28,9 @@ TOLD_EVERY = 1.0
 class AdaptiveLimit(Limit):
     """Lets between `min` and `max` calls run at once, over all tasks and threads, as many as succeed; at most `queue` wait.
 
-    `by="loss"`, for callers, starts at `max`: every time-out and every refusal by the callee (429, 503) takes a place away,
-    successes bring places back while at least half are in use. `by="delay"`, for servers, compares how long calls take with
-    how long they take when nothing queues. A call that was cancelled, refused on this side, or ended by its caller's own deadline
+    It begins with 20. `by="loss"`, for callers: every time-out and every refusal by the callee (429, 503) takes a place away,
+    successes bring places while at least half are in use. `by="delay"`, for servers, compares how long calls take with how
+    long they take when nothing queues. A call that was cancelled, refused on this side, or ended by its caller's own deadline
     changes nothing in either.
 
     A call that finds no place waits up to `queue_timeout` seconds, or until its deadline. A queue that has not been empty for
@@ -68,13 +68,14 @@ class AdaptiveLimit(Limit):
         self._control: Control = Loss() if by == "loss" else Gradient()
         self.timed: bool = self._control.timed
         self._lock = threading.Lock()
-        self._size = float(max)
+        places = sorted((min, START, max))[1]
+        self._size = float(places)
         self._queue = Queue(queue, queue_timeout)
         self._waiting = 0
         # one entry for each free place: taking one is a single step, so that `enter` needs no lock
-        self._free: list[None] = [None] * max
-        self._places = max
-        self._told = max
+        self._free: list[None] = [None] * places
+        self._places: int = places
+        self._told: int = places
         self._told_at = -math.inf
 
     @property
