@@ -8,8 +8,12 @@ SPIKE = 10
 """Seconds of three times the base load."""
 PATIENCE = 1.0
 """Seconds after which whoever asked has left."""
+HTTP_WORKERS, HTTP_WORK = 4, 0.1
+"""As a process C does so many things at once, each in so many seconds: little, for the processor is shared with all others."""
 HEALTHY = 0.95
 """Of the requests of a second answered in time: then that second was well."""
+FAIR_BEFORE, FAIR_LATE = 0.97, 1.0
+"""Answered before the spike at least, and seconds by which requests are sent too late at most: else the machine was measured."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Outcome:
     answered: list[int] = field(default_factory=list)
     reached: list[int] = field(default_factory=list)
     """Calls that reached C, by the second in which they did."""
+    late: float = 0.0
+    """Seconds by which requests were sent too late at most."""
 
     def __post_init__(self) -> None:
         for counts in (self.asked, self.answered, self.reached):
@@ -50,6 +56,11 @@ class Outcome:
     def note(self, at: float, *, ok: bool) -> None:
         self.asked[int(at)] += 1
         self.answered[int(at)] += ok
+
+    @property
+    def fair(self) -> bool:
+        """Whether it tells of the chain: it was well before the spike, and the spike was one."""
+        return self.before >= FAIR_BEFORE and self.late <= FAIR_LATE
 
     @property
     def before(self) -> float:

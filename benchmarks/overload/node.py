@@ -12,16 +12,12 @@ from typing import Any
 import httpx2
 import uvicorn
 
-from benchmarks.overload.load import PATIENCE
+from benchmarks.overload.load import HTTP_WORK, HTTP_WORKERS, PATIENCE
 from benchmarks.overload.policies import calling
 from skerry import Service, ServiceClient
 from skerry.resilience import AdaptiveLimit
 from skerry.service.server import serve
 from skerry.settings import Settings
-
-WORKERS, WORK = 4, 0.1
-"""C does so many things at once, each in so many seconds."""
-CAPACITY = WORKERS / WORK
 
 Work = Callable[[], Awaitable[int]]
 
@@ -62,12 +58,12 @@ async def reply(send: Any, status: int, body: bytes) -> None:
 
 def bottleneck() -> Work:
     """What C does: first come, first served, and what has begun is done to its end."""
-    workers = asyncio.Semaphore(WORKERS)
+    workers = asyncio.Semaphore(HTTP_WORKERS)
     running: set[asyncio.Task[None]] = set()
 
     async def work() -> int:
         async with workers:
-            task = asyncio.create_task(asyncio.sleep(WORK))
+            task = asyncio.create_task(asyncio.sleep(HTTP_WORK))
             running.add(task)
             task.add_done_callback(running.discard)
             await asyncio.shield(task)

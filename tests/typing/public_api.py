@@ -8,10 +8,14 @@ from typing import assert_type
 from pydantic import BaseModel
 
 from skerry import (
+    AdaptiveLimit,
     Bulkhead,
     CircuitBreaker,
     DomainEvent,
+    Fallback,
+    Hedge,
     Policy,
+    RateLimit,
     Reply,
     Retry,
     RetryBudget,
@@ -52,6 +56,14 @@ def ask_sync(number: int) -> bytes:
     return bytes(number)
 
 
+@RateLimit(10)
+@AdaptiveLimit()
+@Fallback([])
+@Hedge(safe=True)
+async def limited(number: int) -> list[int]:
+    return [number]
+
+
 @service.on(Placed)
 async def handle(event: Placed, tx: Transaction) -> None:
     assert_type(event.id, str)
@@ -69,6 +81,7 @@ async def release(ctx: StepContext, order: dict[str, str], result: int | None) -
 async def use(client: ServiceClient, connection: sqlite3.Connection) -> None:
     assert_type(await ask(3, text="x"), str)
     assert_type(ask_sync(3), bytes)
+    assert_type(await limited(3), list[int])
     assert_type(await policy.call(ask, 3, text="x"), str)
     assert_type(policy.call_sync(ask_sync, 3), bytes)
     await ask("three")  # type: ignore[arg-type]

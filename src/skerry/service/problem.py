@@ -23,6 +23,7 @@ from skerry.errors import (
     LateAction,
     Locked,
     ProjectionBehind,
+    RateLimited,
     ReceiptConflict,
     RedirectRefused,
     Refused,
@@ -131,6 +132,7 @@ def _wait(seconds: float | None) -> Headers:
 
 _TOLD: dict[type[Exception], tuple[int, str, str]] = {
     ReceiptConflict: (422, "key_reused", "This idempotency key was used before with another request."),
+    RateLimited: (429, "rate_limited", "These were too many requests in too short a time."),
     LateAction: (409, "late_action", "This action was compensated already and has no effect any more."),
     # no 5xx: that two sagas want the same thing says nothing against the service that holds it
     Locked: (423, "locked", "Somebody else is working on this right now."),

@@ -83,7 +83,7 @@ def test_no_place_is_lost_between_threads():
             raise AttemptTimeout("slow")
 
     def caller() -> None:
-        for number in range(300):
+        for number in range(100):
             with contextlib.suppress(AttemptTimeout, Overloaded):
                 limit.call_sync(work, number)
 
