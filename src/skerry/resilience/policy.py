@@ -20,6 +20,10 @@ from skerry.resilience.retry import Retry, Tries
 from skerry.resilience.timeout import ended_by, ran_out
 from skerry.signals import PolicyReloaded, emit
 
+Hot = tuple[Limit | None, CircuitBreaker | None, TimeWindow | None, Callable[[], float], float, float, bool]
+"""What each call needs, to be unpacked at once: limit, breaker, the budget's requests, the clock, seconds for the whole and for
+an attempt, whether it retries."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -32,12 +36,8 @@ class Plan:
     limit: Limit | None
     retry: Retry | None
     breaker: CircuitBreaker | None
-    ends_in: float = field(init=False)
-    attempt_ends_in: float = field(init=False)
-    now: Callable[[], float] = field(init=False)
+    hot: Hot = field(init=False)
     here: Here = field(init=False)
-    requests: TimeWindow | None = field(init=False)
-    retries: bool = field(init=False)
     timed: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,15 +45,19 @@ class Plan:
             require(
                 seconds is None or 0 < seconds < math.inf, f"{self.name}: {what} is {seconds}; give seconds above 0"
             )
-        # what each call would have to work out again
-        object.__setattr__(self, "ends_in", math.inf if self.total is None else self.total)
-        object.__setattr__(self, "attempt_ends_in", math.inf if self.attempt is None else self.attempt)
-        object.__setattr__(self, "here", here(self.clock))
-        object.__setattr__(self, "now", self.clock.monotonic)
         budget = None if self.retry is None else self.retry.budget
-        object.__setattr__(self, "requests", None if budget is None else budget.recent)
+        hot = (
+            self.limit,
+            self.breaker,
+            None if budget is None else budget.recent,
+            self.clock.monotonic,
+            math.inf if self.total is None else self.total,
+            math.inf if self.attempt is None else self.attempt,
+            self.retry is not None and self.retry.attempts > 1,
+        )
+        object.__setattr__(self, "hot", hot)
+        object.__setattr__(self, "here", here(self.clock))
         object.__setattr__(self, "timed", self.limit is not None and self.limit.timed)
-        object.__setattr__(self, "retries", self.retry is not None and self.retry.attempts > 1)
 
     def advance_budget(self, now: float) -> None:
         """Forget requests that are too old by `now`."""
@@ -148,11 +152,10 @@ class Policy(Part):
     ) -> T:
         """Await `fn(...)` under this policy. Raises `Refused`, `DeadlineExceeded`, and what `fn` raises."""
         plan = self._plan
-        limit, breaker = plan.limit, plan.breaker
+        limit, breaker, requests, clock, ends_in, attempt_ends_in, retries = plan.hot
         base, outer, marked = ambient.get()
-        clock = plan.now
         begun = now = clock()
-        deadline = begun + plan.ends_in
+        deadline = begun + ends_in
         if outer <= deadline:  # noqa: PLR1730 - `min` costs more than all of these lines
             deadline = outer
         if limit is not None and not limit.enter():
@@ -162,13 +165,12 @@ class Policy(Part):
         entered, tries = now, None
         failed: bool | None = False
         try:
-            requests = plan.requests
             if requests is not None:
                 if now >= requests.turn:
                     plan.advance_budget(now)
                 next(requests.calls)
             while True:
-                until = now + plan.attempt_ends_in
+                until = now + attempt_ends_in
                 if deadline <= until:  # noqa: PLR1730
                     until = deadline
                 if until <= now:
@@ -177,7 +179,7 @@ class Policy(Part):
                 ticket: Ticket = window
                 if breaker is not None and (window is None or now >= window.turn):
                     ticket = breaker.admit(plan.name, now)
-                token = ambient.set((base, until, marked or plan.retries))
+                token = ambient.set((base, until, marked or retries))
                 try:
                     try:
                         call = fn(*args, **kwargs)
@@ -216,11 +218,10 @@ class Policy(Part):
     ) -> T:
         """Return `fn(...)`, called under this policy. Raises `Refused`, `DeadlineExceeded`, and what `fn` raises."""
         plan = self._plan
-        limit, breaker = plan.limit, plan.breaker
+        limit, breaker, requests, clock, ends_in, attempt_ends_in, retries = plan.hot
         base, outer, marked = ambient.get()
-        clock = plan.now
         begun = now = clock()
-        deadline = begun + plan.ends_in
+        deadline = begun + ends_in
         if outer <= deadline:  # noqa: PLR1730 - `min` costs more than all of these lines
             deadline = outer
         if limit is not None and not limit.enter():
@@ -230,13 +231,12 @@ class Policy(Part):
         entered, tries = now, None
         failed: bool | None = False
         try:
-            requests = plan.requests
             if requests is not None:
                 if now >= requests.turn:
                     plan.advance_budget(now)
                 next(requests.calls)
             while True:
-                until = now + plan.attempt_ends_in
+                until = now + attempt_ends_in
                 if deadline <= until:  # noqa: PLR1730
                     until = deadline
                 if until <= now:
@@ -245,7 +245,7 @@ class Policy(Part):
                 ticket: Ticket = window
                 if breaker is not None and (window is None or now >= window.turn):
                     ticket = breaker.admit(plan.name, now)
-                token = ambient.set((base, until, marked or plan.retries))
+                token = ambient.set((base, until, marked or retries))
                 try:
                     result = plain(fn(*args, **kwargs))
                 except BaseException as error:

@@ -68,12 +68,14 @@ class Retry(Part):
     async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await `fn(...)`, again if need be. Raises what its last attempt raised."""
         base, deadline, marked = ambient.get()
-        if self.budget is not None:
+        budget = self.budget
+        if budget is not None:
             clock = self._now
             now = clock()
-            if now >= self.budget.recent.turn:
-                self.budget.advance(now)
-            next(self.budget.recent.calls)
+            requests = budget.recent
+            if now >= requests.turn:
+                budget.advance(now)
+            next(requests.calls)
         tries = None
         while True:
             token = ambient.set((base, deadline, marked or self.attempts > 1))
@@ -89,12 +91,14 @@ class Retry(Part):
     def call_sync(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return `fn(...)`, called again if need be; blocks the thread in between. Raises what its last attempt raised."""
         base, deadline, marked = ambient.get()
-        if self.budget is not None:
+        budget = self.budget
+        if budget is not None:
             clock = self._now
             now = clock()
-            if now >= self.budget.recent.turn:
-                self.budget.advance(now)
-            next(self.budget.recent.calls)
+            requests = budget.recent
+            if now >= requests.turn:
+                budget.advance(now)
+            next(requests.calls)
         tries = None
         while True:
             token = ambient.set((base, deadline, marked or self.attempts > 1))
