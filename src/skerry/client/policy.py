@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 from skerry.client.reply import Reply
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConnectionLost, ReplyTooLarge, StatusError, Unreachable, Untrusted
@@ -62,9 +60,8 @@ def only_unsent(policy: Policy) -> Policy:
     """The same policy, sharing its parts and counts, that repeats nothing but what was surely not sent."""
     retry = policy.retry
     if retry is None:
-        return policy
-    narrowed = copy.copy(policy)
-    narrowed.retry = Retry(
+        return policy if policy.hedge is None else policy.but(hedge=None)
+    unsent = Retry(
         retry.attempts,
         on=lambda error: isinstance(error, Unreachable) and retry.retries(error),
         base=retry.base,
@@ -74,4 +71,4 @@ def only_unsent(policy: Policy) -> Policy:
         name=retry.name,
         clock=retry.clock,
     )
-    return narrowed
+    return policy.but(retry=unsent, hedge=None)

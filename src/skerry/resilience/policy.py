@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import CoroutineType
 from typing import Any
 
@@ -16,10 +18,15 @@ from skerry.resilience._part import P, Part, T, plain, require
 from skerry.resilience._wheel import Here, here
 from skerry.resilience._window import TimeWindow
 from skerry.resilience.breaker import CircuitBreaker, Ticket
+from skerry.resilience.chaos import Chaos
+from skerry.resilience.fallback import Fallback
+from skerry.resilience.hedge import Hedge
+from skerry.resilience.rate import RateLimit
 from skerry.resilience.retry import Retry, Tries
 from skerry.resilience.timeout import ended_by, ran_out
 from skerry.signals import PolicyReloaded, emit
 
+_PARTS = ("limit", "retry", "breaker", "rate", "hedge", "fallback", "chaos")
 Hot = tuple[Limit | None, CircuitBreaker | None, TimeWindow | None, Callable[[], float], float, float, bool]
 """What each call needs, to be unpacked at once: limit, breaker, the budget's requests, the clock, seconds for the whole and for
 an attempt, whether it retries."""
@@ -36,9 +43,15 @@ class Plan:
     limit: Limit | None
     retry: Retry | None
     breaker: CircuitBreaker | None
+    rate: RateLimit | None = None
+    hedge: Hedge | None = None
+    fallback: Fallback | None = None
+    chaos: Chaos | None = None
     hot: Hot = field(init=False)
     here: Here = field(init=False)
     timed: bool = field(init=False)
+    bare: Plan | None = field(init=False)
+    """The same without the parts that stand outside or inside the one frame; None where there are none."""
 
     def __post_init__(self) -> None:
         for what, seconds in (("total", self.total), ("attempt", self.attempt)):
@@ -58,11 +71,36 @@ class Plan:
         object.__setattr__(self, "hot", hot)
         object.__setattr__(self, "here", here(self.clock))
         object.__setattr__(self, "timed", self.limit is not None and self.limit.timed)
+        others = any(part is not None for part in (self.rate, self.hedge, self.fallback, self.chaos))
+        bare = replace(self, rate=None, hedge=None, fallback=None, chaos=None) if others else None
+        object.__setattr__(self, "bare", bare)
 
     def advance_budget(self, now: float) -> None:
         """Forget requests that are too old by `now`."""
         if self.retry is not None and self.retry.budget is not None:
             self.retry.budget.advance(now)
+
+    def around(self, core: Callable[..., Awaitable[T]], fn: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+        """All parts around `fn`, of which `core` holds those in the one frame."""
+        for part in (self.chaos, self.hedge):
+            if part is not None:
+                fn = partial(part.call, fn)
+        protected: Callable[..., Awaitable[T]] = partial(core, fn)
+        for outer in (self.rate, self.fallback):
+            if outer is not None:
+                protected = partial(outer.call, protected)
+        return protected
+
+    def around_sync(self, core: Callable[..., T], fn: Callable[..., T]) -> Callable[..., T]:
+        """The same for a sync function."""
+        for part in (self.chaos, self.hedge):
+            if part is not None:
+                fn = partial(part.call_sync, fn)
+        protected: Callable[..., T] = partial(core, fn)
+        for outer in (self.rate, self.fallback):
+            if outer is not None:
+                protected = partial(outer.call_sync, protected)
+        return protected
 
     def tries(self, deadline: float, *, outer_layer_retries: bool) -> Tries:
         """What follows the failure of a call's first attempt."""
@@ -78,13 +116,17 @@ class Plan:
 class Policy(Part):
     """Protects calls to one dependency. From the outside in, always:
 
-    1. `total`: seconds for everything, waiting included; then `DeadlineExceeded`.
-    2. `limit`: how many calls at once; beyond that `BulkheadFull`. It holds its slot through retries.
-    3. `retry`: each attempt passes what follows.
-    4. `breaker`: sees every attempt; open, it ends retrying.
-    5. `attempt`: seconds for one attempt; then `AttemptTimeout`.
+    1. `fallback`: answers for a call that failed, whatever of the following it failed of.
+    2. `rate`: how many calls in a time; beyond that `RateLimited`. What it waits for its turn is not part of `total`.
+    3. `total`: seconds for everything that follows, waiting included; then `DeadlineExceeded`.
+    4. `limit`: how many calls at once; beyond that `BulkheadFull` or `Overloaded`. It holds its slot through retries.
+    5. `retry`: each attempt passes what follows.
+    6. `breaker`: sees every attempt; open, it ends retrying.
+    7. `attempt`: seconds for one attempt; then `AttemptTimeout`.
+    8. `hedge`: a second call beside a slow one, within the same attempt.
+    9. `chaos`: where the dependency would be.
 
-    Both limits are cut to the deadline around the call, and the function sees the earliest as its own (`context.current()`),
+    Both time limits are cut to the deadline around the call, and the function sees the earliest as its own (`context.current()`),
     so inner calls and other services know how much time is left. An async function that honours cancellation is stopped there,
     up to 20 ms late while the event loop turns, never early; a sync function is not interrupted: its waits and retries are
     bounded, and it may read the deadline. What the function raises, its own `TimeoutError` too, passes unchanged; a
@@ -105,16 +147,21 @@ class Policy(Part):
         limit: Limit | None = None,
         retry: Retry | None = None,
         breaker: CircuitBreaker | None = None,
+        rate: RateLimit | None = None,
+        hedge: Hedge | None = None,
+        fallback: Fallback | None = None,
+        chaos: Chaos | None = None,
         clock: Clock | None = None,
     ) -> None:
-        parts = [part for part in (limit, retry, breaker) if part is not None]
+        parts = [part for part in (limit, retry, breaker, rate, hedge, fallback, chaos) if part is not None]
         own = (part.own_clock for part in parts)
         super().__init__(name, clock or next((given for given in own if given is not None), SYSTEM))
         for part in parts:
             self._take_in(part)
         self._plan = Plan(
-            name=self.name, clock=self.clock, total=total, attempt=attempt, limit=limit, retry=retry, breaker=breaker
-        )
+            name=self.name, clock=self.clock, total=total, attempt=attempt, limit=limit, retry=retry, breaker=breaker,
+            rate=rate, hedge=hedge, fallback=fallback, chaos=chaos,
+        )  # fmt: skip
 
     @property
     def total(self) -> float | None:
@@ -133,17 +180,27 @@ class Policy(Part):
 
     @property
     def retry(self) -> Retry | None:
-        """What calls again. Setting it on a copy of a policy leaves the other parts shared."""
+        """What calls again."""
         return self._plan.retry
-
-    @retry.setter
-    def retry(self, retry: Retry | None) -> None:
-        self._plan = replace(self._plan, retry=retry)
 
     @property
     def breaker(self) -> CircuitBreaker | None:
         """What stops calling a dependency that fails."""
         return self._plan.breaker
+
+    @property
+    def hedge(self) -> Hedge | None:
+        """What sends a second call beside a slow one."""
+        return self._plan.hedge
+
+    def but(self, **changes: Any) -> Policy:
+        """A second policy with other limits or parts, as for `reload`; all that is not named they share."""
+        return self._with(replace(self._plan, **changes))
+
+    def _with(self, plan: Plan) -> Policy:
+        other = copy.copy(self)
+        other._plan = plan
+        return other
 
     # All parts in one frame, by hand: a coroutine for each would cost more than they do (decision 27). What is rare, and whatever
     # there is to decide, is in `Plan`, `Tries` and the parts, for both faces.
@@ -152,6 +209,9 @@ class Policy(Part):
     ) -> T:
         """Await `fn(...)` under this policy. Raises `Refused`, `DeadlineExceeded`, and what `fn` raises."""
         plan = self._plan
+        if plan.bare is not None:
+            protected: Callable[P, Awaitable[T]] = plan.around(self._with(plan.bare).call, fn)
+            return await protected(*args, **kwargs)
         limit, breaker, requests, clock, ends_in, attempt_ends_in, retries = plan.hot
         base, outer, marked = ambient.get()
         begun = now = clock()
@@ -218,6 +278,9 @@ class Policy(Part):
     ) -> T:
         """Return `fn(...)`, called under this policy. Raises `Refused`, `DeadlineExceeded`, and what `fn` raises."""
         plan = self._plan
+        if plan.bare is not None:
+            protected: Callable[P, T] = plan.around_sync(self._with(plan.bare).call_sync, fn)
+            return protected(*args, **kwargs)
         limit, breaker, requests, clock, ends_in, attempt_ends_in, retries = plan.hot
         base, outer, marked = ambient.get()
         begun = now = clock()
@@ -270,7 +333,7 @@ class Policy(Part):
                 limit.leave(clock() - entered if plan.timed else 0.0, failed)
 
     def reload(self, **changes: Any) -> None:
-        """Change `total`, `attempt`, `limit`, `retry` or `breaker`, all at once; what is not named stays.
+        """Change limits or parts, whatever `Policy` takes, all at once; what is not named stays.
 
         Calls under way keep the time limits and the retrying they began with. Of a part that is replaced by one of its kind only
         the numbers are taken: a breaker keeps its state and counts, a bulkhead those inside, a budget what was deposited. Raises
@@ -282,10 +345,10 @@ class Policy(Part):
 
     def prepare(self, changes: Mapping[str, Any]) -> Callable[[], None]:
         """The two halves of `reload`: check everything now; the function returned changes it and cannot fail."""
-        unknown = changes.keys() - {"total", "attempt", "limit", "retry", "breaker"}
+        unknown = changes.keys() - {"total", "attempt", *_PARTS}
         require(not unknown, f"{self.name}: {', '.join(sorted(unknown))} cannot be changed")
-        for part in (changes.get("limit"), changes.get("retry"), changes.get("breaker")):
-            self._take_in(part)
+        for part in _PARTS:
+            self._take_in(changes.get(part))
         replace(self._plan, **changes)
 
         def change() -> None:
@@ -310,10 +373,12 @@ class Policy(Part):
 
     def explain(self) -> str:
         """The parts in their order, with their numbers: one line each."""
-        lines = [] if self.total is None else [f"total time-out: {self.total:g} s"]
-        lines += [part.describe() for part in (self.limit, self.retry, self.breaker) if part is not None]
-        if self.attempt is not None:
-            lines.append(f"attempt time-out: {self.attempt:g} s")
+        plan = self._plan
+        total = None if plan.total is None else f"total time-out: {plan.total:g} s"
+        attempt = None if plan.attempt is None else f"attempt time-out: {plan.attempt:g} s"
+        inner = (plan.limit, plan.retry, plan.breaker, attempt, plan.hedge, plan.chaos)
+        parts = [part for part in (plan.fallback, plan.rate, total, *inner) if part is not None]
+        lines = [part if isinstance(part, str) else part.describe() for part in parts]
         numbered = [f"  {number}. {line}" for number, line in enumerate(lines, 1)]
         return "\n".join([f"{self.name}, from the outside in:", *numbered])
 

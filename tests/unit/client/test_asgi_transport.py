@@ -9,7 +9,7 @@ from skerry import context
 from skerry.client import AsgiTransport, Reply, ServiceClient
 from skerry.context import CallContext
 from skerry.errors import AttemptTimeout, ConnectionLost
-from skerry.resilience import Policy
+from skerry.resilience import Hedge, Policy
 from skerry.testing import VirtualClock, run_virtual
 
 
@@ -97,3 +97,23 @@ def test_an_application_is_stopped_when_its_caller_has_left() -> None:
 
     run_virtual(main)
     assert ended == ["cancelled"]
+
+
+@pytest.mark.parametrize(("method", "key", "times"), [("GET", None, 2), ("POST", None, 1), ("POST", "k", 2)])
+def test_only_what_may_be_repeated_is_hedged(method: str, key: str | None, times: int) -> None:
+    """A policy's hedge sends no second request for one that may have taken effect."""
+
+    async def main(clock: VirtualClock) -> None:
+        begun: list[str] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            begun.append(scope["method"])
+            await clock.sleep(0.5)
+            await echo(scope, receive, send)
+
+        policy = Policy("stock", hedge=Hedge(safe=True, after=0.1), clock=clock)
+        async with client_of(app, policy=policy, clock=clock) as client:
+            await client.request(method, "/items", idempotency_key=key)
+        assert len(begun) == times
+
+    run_virtual(main)
