@@ -138,6 +138,35 @@ def test_breaker_sees_every_attempt():
     assert len(calls) == 4
 
 
+@pytest.mark.parametrize(
+    "options", [{"on_result": bool}, {"slow_call": 0.4, "slow_rate": 0.5}, {"window_calls": 10, "on_result": bool}]
+)
+@pytest.mark.parametrize("face", ["async", "sync"])
+def test_the_breaker_inside_judges_as_it_does_alone(options, face):
+    """Bad results and slow calls open the circuit of a policy, called either way; good and quick ones are counted beside."""
+
+    async def main(clock: VirtualClock) -> None:
+        policy = Policy("stock", breaker=CircuitBreaker(min_calls=4, **options), clock=clock)
+        assert policy.breaker is not None
+
+        async def answer(bad: bool) -> bool:
+            await clock.sleep(0.5 if bad else 0)
+            return bad
+
+        def answer_sync(bad: bool) -> bool:
+            clock.advance(0.5 if bad else 0)
+            return bad
+
+        for number in range(4):
+            bad = number >= 2
+            assert policy.breaker.measured.calls == number
+            answered = await policy.call(answer, bad) if face == "async" else policy.call_sync(answer_sync, bad)
+            assert answered is bad
+        assert policy.breaker.state == "open"
+
+    run_virtual(main)
+
+
 def test_hanging_dependency_opens_the_breaker():
     """Calls that run into the total limit are failures for the breaker, with no attempt limit set."""
 
