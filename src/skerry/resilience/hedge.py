@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from skerry.clock import Clock
+from skerry.resilience._fork import Forked
 from skerry.resilience._part import P, Part, T, plain, require
 from skerry.resilience.budget import RetryBudget
 from skerry.signals import CallHedged, emit
@@ -24,7 +25,7 @@ MIN_SAMPLES = 20
 """Calls before it is known; until then nothing is hedged. It is taken anew after so many more."""
 
 
-class Hedge(Part):
+class Hedge(Part, Forked):
     """Sends a second attempt when the first has not ended after `after` seconds, or after what `percentile` of calls take.
 
     The first that succeeds is the answer; the other is cancelled and waited for, so nothing outlives the call. When one
@@ -61,6 +62,7 @@ class Hedge(Part):
         self._seen = 0
         self._usual: float | None = None
         self._lock = threading.Lock()
+        self.survive_forks()
 
     @property
     def delay(self) -> float | None:
@@ -84,6 +86,10 @@ class Hedge(Part):
     def call_sync(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return `fn(...)`, called once."""
         return plain(fn(*args, **kwargs))
+
+    def after_fork(self) -> None:
+        """The times that were seen stay; the lock may be held by a thread that did not come along."""
+        self._lock = threading.Lock()
 
     def describe(self) -> str:
         """When a second attempt is sent, in words."""

@@ -16,6 +16,7 @@ from skerry.clock import Clock
 from skerry.context import current
 from skerry.errors import DeadlineExceeded, Overloaded
 from skerry.resilience._congestion import START, Control, Gradient, Loss
+from skerry.resilience._fork import Forked
 from skerry.resilience._limit import Limit
 from skerry.resilience._part import require
 from skerry.resilience._queue import Queue, TaskWaiter, ThreadWaiter, Waiter
@@ -25,7 +26,7 @@ TOLD_EVERY = 1.0
 """Seconds between two signals about one limit, at least: it may change with every call."""
 
 
-class AdaptiveLimit(Limit):
+class AdaptiveLimit(Limit, Forked):
     """Lets between `min` and `max` calls run at once, over all tasks and threads, as many as succeed; at most `queue` wait.
 
     It begins with 20. `by="loss"`, for callers: every time-out and every refusal by the callee (429, 503) takes a place away,
@@ -77,6 +78,8 @@ class AdaptiveLimit(Limit):
         self._places: int = places
         self._told: int = places
         self._told_at = -math.inf
+        self._surplus = False
+        self.survive_forks()
 
     @property
     def limit(self) -> int:
@@ -123,8 +126,17 @@ class AdaptiveLimit(Limit):
             self._learn(seconds, failed=failed)
             return
         free.append(None)
-        if self._waiting:  # since the line before; it looked for a free place before that, or will look now
+        if (
+            self._waiting or self._surplus
+        ):  # since the line before; it looked for a free place before that, or will look now
             self._hand_back(place=False)
+
+    def after_fork(self) -> None:
+        """Whoever held a place or waited did so in the parent."""
+        self._lock = threading.Lock()
+        self._queue, self._waiting = Queue(self.queue, self.queue_timeout), 0
+        self._free = [None] * self._places
+        self._surplus = True  # the call that forked, if one did, has yet to give back what is free already
 
     def describe(self) -> str:
         """The bounds in words."""
@@ -148,6 +160,7 @@ class AdaptiveLimit(Limit):
 
     def _resize(self) -> None:
         """Bring the places to the limit: new ones at once, too many of them as they come free."""
+        del self._free[self._places :]
         while self._places < self.limit:
             self._places += 1
             self._free.append(None)
@@ -168,7 +181,7 @@ class AdaptiveLimit(Limit):
         with self._lock:
             if place:
                 self._free.append(None)
-                self._resize()
+            self._resize()
             self._serve(now)
 
     def _news(self, now: float) -> Signal | None:

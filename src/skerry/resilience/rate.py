@@ -16,6 +16,7 @@ from typing import Any
 from skerry.clock import Clock
 from skerry.context import current
 from skerry.errors import RateLimited
+from skerry.resilience._fork import Forked
 from skerry.resilience._part import P, Part, T, plain, require
 from skerry.signals import CallRefused, emit
 
@@ -25,7 +26,7 @@ ROUNDING = 1e-9
 """Seconds that a turn may be early, so that who comes exactly in time is not refused for a last digit."""
 
 
-class RateLimit(Part):
+class RateLimit(Part, Forked):
     """Lets `calls` begin in `per` seconds, over all tasks and threads.
 
     As a token bucket, the default, it holds `burst` tokens (`calls`, unless given) and gets one back every `per / calls`
@@ -65,6 +66,7 @@ class RateLimit(Part):
         self._key = key
         self._allowances: OrderedDict[Hashable, _Allowance] = OrderedDict()
         self._lock = threading.Lock()
+        self.survive_forks()
 
     async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await `fn(...)` when its turn comes. Raises `RateLimited`, and what `fn` raises."""
@@ -95,6 +97,10 @@ class RateLimit(Part):
             except BaseException:  # an interrupt
                 self._give_back(allowance, turn)
                 raise
+
+    def after_fork(self) -> None:
+        """What was used stays used; the lock may be held by a thread that did not come along."""
+        self._lock = threading.Lock()
 
     def describe(self) -> str:
         """The rate in words."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from skerry.resilience import Bulkhead, CircuitBreaker, RetryBudget
+from skerry.resilience import AdaptiveLimit, Bulkhead, CircuitBreaker, RateLimit, RetryBudget
 from skerry.testing import VirtualClock
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -46,6 +46,23 @@ def test_locks_of_the_parent_are_not_inherited():
 
     with breaker._lock, bulkhead._lock, budget._lock:
         in_child(check)
+
+
+def test_an_adaptive_limit_begins_empty_in_the_child():
+    """Places of the parent's calls are free, nobody waits, and the call that forked gives back no place twice."""
+    clock = VirtualClock()
+    limit, rate = AdaptiveLimit(min=2, max=2, queue=1, clock=clock), RateLimit(3, clock=clock)
+    held = [limit.enter(), limit.enter()]
+
+    def check() -> None:
+        assert (limit.active, limit.waiting) == (0, 0)
+        limit.leave()
+        assert [limit.enter() for _ in range(3)] == [True, True, False]
+        rate.acquire_sync()
+
+    with limit._lock, rate._lock:
+        in_child(check)
+    assert (held, limit.active) == ([True, True], 2)
 
 
 def test_calls_of_other_threads_hold_nothing_in_the_child():
