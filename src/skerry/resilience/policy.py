@@ -27,9 +27,12 @@ from skerry.resilience.timeout import ended_by, ran_out
 from skerry.signals import PolicyReloaded, emit
 
 _PARTS = ("limit", "retry", "breaker", "rate", "hedge", "fallback", "chaos")
-Hot = tuple[Limit | None, CircuitBreaker | None, TimeWindow | None, Callable[[], float], float, float, bool]
-"""What each call needs, to be unpacked at once: limit, breaker, the budget's requests, the clock, seconds for the whole and for
-an attempt, whether it retries."""
+Hot = tuple[
+    "Plan | None", Limit | None, bool, CircuitBreaker | None, TimeWindow | None, Callable[[], float], float, float, bool
+]  # fmt: skip
+"""What each call needs, to be unpacked at once: the plan without the parts outside and inside the one frame, where there are
+any; the limit, and whether it is timed; breaker, the budget's requests, the clock; seconds for the whole and for an attempt;
+whether it retries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +52,6 @@ class Plan:
     chaos: Chaos | None = None
     hot: Hot = field(init=False)
     here: Here = field(init=False)
-    timed: bool = field(init=False)
-    bare: Plan | None = field(init=False)
-    """The same without the parts that stand outside or inside the one frame; None where there are none."""
 
     def __post_init__(self) -> None:
         for what, seconds in (("total", self.total), ("attempt", self.attempt)):
@@ -59,8 +59,11 @@ class Plan:
                 seconds is None or 0 < seconds < math.inf, f"{self.name}: {what} is {seconds}; give seconds above 0"
             )
         budget = None if self.retry is None else self.retry.budget
+        others = any(part is not None for part in (self.rate, self.hedge, self.fallback, self.chaos))
         hot = (
+            replace(self, rate=None, hedge=None, fallback=None, chaos=None) if others else None,
             self.limit,
+            self.limit is not None and self.limit.timed,
             self.breaker,
             None if budget is None else budget.recent,
             self.clock.monotonic,
@@ -70,10 +73,6 @@ class Plan:
         )
         object.__setattr__(self, "hot", hot)
         object.__setattr__(self, "here", here(self.clock))
-        object.__setattr__(self, "timed", self.limit is not None and self.limit.timed)
-        others = any(part is not None for part in (self.rate, self.hedge, self.fallback, self.chaos))
-        bare = replace(self, rate=None, hedge=None, fallback=None, chaos=None) if others else None
-        object.__setattr__(self, "bare", bare)
 
     def advance_budget(self, now: float) -> None:
         """Forget requests that are too old by `now`."""
@@ -209,10 +208,10 @@ class Policy(Part):
     ) -> T:
         """Await `fn(...)` under this policy. Raises `Refused`, `DeadlineExceeded`, and what `fn` raises."""
         plan = self._plan
-        if plan.bare is not None:
-            protected: Callable[P, Awaitable[T]] = plan.around(self._with(plan.bare).call, fn)
+        bare, limit, timed, breaker, requests, clock, ends_in, attempt_ends_in, retries = plan.hot
+        if bare is not None:
+            protected: Callable[P, Awaitable[T]] = plan.around(self._with(bare).call, fn)
             return await protected(*args, **kwargs)
-        limit, breaker, requests, clock, ends_in, attempt_ends_in, retries = plan.hot
         base, outer, marked = ambient.get()
         begun = now = clock()
         deadline = begun + ends_in
@@ -271,17 +270,17 @@ class Policy(Part):
                     return result
         finally:
             if limit is not None:
-                limit.leave(clock() - entered if plan.timed else 0.0, failed)
+                limit.leave(clock() - entered if timed else 0.0, failed)
 
     def call_sync(  # noqa: C901, PLR0912
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Return `fn(...)`, called under this policy. Raises `Refused`, `DeadlineExceeded`, and what `fn` raises."""
         plan = self._plan
-        if plan.bare is not None:
-            protected: Callable[P, T] = plan.around_sync(self._with(plan.bare).call_sync, fn)
+        bare, limit, timed, breaker, requests, clock, ends_in, attempt_ends_in, retries = plan.hot
+        if bare is not None:
+            protected: Callable[P, T] = plan.around_sync(self._with(bare).call_sync, fn)
             return protected(*args, **kwargs)
-        limit, breaker, requests, clock, ends_in, attempt_ends_in, retries = plan.hot
         base, outer, marked = ambient.get()
         begun = now = clock()
         deadline = begun + ends_in
@@ -330,7 +329,7 @@ class Policy(Part):
                     return result
         finally:
             if limit is not None:
-                limit.leave(clock() - entered if plan.timed else 0.0, failed)
+                limit.leave(clock() - entered if timed else 0.0, failed)
 
     def reload(self, **changes: Any) -> None:
         """Change limits or parts, whatever `Policy` takes, all at once; what is not named stays.
