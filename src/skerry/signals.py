@@ -160,6 +160,55 @@ class ChaosInjected(Signal):
         return "debug"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstancesChanged(Signal):
+    """A client knows of another set of instances of a service: `count` by now."""
+
+    service: str
+    count: int
+    added: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoveryFailed(Signal):
+    """A client could not find out which instances a service has, or was told of none. The `kept` ones stay in use.
+
+    It asks again after `delay` seconds.
+    """
+
+    service: str
+    error: str
+    kept: int
+    delay: float
+
+    @property
+    def level(self) -> Level:
+        return "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceEjected(Signal):
+    """Calls to one instance of a service failed in a row, so a client leaves it alone for so many seconds."""
+
+    service: str
+    instance: str
+    reason: str
+    seconds: float
+
+    @property
+    def level(self) -> Level:
+        return "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceReturned(Signal):
+    """An instance that was ejected gets calls again; the first that fails ejects it for longer."""
+
+    service: str
+    instance: str
+
+
 # --- events
 
 

@@ -113,7 +113,7 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
 
 def _scope(request: Request) -> Message:
     url = urlsplit(request.url)
-    headers = [("host", url.netloc), *request.headers]
+    headers = [("host", request.host or url.netloc), *request.headers]
     if isinstance(request.body, bytes) and (request.body or request.method in {"POST", "PUT", "PATCH"}):
         headers.append(("content-length", str(len(request.body))))
     path = url.path or "/"

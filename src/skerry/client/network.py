@@ -6,6 +6,7 @@ import asyncio
 import io
 import ssl
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
@@ -57,9 +58,12 @@ class HttpTransport:
         if session is None or self._loop is not loop:
             session = await self._session_of(loop)
         url = URL(request.url, encoded=True)
+        headers, name = request.headers, None
+        if request.host:
+            headers, name = [*headers, ("host", request.host)], urlsplit(f"//{request.host}").hostname
         try:
             answer = await session.request(
-                request.method, url, headers=request.headers, data=body, allow_redirects=False
+                request.method, url, headers=headers, data=body, allow_redirects=False, server_hostname=name
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             told = _told(request.service, error)

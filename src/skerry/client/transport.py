@@ -15,7 +15,8 @@ Body = bytes | AsyncIterable[bytes]
 class Request:
     """One request as it is to go out: an absolute URL, encoded; headers complete but for what frames the body.
 
-    `body` is bytes, or pieces to be sent as they come. `service` is the name for errors.
+    `body` is bytes, or pieces to be sent as they come. `service` is the name for errors. `host` is given where the URL leads to
+    one instance by its address: the name and port it is asked for by, in the Host header and in its certificate.
     """
 
     service: str
@@ -23,6 +24,7 @@ class Request:
     url: str
     headers: list[tuple[str, str]]
     body: Body = b""
+    host: str = ""
 
     @property
     def replayable(self) -> bool:
