@@ -29,7 +29,8 @@ class Settings:
     base address. `database`, `events` and `analytics` replace the addresses that the code names, where they are set. `supervised`
     means: standard input is a pipe from the supervisor, and its end means stop. `migrate` says whether a service applies
     migrations at its start, those for before a deploy, or refuses to start while one of them was not applied. `metrics` says
-    for whom a service shows numbers at `/metrics`: for nobody, unless set.
+    for whom a service shows numbers at `/metrics`: for nobody, unless set. `zone` is where the process runs: calls prefer
+    instances in the same zone.
     """
 
     data: Path = field(default_factory=Path.cwd)
@@ -43,6 +44,7 @@ class Settings:
     analytics: str = ""
     migrate: Migrate = "start"
     metrics: Metrics = ""
+    zone: str = ""
     urls: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -61,6 +63,7 @@ class Settings:
             analytics=env.get("SKERRY_ANALYTICS", ""),
             migrate=_word(env, "SKERRY_MIGRATE", MIGRATE, "start"),
             metrics=_word(env, "SKERRY_METRICS", METRICS, ""),
+            zone=env.get("SKERRY_ZONE", ""),
             urls={name_of(key): value for key, value in env.items() if key.startswith(URL_PREFIX)},
         )
 

@@ -9,9 +9,11 @@ from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
 from skerry import context
+from skerry.client.balancing import BalancedTransport
 from skerry.client.decoding import whole
+from skerry.client.discovery import located
 from skerry.client.network import HttpTransport
-from skerry.client.plan import Options, Plan, address, planned
+from skerry.client.plan import Options, Plan, address, given, planned
 from skerry.client.policy import BadReply, default_policy, judged, only_unsent, tells_of_trouble
 from skerry.client.redirects import next_request
 from skerry.client.reply import Reply
@@ -21,6 +23,7 @@ from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext
 from skerry.errors import RedirectRefused
 from skerry.resilience import Policy, deadline
+from skerry.settings import Settings
 
 T = TypeVar("T")
 
@@ -38,9 +41,11 @@ class ServiceClient:
     trace, the priority, and whether this call is being retried here. No redirect is followed unless a call asks for it, no
     cookie kept, no proxy used, and certificates are always verified.
 
-    The address is `url`, else the variable `SKERRY_URL_<SERVICE>`. `max_reply` bounds the decoded body in bytes. `tls` replaces
-    the default trust, say by `ssl.create_default_context(cafile="our-authority.pem")`; it has to verify. `transport` replaces
-    the network (see `Transport`), say by `AsgiTransport` in tests; it is closed with the client.
+    The address is `url`, else the variable `SKERRY_URL_<SERVICE>`. It may name several instances, or where to find them (see
+    `skerry.client.discovery`): then each request goes to one of them, and to the next when no connection can be made.
+    `max_reply` bounds the decoded body in bytes. `tls` replaces the default trust, say by
+    `ssl.create_default_context(cafile="our-authority.pem")`; it has to verify. `transport` replaces the network (see
+    `Transport`), say by `AsgiTransport` in tests; it is closed with the client.
 
     Any status is returned, not raised: use `Reply.raise_for_status`. Raises `Unreachable`, `Untrusted`, `ConnectionLost`,
     `ReplyTooLarge`, `RedirectRefused`, `Refused` (`CircuitOpen`, `Overloaded`), `DeadlineExceeded` (`AttemptTimeout`); at
@@ -63,11 +68,16 @@ class ServiceClient:
         clock: Clock = SYSTEM,
     ) -> None:
         self.service = service
-        self.url: str = address(service, url)
+        told = given(service, url)
+        found = located(service, told)
+        self.url: str = address(service, told if found is None else found.url)
         self.policy: Policy = policy or default_policy(service, clock=clock)
         self._clock = clock
         self._max_reply = max_reply
         self._transport: Transport = transport or HttpTransport(tls=tls)
+        if found is not None:
+            zone = Settings.from_environ().zone
+            self._transport = BalancedTransport(self._transport, service=service, located=found, zone=zone, clock=clock)
 
     async def __aenter__(self) -> Self:
         return self

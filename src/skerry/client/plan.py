@@ -87,8 +87,8 @@ def planned(service: str, base: str, method: str, path: str, options: Options, c
     return Plan(request, harmless and request.replayable, redirects)
 
 
-def address(service: str, url: str | None) -> str:
-    """The base address, without a slash at its end. Raises `ConfigurationError`."""
+def given(service: str, url: str | None) -> str:
+    """The address as it was given, here or in the environment. Raises `ConfigurationError` when it was not."""
     variable = variable_for(service)
     if url is None:
         url = Settings.from_environ().urls.get(name_of(variable))
@@ -96,6 +96,12 @@ def address(service: str, url: str | None) -> str:
         raise ConfigurationError(
             f"the address of {service!r} is not known: set {variable}, for example to http://host:port"
         )
+    return url
+
+
+def address(service: str, url: str) -> str:
+    """The base address, without a slash at its end. Raises `ConfigurationError`."""
+    variable = variable_for(service)
     try:
         parsed = urlsplit(url)
         parsed.port  # noqa: B018 - raises for what is no port

@@ -100,6 +100,7 @@ def test_resilience_works_without_any_dependency() -> None:
     [
         ("aiohttp", "from skerry import ServiceClient", "service"),
         ("uvicorn", "from skerry import Service", "service"),
+        ("dns", "from skerry import ServiceClient; ServiceClient('stock', url='dns+http://stock')", "dns"),
         ("yaml", "import skerry.gateway", "service"),
         ("pydantic", "from skerry import DomainEvent", "events"),
         ("pydantic", "from skerry import Saga", "events"),
