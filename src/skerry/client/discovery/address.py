@@ -121,6 +121,17 @@ def _srv(service: str, parts: SplitResult) -> Located:
     return Located(f"{scheme}://{'.'.join(labels[2:])}{parts.path}", resolver, named=True)
 
 
+def _kubernetes(service: str, parts: SplitResult) -> Located:
+    from skerry.client.discovery.kubernetes import KubernetesResolver
+
+    name, _, port = parts.path.removeprefix("/").partition(":")
+    if parts.query or parts.port is not None:
+        raise ConfigurationError(f"the address of {service!r} must look like {parts.scheme}://namespace/service:port")
+    resolver = KubernetesResolver(parts.netloc, name, port=port)
+    scheme = parts.scheme.partition("+")[2] or "http"
+    return Located(f"{scheme}://{name}.{parts.netloc}.svc", resolver, named=True)
+
+
 def _name(service: str, parts: SplitResult) -> str:
     name = parts.hostname or ""
     if not is_host(name) or is_address(name):
@@ -141,6 +152,8 @@ def _option(service: str, parts: SplitResult, name: str) -> str:
 _FINDERS: dict[str, Callable[[str, SplitResult], Located]] = {
     "dns+http": _dns,
     "dns+https": _dns,
+    "k8s": _kubernetes,
+    "k8s+https": _kubernetes,
     "srv+http": _srv,
     "srv+https": _srv,
 }
