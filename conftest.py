@@ -14,6 +14,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 JUDGE = Path(__file__).parent.parent / "shared" / "judges" / "history_check.py"
+ETCD = Path("/usr/bin/etcd")
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 NOT_RUN = pytest.StashKey[list[str]]()
 
@@ -40,6 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what this machine cannot run; the summary says so."""
     lacking = {
         "root": os.geteuid() != 0,
+        "etcd": not ETCD.exists(),
         "judge": not JUDGE.exists(),
         "rabbitmq": not RABBITMQ.exists(),
         "strace": not may_trace(),
@@ -74,5 +76,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     left_out = config.stash.get(NOT_RUN, [])
     if left_out:
         terminalreporter.write_line(
-            f"NOT RUN: what needs root, the independent judge, RabbitMQ or strace: {', '.join(left_out)}"
+            f"NOT RUN: what needs root, the independent judge, etcd, RabbitMQ or strace: {', '.join(left_out)}"
         )

@@ -209,6 +209,19 @@ class InstanceReturned(Signal):
     instance: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationChanged(Signal):
+    """An instance's entry in a registry: announced, in doubt (the registry cannot be reached), withdrawn."""
+
+    service: str
+    instance: str
+    state: str
+
+    @property
+    def level(self) -> Level:
+        return "warning" if self.state == "in doubt" else "info"
+
+
 # --- events
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from skerry.client.discovery.endpoint import Answer, Endpoint, Resolver, is_address, is_host
+from skerry.client.discovery.etcd import EtcdRegistry, EtcdResolver
+from skerry.client.discovery.kubernetes import KubernetesResolver
 from skerry.errors import ConfigurationError
 
 MOST_WRITTEN = 100
@@ -55,11 +57,12 @@ def located(service: str, url: str) -> Located | None:
     find = _FINDERS.get(scheme)
     if find is None:
         return None
-    if not url.isascii() or not url.isprintable() or "@" in url or "#" in url:
+    if not url.isascii() or not url.isprintable() or ("@" in url and find is not _etcd) or "#" in url:
         raise ConfigurationError(f"the address of {service!r} is plain ASCII without credentials: {scheme}://...")
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises for what is no port
+        if find is not _etcd:  # which may have several hosts
+            parts.port  # noqa: B018 - raises for what is no port
     except ValueError as error:
         raise ConfigurationError(f"the address of {service!r} is not a URL") from error
     return find(service, parts)
@@ -122,14 +125,21 @@ def _srv(service: str, parts: SplitResult) -> Located:
 
 
 def _kubernetes(service: str, parts: SplitResult) -> Located:
-    from skerry.client.discovery.kubernetes import KubernetesResolver
-
     name, _, port = parts.path.removeprefix("/").partition(":")
     if parts.query or parts.port is not None:
         raise ConfigurationError(f"the address of {service!r} must look like {parts.scheme}://namespace/service:port")
     resolver = KubernetesResolver(parts.netloc, name, port=port)
     scheme = parts.scheme.partition("+")[2] or "http"
     return Located(f"{scheme}://{name}.{parts.netloc}.svc", resolver, named=True)
+
+
+def _etcd(service: str, parts: SplitResult) -> Located:
+    name = parts.path.removeprefix("/")
+    if not name:
+        raise ConfigurationError(f"the address of {service!r} must look like {parts.scheme}://host:2379/service")
+    registry = EtcdRegistry(f"{parts.scheme}://{parts.netloc}{'?' * bool(parts.query)}{parts.query}")
+    scheme = parts.scheme.partition("+")[2] or "http"
+    return Located(f"{scheme}://{name}", EtcdResolver(registry, name), named=True)
 
 
 def _name(service: str, parts: SplitResult) -> str:
@@ -152,6 +162,8 @@ def _option(service: str, parts: SplitResult, name: str) -> str:
 _FINDERS: dict[str, Callable[[str, SplitResult], Located]] = {
     "dns+http": _dns,
     "dns+https": _dns,
+    "etcd": _etcd,
+    "etcd+https": _etcd,
     "k8s": _kubernetes,
     "k8s+https": _kubernetes,
     "srv+http": _srv,

@@ -34,7 +34,7 @@ MAX_PAGE = 32 * 2**20
 WATCH, GRACE = 240, 30.0
 """Seconds after which the server is asked to end a watch, and how much later it is given up as dead."""
 BETWEEN_WATCHES = 1.0
-"""Seconds, also before another list. What happens meanwhile is told by the next watch, which goes on from the last version."""
+"""Seconds, also before another list. What happens meanwhile is told by the next watch: it goes on from the last version."""
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PORT = re.compile(r"[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?")
 _GONE = 410
@@ -45,7 +45,7 @@ class KubernetesResolver:
 
     `port` is the name of the service's port, or the number that the pods listen on; without it the first. The token is read anew
     for each request, for it changes, and is sent over TLS only. The account needs `list` and `watch` on `endpointslices` in
-    `discovery.k8s.io`. `api` replaces the address that a pod finds in its environment. Raises `ConfigurationError` when it is made.
+    `discovery.k8s.io`. `api` replaces the address that a pod finds in its environment. Raises `ConfigurationError` at once.
     """
 
     def __init__(
