@@ -27,7 +27,7 @@ _LEGAL = re.compile(r"(?:[!$&-;=?-Z_a-z~]|%[0-9A-Fa-f]{2})*")
 """A path with its query, as it may stand in a request (RFC 3986, sections 3.3 and 3.4)."""
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
-_CARRIED = frozenset(
+CARRIED = frozenset(
     ["traceparent", "tracestate", context.TIMEOUT_HEADER, context.RETRIED_HEADER, context.PRIORITY_HEADER]
 )
 _FRAMING = frozenset(["content-length", "transfer-encoding", "connection", "host"])
@@ -147,7 +147,7 @@ def _headers(service: str, given: Given | None, described: list[tuple[str, str]]
         return [*_DEFAULTS, *described]
     pairs = given.items() if isinstance(given, Mapping) else given
     own = [_checked(service, name.lower(), value) for name, value in pairs]
-    own = [pair for pair in own if pair[0] not in _CARRIED and pair[0] not in _FRAMING]
+    own = [pair for pair in own if pair[0] not in CARRIED and pair[0] not in _FRAMING]
     names = {name for name, _ in own}
     return [*(pair for pair in (*_DEFAULTS, *described) if pair[0] not in names), *own]
 

@@ -26,9 +26,11 @@ def default_policy(service: str, *, clock: Clock = SYSTEM) -> Policy:
 
 
 def is_failure(error: Exception) -> bool:
-    """Whether a failed call tells of an ill service: for `CircuitBreaker(on=is_failure)`. A status below 500 does not."""
+    """Whether a failed call tells of an ill service: for `CircuitBreaker(on=is_failure)`. A status below 500 does not, nor does
+    501: what a service does not offer is no illness.
+    """
     if isinstance(error, StatusError):
-        return error.status >= 500
+        return error.status >= 500 and error.status != 501
     return isinstance(error, Unreachable | Untrusted | ConnectionLost | ReplyTooLarge | TimeoutError)
 
 

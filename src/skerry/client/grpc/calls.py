@@ -1,0 +1,219 @@
+"""The interceptors of a channel: each of gRPC's four kinds of call, within the policy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import grpc.aio
+from grpc.aio import AioRpcError
+
+from skerry import context
+from skerry.client.grpc.connection import Connection
+from skerry.client.grpc.status import told
+from skerry.client.plan import CARRIED, KEY_HEADER
+from skerry.client.policy import only_unsent
+from skerry.clock import Clock
+from skerry.context import CallContext
+from skerry.errors import AttemptTimeout, SkerryError
+from skerry.resilience import Policy, deadline
+from skerry.resilience.timeout import ran_out
+
+GRACE = 0.1
+"""Seconds. When gRPC or the service says so close to a limit of ours that time is over, ours may say which limit it was."""
+
+Continuation = Callable[[Any, Any], Awaitable[Any]]
+
+
+def interceptors(
+    service: str, *, policy: Policy, safe: frozenset[str], connection: Connection, clock: Clock
+) -> Sequence[grpc.aio.ClientInterceptor]:
+    """One for each kind of call: gRPC takes an object for one kind only."""
+    calls = _Calls(service, policy, safe, connection, clock)
+    return [_OneForOne(calls), _ManyForOne(calls), _OneForMany(calls), _ManyForMany(calls)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """Until when a stream may last: for it gRPC watches, since the policy ends with the first answer."""
+
+    begun: float
+    until: float | None
+    imposed: bool
+
+
+class _Calls:
+    """What the kinds of call have in common."""
+
+    def __init__(
+        self, service: str, policy: Policy, safe: frozenset[str], connection: Connection, clock: Clock
+    ) -> None:
+        self._service = service
+        self._policy = policy
+        self._safe = safe
+        self._connection = connection
+        self._clock = clock
+
+    async def answered(self, continuation: Continuation, details: Any, request: Any) -> Any:
+        """A call with one request and one answer, when the answer is there."""
+        repeatable = self._repeatable(details)
+        marked = repeatable or context.current().retries_above
+
+        async def attempt() -> Any:
+            await self._connection.ready()
+            call = await continuation(self._going(details, context.current(), marked=marked), request)
+            try:
+                await call
+            except AioRpcError as error:
+                raise await self._judged(error) from error
+            return call
+
+        policy = self._policy if repeatable else only_unsent(self._policy)
+        with self._within(details.timeout):
+            return await policy.call(attempt)
+
+    async def begun(
+        self, continuation: Continuation, details: Any, requests: Any, answer: Callable[[Any], Awaitable[Any]]
+    ) -> tuple[Any, asyncio.Task[Any], _Limit]:
+        """A stream that was sent, and what its `answer` will be. The policy holds until then, in a task of its own, because the
+        caller may still have requests to write.
+        """
+        sent: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        marked = context.current().retries_above
+
+        async def attempt() -> Any:
+            await self._connection.ready()
+            whole = replace(context.current(), deadline=limit.until)
+            call = await continuation(self._going(details, whole, marked=marked), requests)
+            sent.set_result(call)
+            try:
+                return await answer(call)
+            except AioRpcError as error:
+                raise await self._judged(error) from error
+            except asyncio.CancelledError:
+                call.cancel()
+                raise
+
+        with self._within(details.timeout):
+            limit = self._limit()
+            answering = asyncio.create_task(only_unsent(self._policy).call(attempt))
+        answering.add_done_callback(_seen)
+        try:
+            await asyncio.wait({sent, answering}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            answering.cancel()
+            raise
+        return sent.result() if sent.done() else await answering, answering, limit
+
+    async def messages(self, call: Any, first: asyncio.Task[Any], limit: _Limit) -> AsyncIterator[Any]:
+        """The answers of a stream, its errors in skerry's words."""
+        message = await first
+        while message is not grpc.aio.EOF:
+            yield message
+            try:
+                message = await call.read()
+            except AioRpcError as error:
+                raise self._ended(error, limit) from error
+
+    def _repeatable(self, details: Any) -> bool:
+        method = details.method.decode() if isinstance(details.method, bytes) else details.method
+        return method in self._safe or any(name.lower() == KEY_HEADER for name, _ in details.metadata or ())
+
+    def _within(self, timeout: float | None) -> AbstractContextManager[CallContext | None]:
+        return nullcontext() if timeout is None else deadline(max(0.0, timeout), clock=self._clock)
+
+    def _going(self, details: Any, around: CallContext, *, marked: bool) -> Any:
+        """What gRPC is told of the call. `marked`: layers below may take it that a failure is repeated here, or further out."""
+        carried: dict[str, str] = {}
+        context.inject(carried, around.child(self._clock), clock=self._clock)
+        if not marked:
+            carried.pop(context.RETRIED_HEADER, None)
+        own = [(name, value) for name, value in details.metadata or () if name.lower() not in CARRIED]
+        metadata = grpc.aio.Metadata(*own, *carried.items())
+        return details._replace(timeout=around.remaining(self._clock), metadata=metadata)
+
+    async def _judged(self, error: AioRpcError) -> SkerryError:
+        """The error of an attempt that gRPC ended."""
+        left = context.current().remaining(self._clock)
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and left is not None and left < GRACE:
+            await self._clock.sleep(left + GRACE)  # the policy ends this in between, and tells whose limit it was
+        return told(self._service, error)
+
+    def _ended(self, error: AioRpcError, limit: _Limit) -> SkerryError:
+        """The error of a stream that gRPC ended after its first answer."""
+        ended = told(self._service, error)
+        if not isinstance(ended, AttemptTimeout) or limit.until is None:
+            return ended
+        return ran_out(self._service, scope="total", seconds=limit.until - limit.begun, imposed=limit.imposed)
+
+    def _limit(self) -> _Limit:
+        now, around = self._clock.monotonic(), context.current().deadline
+        own = None if self._policy.total is None else now + self._policy.total
+        imposed = around is not None and (own is None or around < own)
+        return _Limit(now, around if imposed else own, imposed)
+
+
+class _Answer:
+    """A call with a stream of requests and one answer, which the policy is waiting for."""
+
+    def __init__(self, call: Any, answering: asyncio.Task[Any]) -> None:
+        self._call = call
+        self._answering = answering
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._answering.__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+
+class _OneForOne(grpc.aio.UnaryUnaryClientInterceptor):
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
+
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return await self._calls.answered(continuation, client_call_details, request)
+
+
+class _ManyForOne(grpc.aio.UnaryStreamClientInterceptor):
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
+
+    async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        call, first, limit = await self._calls.begun(continuation, client_call_details, request, _first)
+        return self._calls.messages(call, first, limit)
+
+
+class _OneForMany(grpc.aio.StreamUnaryClientInterceptor):
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
+
+    async def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        call, answering, _ = await self._calls.begun(continuation, client_call_details, request_iterator, _whole)
+        return _Answer(call, answering)
+
+
+class _ManyForMany(grpc.aio.StreamStreamClientInterceptor):
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
+
+    async def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        call, first, limit = await self._calls.begun(continuation, client_call_details, request_iterator, _first)
+        return self._calls.messages(call, first, limit)
+
+
+async def _first(call: Any) -> Any:
+    return await call.read()
+
+
+async def _whole(call: Any) -> Any:
+    return await call
+
+
+def _seen(answering: asyncio.Task[Any]) -> None:
+    """Whoever reads the answer gets its error; a caller that never does shall not be told of by the event loop."""
+    if not answering.cancelled():
+        answering.exception()
