@@ -36,6 +36,7 @@ class Settings:
     data: Path = field(default_factory=Path.cwd)
     host: str = "127.0.0.1"
     port: int = 8000
+    grpc_port: int = 50051
     log_level: LogLevel = "info"
     supervised: bool = False
     drain: float = 10.0
@@ -55,6 +56,7 @@ class Settings:
             data=Path(env.get("SKERRY_DATA") or Path.cwd()).resolve(),
             host=env.get("SKERRY_HOST", "127.0.0.1"),
             port=_number(env, "SKERRY_PORT", 8000, 0, 65535),
+            grpc_port=_number(env, "SKERRY_GRPC_PORT", 50051, 0, 65535),
             log_level=_word(env, "SKERRY_LOG_LEVEL", LOG_LEVELS, "info"),
             supervised=env.get("SKERRY_SUPERVISED") == "1",
             drain=float(_number(env, "SKERRY_DRAIN", 10, 0, 3600)),

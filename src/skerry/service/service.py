@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -49,6 +49,10 @@ from skerry.store.documents import Documents, Index, is_mongo
 from skerry.telemetry import PrometheusMetrics
 
 if TYPE_CHECKING:
+    from grpc import ChannelCredentials
+    from grpc.aio import Channel
+
+    from skerry.service.grpc import GrpcServer
     from skerry.store.documents.mongodb import MongoDatabase
 
 D = TypeVar("D")
@@ -118,7 +122,9 @@ class Service:
             self, self._inner, max_body=max_body, timeout=timeout, shedding=self._shedding, clock=clock
         )
         self._hooks: list[Hook] = []
-        self._clients: list[ServiceClient] = []
+        self._timeout = timeout
+        self._grpc: GrpcServer | None = None
+        self._closers: list[Hook] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._relay: Relay | None = None
         self._builders: list[Builder] = []
@@ -201,8 +207,44 @@ class Service:
     def client(self, service: str, *, policy: Policy | None = None) -> ServiceClient:
         """A client for another service; closed when this one stops."""
         client = ServiceClient(service, policy=policy, clock=self.clock)
-        self._clients.append(client)
+        self._closers.append(client.aclose)
         return client
+
+    @property
+    def grpc(self) -> GrpcServer:
+        """Where servicers are added, for calls over gRPC beside HTTP. Without one there is no gRPC. See `GrpcServer`.
+
+        Raises `MissingExtra` without grpcio, and `ConfigurationError` when it is first asked for after the start.
+        """
+        if self._grpc is None:
+            from skerry.service.grpc import GrpcServer
+
+            if self._started:
+                raise ConfigurationError(f"the service {self.name!r} has started without gRPC")
+            self._grpc = GrpcServer(
+                self,
+                self.name,
+                settings=self.settings,
+                timeout=self._timeout,
+                shedding=self._shedding,
+                clock=self.clock,
+            )
+        return self._grpc
+
+    def channel(
+        self,
+        service: str,
+        *,
+        policy: Policy | None = None,
+        safe: Collection[str] = (),
+        tls: ChannelCredentials | None = None,
+    ) -> Channel:
+        """A gRPC channel to another service; closed when this one stops. See `grpc_channel`; a start hook is a place for it."""
+        from skerry.client.grpc import grpc_channel
+
+        channel = grpc_channel(service, policy=policy, safe=safe, tls=tls, clock=self.clock)
+        self._closers.append(channel.close)
+        return channel
 
     def on(
         self,
@@ -369,6 +411,8 @@ class Service:
         if self._engine is not None and await self._engine.needed():
             self._begin("sagas", self._engine.serve)
             self.health.add("sagas", self._check_sagas, critical=False)
+        if self._grpc is not None:
+            await self._grpc.start()
         self._started = True
         emit(ServiceChanged(service=self.name, state="ready"))
 
@@ -392,6 +436,8 @@ class Service:
                     finishing.push_async_callback(builder.stop, task, within=STOP_WITHIN)
             if self._engine is not None and "sagas" in self._tasks:
                 finishing.push_async_callback(self._engine.stop, self._tasks.pop("sagas"), within=STOP_WITHIN)
+            if self._grpc is not None:
+                finishing.push_async_callback(self._grpc.stop)
 
     async def close(self) -> None:
         """The second half of `stop`: every connection closes."""
@@ -404,8 +450,8 @@ class Service:
                     closing.push_async_callback(store.close)
             if self._bus is not None:
                 closing.push_async_callback(self._bus.broker.close)
-            for client in self._clients:
-                closing.push_async_callback(client.aclose)
+            for closer in self._closers:
+                closing.push_async_callback(closer)
         emit(ServiceChanged(service=self.name, state="stopped"))
 
     def _begin(self, name: str, work: Hook) -> None:

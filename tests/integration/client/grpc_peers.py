@@ -108,13 +108,18 @@ def _handlers(peer: Peer, behaviour: Behaviour) -> grpc.GenericRpcHandler:
 
 
 @asynccontextmanager
-async def serving(behaviour: Behaviour = echo, *, port: int = 0) -> AsyncIterator[Peer]:
+async def serving(
+    behaviour: Behaviour = echo, *, port: int = 0, tls: grpc.ServerCredentials | None = None
+) -> AsyncIterator[Peer]:
     peer = Peer()
     peer.server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     )
     peer.server.add_generic_rpc_handlers([_handlers(peer, behaviour)])
-    peer.url = f"http://127.0.0.1:{peer.server.add_insecure_port(f'127.0.0.1:{port}')}"
+    if tls is None:
+        peer.url = f"http://127.0.0.1:{peer.server.add_insecure_port(f'127.0.0.1:{port}')}"
+    else:
+        peer.url = f"https://localhost:{peer.server.add_secure_port(f'localhost:{port}', tls)}"
     await peer.server.start()
     try:
         yield peer

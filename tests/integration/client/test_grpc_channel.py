@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+import trustme
 from grpc_peers import OWN, Peer, echo, fails, hang, in_turn, many, one, serving, talk, upload
 
 from skerry import context
@@ -316,6 +317,26 @@ def test_what_cannot_be_right_is_refused_at_once(options: dict[str, Any], match:
     async def main() -> None:
         with pytest.raises(ConfigurationError, match=match):
             grpc_channel("peer", **options)
+
+    asyncio.run(main())
+
+
+def test_certificates_are_verified() -> None:
+    """Over https a service answers to who trusts its authority; to who does not it was never asked."""
+
+    async def main() -> None:
+        authority = trustme.CA()
+        certificate = authority.issue_cert("localhost")
+        pair = (certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes())
+        tls = grpc.ssl_server_credentials([pair])
+        trusting = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+        async with serving(tls=tls) as peer:
+            async with grpc_channel("peer", url=peer.url, policy=policy(), tls=trusting) as channel:
+                assert await one(channel)(b"x") == b"x"
+            async with grpc_channel("peer", url=peer.url, policy=policy()) as channel:
+                with pytest.raises(Unreachable):
+                    await one(channel)(b"x")
+            assert len(peer.metadata) == 1
 
     asyncio.run(main())
 

@@ -102,8 +102,8 @@ def environ(folder: Path, **more: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running(folder: Path, **more: str) -> AsyncIterator[Process]:
-    (folder / "tiny.py").write_text(APP)
+async def running(folder: Path, *, app: str = APP, **more: str) -> AsyncIterator[Process]:
+    (folder / "tiny.py").write_text(app)
     port = free_port()
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60.0) as client:
         process = await asyncio.create_subprocess_exec(

@@ -104,6 +104,8 @@ def test_resilience_works_without_any_dependency() -> None:
         ("yaml", "import skerry.gateway", "service"),
         ("pydantic", "from skerry import DomainEvent", "events"),
         ("pydantic", "from skerry import Saga", "events"),
+        ("grpc", "import skerry.client.grpc", "grpc"),
+        ("grpc", "import skerry.service.grpc", "grpc"),
     ],
 )
 def test_a_missing_package_names_the_extra_to_install(hidden: str, statement: str, extra: str) -> None:

@@ -1,0 +1,123 @@
+"""The service's border for gRPC: the caller's context and deadline, shedding, errors; the twin of `service.border`."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from skerry import context
+from skerry.clock import Clock
+from skerry.context import CallContext
+from skerry.service.framework import unexpected
+from skerry.service.grpc.health import HEALTH
+from skerry.service.grpc.status import told
+from skerry.service.problem import Problem, of
+from skerry.service.shedding import Shedding
+from skerry.signals import RequestFailed, emit
+
+_MAKE: dict[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, Any]]] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+_log = logging.getLogger("skerry.service")
+
+
+class GrpcBorder(grpc.aio.ServerInterceptor):
+    """Stands around every method but those of health.
+
+    `timeout` (seconds) bounds a call whose caller names no time; at the deadline the handler is cancelled and the caller gets
+    DEADLINE_EXCEEDED. What `shedding` does not take is answered UNAVAILABLE before the handler sees it. skerry's errors become
+    statuses (see `status.told`); a handler's own `abort` passes unchanged.
+    """
+
+    def __init__(self, service: str, *, timeout: float, shedding: Shedding, clock: Clock) -> None:
+        self._service = service
+        self._timeout = timeout
+        self._shedding = shedding
+        self._clock = clock
+
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The handler of a method, with this border around it."""
+        handler = await continuation(handler_call_details)
+        method: str = handler_call_details.method
+        if handler is None or method.startswith(f"/{HEALTH}/"):
+            return handler  # type: ignore[no-any-return]
+        behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        answer = _answers if handler.response_streaming else _answer
+
+        async def serve(request: Any, call: Any) -> Any:
+            return await self._serve(method, call, lambda: answer(behaviour, request, call))
+
+        make = _MAKE[handler.request_streaming, handler.response_streaming]
+        return make(serve, handler.request_deserializer, handler.response_serializer)
+
+    async def _serve(self, method: str, call: Any, act: Callable[[], Awaitable[Any]]) -> Any:
+        ambient = self._context(call)
+        with context.use(ambient):
+            limit = asyncio.timeout(ambient.remaining(self._clock))
+            try:
+                async with limit:
+                    return await self._admitted(act)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                timed_out = isinstance(error, TimeoutError) and limit.expired()
+                problem = self._problem(method, error, timed_out=timed_out)
+            return await call.abort(*told(problem))
+
+    async def _admitted(self, act: Callable[[], Awaitable[Any]]) -> Any:
+        """Hand the call to its handler, when its turn comes."""
+        await self._shedding.enter()
+        began = self._clock.monotonic()
+        answered = False
+        try:
+            answer = await act()
+            answered = True
+        finally:
+            self._shedding.leave(self._clock.monotonic() - began, answered=answered)
+        return answer
+
+    def _context(self, call: Any) -> CallContext:
+        """What came along. Of skerry's time-out and gRPC's own the earlier holds."""
+        headers = {name: value for name, value in call.invocation_metadata() or () if isinstance(value, str)}
+        left: float | None = call.time_remaining()
+        default = self._timeout if left is None else min(max(0.0, left), context.MAX_TIMEOUT)
+        ambient = context.extract(headers, clock=self._clock, default=default)
+        return ambient.until(self._clock.monotonic() + default if left is not None else None).child(self._clock)
+
+    def _problem(self, method: str, error: Exception, *, timed_out: bool) -> Problem:
+        if timed_out:
+            return Problem(504, "timed_out", "The time for this call is over; what it began may have taken effect.")
+        problem = of(error)
+        if problem is not None:
+            return problem
+        emit(RequestFailed(service=self._service, method="gRPC", route=method, error=type(error).__name__))
+        _log.error("an unexpected error in gRPC %s", method, exc_info=error)
+        return unexpected()
+
+
+async def _answer(behaviour: Any, request: Any, call: Any) -> Any:
+    answer = behaviour(request, call)
+    if not inspect.isawaitable(answer):
+        raise TypeError(f"{behaviour!r} is not async: it would hold up every other call")
+    return await answer
+
+
+async def _answers(behaviour: Any, request: Any, call: Any) -> None:
+    """Either style of a handler: an async generator, or a coroutine that writes."""
+    answers = behaviour(request, call)
+    if inspect.isawaitable(answers):
+        await answers
+        return
+    async for each in answers:
+        await call.write(each)
