@@ -490,7 +490,7 @@ class HealthChanged(Signal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFailed(Signal):
-    """A request ended in an unexpected error. The caller saw a problem body without its text."""
+    """A request ended in an unexpected error, whose text the caller did not see. A call over gRPC has the `method` gRPC."""
 
     service: str
     method: str

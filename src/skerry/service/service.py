@@ -131,6 +131,7 @@ class Service:
         self._collections: dict[str, Documents[Any]] = {}
         self._broken = ""
         self._draining = False
+        self._drained_by = 0.0
         self._started = False
         self._closed = False
         install(app)
@@ -335,6 +336,7 @@ class Service:
         """Become not ready: from now on nobody should send new work here."""
         if not self._draining:
             self._draining = True
+            self._drained_by = self.clock.monotonic() + self.settings.drain
             emit(ServiceChanged(service=self.name, state="draining"))
 
     def liveness(self) -> HealthReport:
@@ -437,7 +439,8 @@ class Service:
             if self._engine is not None and "sagas" in self._tasks:
                 finishing.push_async_callback(self._engine.stop, self._tasks.pop("sagas"), within=STOP_WITHIN)
             if self._grpc is not None:
-                finishing.push_async_callback(self._grpc.stop)
+                left = self._drained_by - self.clock.monotonic()  # HTTP and gRPC share the time for what is under way
+                finishing.push_async_callback(self._grpc.stop, within=max(0.0, left))
 
     async def close(self) -> None:
         """The second half of `stop`: every connection closes."""

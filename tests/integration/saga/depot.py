@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,20 +19,14 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from skerry import context
-from skerry.errors import AttemptTimeout, ConnectionLost, LateAction, Locked, ReceiptConflict
+from skerry.client.grpc import grpc_channel
+from skerry.errors import StatusError
+from skerry.resilience import Policy
 from skerry.saga import Barrier, Rejected
-from skerry.store import Receipts, SQLiteDatabase
+from skerry.service import Service, serve
+from skerry.settings import Settings
 
-STATUSES = {
-    Rejected: grpc.StatusCode.FAILED_PRECONDITION,
-    Locked: grpc.StatusCode.ABORTED,
-    LateAction: grpc.StatusCode.ABORTED,
-    ReceiptConflict: grpc.StatusCode.ALREADY_EXISTS,
-}
-FINAL = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT}
 PIECES = 10
-QUICK = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 50)]
 BOUND = 30.0
 
 
@@ -42,21 +37,19 @@ def dumps(value: Any) -> bytes:
 class Depot:
     """Keeps pieces for whoever asks."""
 
-    def __init__(self, database: SQLiteDatabase, folder: Path) -> None:
-        self.database = database
+    def __init__(self, service: Service, folder: Path) -> None:
+        self.service = service
         self.folder = folder
         self.barrier = Barrier()
 
     async def prepare(self) -> None:
-        await self.database.open()
-        await Receipts.prepare(self.database)
-        async with self.database.transaction() as tx:
+        async with self.service.transaction() as tx:
             await tx.execute("CREATE TABLE IF NOT EXISTS pieces (number INTEGER NOT NULL)")
             if not await tx.fetch_all("SELECT number FROM pieces"):
                 await tx.execute("INSERT INTO pieces VALUES (?)", (PIECES,))
 
     async def reserve(self, wanted: dict[str, int], key: str, told: dict[str, str]) -> dict[str, int]:
-        async with self.database.transaction() as tx:
+        async with self.service.transaction() as tx:
 
             async def effect() -> dict[str, int]:
                 taken = "UPDATE pieces SET number = number - ?1 WHERE number >= ?1"
@@ -72,7 +65,7 @@ class Depot:
         return answer
 
     async def release(self, wanted: dict[str, int], key: str, _told: dict[str, str]) -> bool:
-        async with self.database.transaction() as tx:
+        async with self.service.transaction() as tx:
 
             async def compensation(_answer: object) -> None:
                 await tx.execute("UPDATE pieces SET number = number + ?", (wanted["number"],))
@@ -99,33 +92,26 @@ class Depot:
 def _method(act: Any) -> grpc.RpcMethodHandler:
     async def handle(request: Any, call: grpc.aio.ServicerContext) -> Any:
         told = dict(call.invocation_metadata() or ())
-        with context.use(context.extract(told)):
-            try:
-                return await act(request, told["idempotency-key"], told)
-            except tuple(STATUSES) as error:
-                await call.abort(STATUSES[type(error)], str(error))
+        return await act(request, told["idempotency-key"], told)
 
     return grpc.unary_unary_rpc_method_handler(handle, request_deserializer=json.loads, response_serializer=dumps)
 
 
 async def ask(channel: grpc.aio.Channel, method: str, request: Any, key: str, **told: str) -> Any:
     """One call, as a step of a saga makes it: a final no is `Rejected`, what may have taken effect is not."""
-    carried = dict(told)
-    ambient = context.current().child()
-    context.inject(carried, ambient)
     call = channel.unary_unary(f"/Depot/{method}", request_serializer=dumps, response_deserializer=json.loads)
     try:
-        return await call(
-            request, metadata=[*carried.items(), ("idempotency-key", key)], timeout=ambient.remaining() or BOUND
-        )
-    except grpc.aio.AioRpcError as error:
-        if error.code() in FINAL:
-            raise Rejected(error.details()) from error
-        if error.code() is grpc.StatusCode.UNAVAILABLE:  # it does not say whether the request was sent
-            raise ConnectionLost("depot", str(error.details())) from error
-        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            raise AttemptTimeout("depot: no answer in time") from error
+        return await call(request, metadata=[*told.items(), ("idempotency-key", key)])
+    except StatusError as error:
+        if error.code == "rejected":
+            raise Rejected(error.detail) from error
         raise
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
@@ -135,9 +121,14 @@ async def running(folder: Path) -> AsyncIterator[grpc.aio.Channel]:
 
     async def start() -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            sys.executable, __file__, str(folder), env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+            sys.executable,
+            __file__,
+            str(folder),
+            str(port),
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
 
+    port = free_port()
     process = await start()
 
     async def keep() -> None:
@@ -149,7 +140,8 @@ async def running(folder: Path) -> AsyncIterator[grpc.aio.Channel]:
 
     keeping = asyncio.create_task(keep())
     try:
-        async with grpc.aio.insecure_channel(f"unix:{folder}/socket", options=QUICK) as channel:
+        alone = Policy("depot", total=BOUND)  # the engine retries, and nobody else
+        async with grpc_channel("depot", url=f"http://127.0.0.1:{port}", policy=alone) as channel:
             yield channel
     finally:
         stopping = True
@@ -158,16 +150,14 @@ async def running(folder: Path) -> AsyncIterator[grpc.aio.Channel]:
         await keeping
 
 
-async def serve(folder: Path) -> None:
-    database = SQLiteDatabase(folder / "depot.db", owner="depot")
-    depot = Depot(database, folder)
-    await depot.prepare()
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers([depot.handlers()])
-    server.add_insecure_port(f"unix:{folder}/socket")
-    await server.start()
-    await server.wait_for_termination()
+def main(folder: Path, port: int) -> None:
+    settings = Settings(data=folder, port=0, grpc_port=port)
+    service = Service("depot", database="sqlite:///depot.db", settings=settings)
+    depot = Depot(service, folder)
+    service.on_start(depot.prepare)
+    service.grpc.add_generic_rpc_handlers([depot.handlers()])
+    serve(service.app, settings)
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1])))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -21,6 +21,7 @@ from skerry.client.grpc.channel import MAX_MESSAGE
 from skerry.errors import (
     AttemptTimeout,
     ConfigurationError,
+    ConnectionLost,
     DeadlineExceeded,
     LateAction,
     Locked,
@@ -413,6 +414,31 @@ def test_a_stop_lets_calls_end_and_takes_no_more(tmp_path: Path) -> None:
             await do(channel)(b"x")
 
     play(tmp_path, slow, act)
+
+
+def test_a_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
+    """When the drain time is over what is still under way is cancelled, and its caller knows nothing of the outcome."""
+
+    async def main() -> None:
+        script = Script(hang)
+        service = Service("stock", settings=Settings(data=tmp_path, grpc_port=0, drain=0.2))
+        script.add_to(service.grpc)
+        await service.start()
+        url = f"http://127.0.0.1:{service.grpc.port}"
+        async with grpc_channel("stock", url=url, policy=Policy("stock", total=BOUND)) as channel:
+
+            async def ask() -> bytes:
+                return await do(channel)(b"x")
+
+            asking = asyncio.create_task(ask())
+            while not script.contexts:
+                await asyncio.sleep(0.01)
+            await service.stop()
+            with pytest.raises(ConnectionLost):
+                await asking
+        assert [type(each) for each in script.ended] == [asyncio.CancelledError]
+
+    asyncio.run(asyncio.wait_for(main(), BOUND))
 
 
 def test_a_port_that_cannot_be_had_and_late_servicers_are_refused(tmp_path: Path) -> None:

@@ -85,11 +85,11 @@ class GrpcServer:
         self._server = server
         await server.start()
 
-    async def stop(self) -> None:
-        """Take no more calls; those under way may finish for `Settings.drain` seconds and are then cancelled."""
+    async def stop(self, *, within: float) -> None:
+        """Take no more calls; those under way may finish for `within` seconds and are then cancelled."""
         self._health.stop()
         if self._server is not None:
-            await self._server.stop(self._settings.drain)
+            await self._server.stop(within)
 
     def _demand_open(self) -> None:
         if self._server is not None:
