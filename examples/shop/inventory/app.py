@@ -11,6 +11,7 @@ from skerry.saga import Barrier
 from skerry.service import Problem, Service
 from skerry.store import Transaction
 
+from . import rpc
 from .models import ParcelDispatched, Reserve, Restock
 
 api = FastAPI(title="inventory")
@@ -58,6 +59,9 @@ async def release(order_id: str, idempotency_key: Annotated[str, Header()]) -> N
             await _move(tx, order_id, "released", "available")
 
         await barrier.undo(tx, idempotency_key, compensation)
+
+
+service.grpc.add_generic_rpc_handlers([rpc.handlers(reserve, release)])
 
 
 @api.get("/reservations/{order_id}")

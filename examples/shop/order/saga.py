@@ -9,7 +9,6 @@ quarter of an hour before the saga gives up and turns back. Each carries its `ct
 
 from __future__ import annotations
 
-from skerry.client import Reply
 from skerry.errors import StatusError
 from skerry.resilience import Retry
 from skerry.saga import Rejected, Saga, StepContext
@@ -38,16 +37,19 @@ async def cancel(_ctx: StepContext, order: Order, _result: None) -> None:
 async def reserve(ctx: StepContext, order: Order) -> dict[str, str]:
     """Keep the goods. Out of stock is a final no."""
     lines = [{"sku": line.sku, "quantity": line.quantity} for line in order.lines]
-    reply = await inventory.post("/reservations", json={"order_id": order.id, "lines": lines}, idempotency_key=ctx.key)
-    answer: dict[str, str] = _settled(reply, 409, "out_of_stock").json()
+    try:
+        answer: dict[str, str] = await inventory.ask("Reserve", {"order_id": order.id, "lines": lines}, key=ctx.key)
+    except StatusError as error:
+        if error.code == "out_of_stock":
+            raise Rejected(error.code) from error
+        raise
     return answer
 
 
 @reserve.compensate
 async def release(ctx: StepContext, order: Order, _result: dict[str, str] | None) -> None:
     """Put the goods back."""
-    reply = await inventory.post(f"/reservations/{order.id}/release", idempotency_key=ctx.key)
-    reply.raise_for_status()
+    await inventory.ask("Release", {"order_id": order.id}, key=ctx.key)
 
 
 @fulfilment.pivot(retry=PATIENT, timeout=6.0)
@@ -55,7 +57,12 @@ async def charge(ctx: StepContext, order: Order) -> dict[str, str]:
     """Take the money. Declined is a final no."""
     body = {"order_id": order.id, "amount": order.amount, "currency": order.currency, "token": order.payment_token}
     reply = await payment.post("/payments", json=body, idempotency_key=ctx.key)
-    answer: dict[str, str] = _settled(reply, 402, "declined").json()
+    try:
+        answer: dict[str, str] = reply.raise_for_status().json()
+    except StatusError as error:
+        if error.code == "declined":
+            raise Rejected(error.code) from error
+        raise
     return answer
 
 
@@ -80,13 +87,3 @@ async def ship(ctx: StepContext, order: Order) -> dict[str, int]:
 async def confirm(_ctx: StepContext, order: Order) -> None:
     """Tell the customer and everybody else."""
     await confirm_order(order)
-
-
-def _settled(reply: Reply, status: int, code: str) -> Reply:
-    """The reply when it is a success; `Rejected` when it is the one final no this participant has."""
-    try:
-        return reply.raise_for_status()
-    except StatusError as error:
-        if error.status == status and error.code == code:
-            raise Rejected(code) from error
-        raise

@@ -16,7 +16,7 @@ from skerry.deploy.ports import HOST
 from skerry.settings import variable_for
 from skerry.topology import GATEWAY, Gateway, ServiceSpec, System
 
-_NOT_INHERITED = {"SKERRY_EVENTS", "SKERRY_DATABASE", "SKERRY_ADMIN_URL"}
+_NOT_INHERITED = {"SKERRY_EVENTS", "SKERRY_DATABASE", "SKERRY_ADMIN_URL", "SKERRY_GRPC_PORT"}
 _LAST_OUTPUT = 1.0
 """Seconds to wait for the rest of a dead process's output, which a stray grandchild may hold open."""
 
@@ -45,6 +45,7 @@ def environment_for(
 ) -> dict[str, str]:
     """The environment of the process `name`: what it is called, where it listens, and where the others are.
 
+    The port at which a service answers gRPC stands in `ports` under its name with `-grpc`.
     `own` are variables of this process alone; they replace those of the system file, `SKERRY_EVENTS` and `SKERRY_DATABASE`
     among them.
     """
@@ -64,6 +65,8 @@ def environment_for(
         "SKERRY_DATA": str(data),
         "SKERRY_SUPERVISED": "1",
     }
+    if (grpc := ports.get(f"{name}-grpc")) is not None:
+        environment["SKERRY_GRPC_PORT"] = str(grpc)
     if system.events is not None:
         environment.setdefault("SKERRY_EVENTS", system.events)
     if spec is not None and spec.database is not None:

@@ -186,13 +186,16 @@ class Supervisor:
     def _reserve_ports(self) -> None:
         if taken := [name for name in self._servers if name in self.system.services]:
             raise ConfigurationError(f"a service cannot be named {taken[0]} beside the server of that name")
-        for name in self.names:
+        for name in [*self.names, *self._grpc_names()]:
             wanted = self._port if name == GATEWAY else 0
             reserved = ports.reserve(wanted) if wanted else ports.reserve_free(self._clock)
             self._resources.enter_context(closing(reserved))
             self._ports[name] = int(reserved.getsockname()[1])
             if name in self._servers:
                 ports.lend(reserved)
+
+    def _grpc_names(self) -> list[str]:
+        return [f"{name}-grpc" for name, service in self.system.services.items() if service.grpc]
 
     async def _start_servers(self) -> None:
         """Start the servers and have each make what the services need."""
@@ -210,7 +213,7 @@ class Supervisor:
         specs: dict[str, ServiceSpec | Gateway] = dict(self.system.services)
         if self.system.gateway:
             specs[GATEWAY] = self.system.gateway
-        numbers = {name: self._ports[name] for name in specs}
+        numbers = {name: self._ports[name] for name in [*specs, *self._grpc_names()]}
         for name, spec in specs.items():
             own = {**self._env.get(name, {}), **self._addresses.variables(name)}
             environment = environment_for(

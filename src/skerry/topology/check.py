@@ -26,6 +26,7 @@ _SUPERVISED = {
     "SKERRY_DATA",
     "SKERRY_DATABASE",
     "SKERRY_EVENTS",
+    "SKERRY_GRPC_PORT",
     "SKERRY_HOST",
     "SKERRY_PORT",
     "SKERRY_SERVICE",
@@ -71,6 +72,8 @@ def _service(system: System, service: ServiceSpec, problems: Problems) -> None:
         problems.add(path, f"{quoted(service.name)} is no name for a service: {NAME_RULE}")
     if service.name == GATEWAY:
         problems.add(path, f"a service cannot be named {GATEWAY}: that is the name of the gateway's own process")
+    if service.grpc and f"{service.name}-grpc" in system.services:
+        problems.add((*path, "grpc"), f"its address for gRPC would be that of the service {service.name}-grpc")
     if service.app and not _APP.fullmatch(service.app):
         problems.add((*path, "app"), f"app {quoted(service.app)} must be module:attribute, as in order.app:service")
     if service.database is not None:

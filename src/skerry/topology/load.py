@@ -116,6 +116,7 @@ def _service(name: str, table: Table) -> ServiceSpec:
         name=name,
         app=table.text("app", required=True),
         database=table.text("database") or None,
+        grpc=table.flag("grpc"),
         calls=table.texts("calls"),
         publishes=table.texts("publishes"),
         subscribes=table.texts("subscribes"),

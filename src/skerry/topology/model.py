@@ -24,12 +24,13 @@ class ServiceSpec:
     """One service: where its code is, what it owns and what it talks to.
 
     `app` is `module:attribute`. `database` is a URL, relative to the data folder; None for a service that keeps nothing.
-    `env` holds further environment variables for its process.
+    `grpc`: it answers gRPC too, on a port of its own. `env` holds further environment variables for its process.
     """
 
     name: str
     app: str
     database: str | None = None
+    grpc: bool = False
     calls: tuple[str, ...] = ()
     publishes: tuple[str, ...] = ()
     subscribes: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from skerry.errors import ConfigurationError
 from skerry.topology.positions import Path
 
 MAX_REPORTED = 20
-_KINDS = {str: "a text", int: "a whole number", list: "a list of texts", dict: "a table"}
+_KINDS = {str: "a text", int: "a whole number", list: "a list of texts", dict: "a table", bool: "true or false"}
 
 
 class Problems:
@@ -64,6 +64,10 @@ class Table:
             self.report(key, f"{quoted(key)} must be a whole number from {low} to {high}")
             return default
         return int(value)
+
+    def flag(self, key: str) -> bool:
+        """Whether `key` is true; false when it is missing."""
+        return bool(self._get(key, bool, default=False))
 
     def texts(self, key: str) -> tuple[str, ...]:
         """The list of different texts at `key`. A wrong one is read as an empty text, so that the others keep their index."""

@@ -45,6 +45,19 @@ def test_environment_is_what_settings_read() -> None:
     assert environment("gateway")["SKERRY_PORT"] == "8080"
 
 
+def test_the_port_for_grpc_is_a_second_one() -> None:
+    """A service that answers gRPC learns its port for it, and the others its address; nobody inherits one."""
+    ports = {"order": 20001, "stock-room": 20002, "stock-room-grpc": 20003}
+
+    def settings(name: str) -> Settings:
+        environ = {"SKERRY_GRPC_PORT": "7"}
+        return Settings.from_environ(environment_for(system(), name, data=Path("/data"), ports=ports, environ=environ))
+
+    assert settings("stock-room").grpc_port == 20003
+    assert settings("order").grpc_port == 50051
+    assert settings("order").urls["stock-room-grpc"] == "http://127.0.0.1:20003"
+
+
 def test_folder_of_the_system_comes_first_on_the_path() -> None:
     """Services are imported from the folder of the system file, before anything the user had on PYTHONPATH."""
     assert environment("order")["PYTHONPATH"] == "/shop"

@@ -33,6 +33,7 @@ app = "payment.app:service"
 database = "sqlite:///payment.db"
 subscribes = ["shop.order.placed"]
 description = "Takes money."
+grpc = true
 """
 
 
@@ -51,6 +52,7 @@ def test_whole_system(tmp_path: Path) -> None:
     assert (system.gateway.spec.name, system.gateway.port, system.gateway.calls) == ("gateway.yaml", 8081, ("order",))
     assert system.topics["shop.order.placed"].owner == "order"
     order, payment = system.services.values()
+    assert (order.grpc, payment.grpc) == (False, True)
     assert (order.calls, order.publishes, order.env) == (("payment",), ("shop.order.placed",), {"LEVEL": "high"})
     assert (payment.database, payment.subscribes, payment.description) == (
         "sqlite:///payment.db",
@@ -95,6 +97,8 @@ def test_whole_system(tmp_path: Path) -> None:
         ("sqlite:///payment.db", "sqlite:///./order.db?timeout=3", 20, "the same database"),
         ("description = ", "desciption = ", 9, 'did you mean "description"?'),
         ("[services.payment]", "[services.payment", 18, "column"),
+        ("grpc = true", "grpc = 1", 23, "true or false"),
+        ("services.order", "services.payment-grpc", 23, "its address for gRPC"),
         ('"Takes money."', '"Takes', 22, ""),
     ],
 )
