@@ -12,7 +12,7 @@ import grpc.aio
 from skerry.client.grpc.calls import interceptors
 from skerry.client.grpc.connection import Connection
 from skerry.client.network import CONNECT_TIMEOUT
-from skerry.client.plan import address
+from skerry.client.plan import address, given
 from skerry.client.policy import default_policy
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError
@@ -98,7 +98,7 @@ def _target(service: str, url: str | None) -> tuple[str, bool]:
     """Where to connect, and whether by TLS."""
     if url is None:
         own = f"{service}-grpc"
-        url = address(own if own.lower().replace("_", "-") in Settings.from_environ().urls else service, None)
+        url = given(own if own.lower().replace("_", "-") in Settings.from_environ().urls else service, None)
     parsed = urlsplit(address(service, url))
     if parsed.path:
         raise ConfigurationError(f"the address of {service!r} has a path, which gRPC has no use for")
