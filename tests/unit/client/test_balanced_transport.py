@@ -4,10 +4,13 @@ import asyncio
 
 import pytest
 
-from skerry.client import Request, Response, ServiceClient
+from skerry.client import Request, Response, ServiceClient, SyncServiceClient
+from skerry.client.balancing import BalancedTransport
 from skerry.client.balancing.instance import FAILURES
+from skerry.client.discovery import Answer, Endpoint, Located
 from skerry.errors import AttemptTimeout, CallError, ConnectionLost, Unreachable
 from skerry.resilience import Policy
+from skerry.settings import Settings
 from skerry.signals import InstanceEjected, Signal
 from skerry.testing import VirtualClock, run_virtual
 
@@ -87,6 +90,49 @@ def test_a_slow_instance_gets_fewer_calls_and_a_failing_one_hardly_any(signals: 
         assert counts["quick"] > 5 * counts["slow"] > 5 * counts["broken"]
 
     run_virtual(main)
+
+
+def test_a_client_prefers_the_zone_it_runs_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`SKERRY_ZONE` says which."""
+    monkeypatch.setenv("SKERRY_ZONE", "east")
+
+    class Zoned:
+        async def resolve(self) -> Answer:
+            return Answer((Endpoint("a", 80, zone="east"), Endpoint("b", 80, zone="west")), ttl=60.0)
+
+        async def aclose(self) -> None: ...
+
+    async def main(clock: VirtualClock) -> None:
+        network = Network(clock, a=(0.0, 200), b=(0.0, 200))
+        zone = Settings.from_environ().zone
+        located = Located("http://stock", Zoned(), named=True)
+        transport = BalancedTransport(network, service="stock", located=located, zone=zone, clock=clock)
+        policy = Policy("stock", total=5.0, clock=clock)
+        async with ServiceClient("stock", url="http://stock", policy=policy, transport=transport, clock=clock) as stock:
+            for _ in range(20):
+                await stock.get("/")
+        assert {(request.url, request.host) for request in network.sent} == {("http://a:80/", "stock")}
+
+    run_virtual(main)
+
+
+def test_a_client_keeps_what_it_knows_from_one_event_loop_to_the_next() -> None:
+    """Used under one loop after another, it looks for instances under each and forgets none."""
+
+    async def get(stock: ServiceClient) -> int:
+        return (await stock.get("/")).status
+
+    network = Network(VirtualClock(), a=(0.0, 200), b=(0.0, 200))
+    stock = ServiceClient("stock", url="http://a:80,b:80", transport=network)
+    assert [asyncio.run(get(stock)) for _ in range(3)] == [200] * 3
+    asyncio.run(stock.aclose())
+
+
+def test_code_that_is_not_asynchronous_is_balanced_too() -> None:
+    """`SyncServiceClient` is the same client."""
+    network = Network(VirtualClock(), a=(0.0, 200), b=(0.0, SILENT))
+    with SyncServiceClient("stock", url="http://a:80,b:80", transport=network) as stock:
+        assert [stock.get("/").status for _ in range(5)] == [200] * 5
 
 
 def test_a_mistake_of_the_caller_is_no_failure_of_the_instance(signals: list[Signal]) -> None:

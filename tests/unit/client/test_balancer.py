@@ -93,11 +93,30 @@ def test_a_new_instance_gets_one_call_to_be_known_by() -> None:
 
 
 def test_instances_that_fail_at_once_do_not_draw_calls_by_being_quick() -> None:
-    """A failed call counts as a slow one."""
+    """A failed call counts as a slow one: of what nothing is known as one of a second, else as twice what calls took."""
     made, _ = balancer([at(0), at(1)])
     made.succeeded(instance_at(made, 0), 0.1)
     fail(made, 1, 1)
     assert chosen(made) == {at(0).host: 1000}
+    made.failed(instance_at(made, 0), 0.001, reason="test")
+    assert instance_at(made, 0).load(0.0) == pytest.approx(0.2)
+
+
+def test_one_failure_alone_is_soon_forgotten() -> None:
+    """Among equals, an instance that failed once gets its share again within the seconds of the decay."""
+    made, clock = balancer([at(0), at(1)])
+    for instance in made.instances:
+        made.succeeded(instance, 0.01)
+    fail(made, 0, 1)
+    assert chosen(made) == {at(1).host: 1000}
+    counts: Counter[str] = Counter()
+    for _ in range(1000):
+        clock.advance(0.1)
+        choice = made.choose()
+        assert choice is not None
+        made.succeeded(choice, 0.01)
+        counts[choice.endpoint.host] += 1
+    assert counts[at(0).host] > 400
 
 
 def test_weight_is_a_share() -> None:

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate, groupby
 
-from skerry.client.balancing.instance import COST_OF_FAILURE, Instance
+from skerry.client.balancing.instance import Instance
 from skerry.client.balancing.subset import subset
 from skerry.client.discovery.endpoint import Endpoint
 from skerry.clock import Clock
@@ -86,7 +86,7 @@ class Balancer:
     def failed(self, instance: Instance, seconds: float, *, reason: str) -> None:
         """A call to it failed after so many seconds, for a reason of its own."""
         now = self._clock.monotonic()
-        instance.observe(max(seconds, COST_OF_FAILURE), now)
+        instance.observe_failure(seconds, now)
         instance.failures += 1
         if instance.works or instance.ejected or self._instances.get(_key(instance.endpoint)) is not instance:
             return

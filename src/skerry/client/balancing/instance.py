@@ -1,7 +1,7 @@
 """One instance as its callers see it: how long it takes, how many calls are under way, and whether it is left alone for a while.
 
-The load is Finagle's peak EWMA: the average of how long calls take, which follows a slower one at once and a quicker one
-slowly, times the calls under way. An instance that fails call after call is ejected, as Envoy's outlier detection does it.
+The load is Finagle's peak EWMA: how long calls take, which follows a slower one at once and fades slowly to what they take now,
+times the calls under way. An instance that fails call after call is ejected, as Envoy's outlier detection does it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from skerry.client.discovery.endpoint import Endpoint
 DECAY = 10.0
 """Seconds in which what was seen loses its weight (to 1/e)."""
 COST_OF_FAILURE = 1.0
-"""Seconds that a failed call is taken to last at least: what fails at once is the quickest of all, and should draw no calls."""
+"""Seconds that a failed call is taken to last at most, where it did not last longer: see `Instance.observe_failure`."""
 UNKNOWN = 1e6
 """Seconds that the second call to an instance is taken to last while the first, from which it will be known, is under way."""
 FAILURES = 5
@@ -50,11 +50,17 @@ class Instance:
 
     def observe(self, seconds: float, now: float) -> None:
         """A call took so long."""
-        if seconds < self._seconds:
-            faded = self._faded(now)
-            seconds = faded + seconds * (1.0 - faded / self._seconds)
-        self._seconds = seconds
+        self._seconds = max(seconds, self._faded(now))
         self._at = now
+
+    def observe_failure(self, seconds: float, now: float) -> None:
+        """A call failed after so many seconds.
+
+        What fails at once would be the quickest of all, and draw every call. So it counts as twice what calls took before: more
+        with each that follows, and soon forgotten after one alone.
+        """
+        usual = 2.0 * self._faded(now) if self._seconds else COST_OF_FAILURE
+        self.observe(max(seconds, min(usual, COST_OF_FAILURE)), now)
 
     def eject(self, now: float) -> float:
         """Leave it alone from now on; returns for how many seconds."""
