@@ -21,7 +21,7 @@ from skerry.client.discovery.etcd import EtcdRegistry, EtcdResolver
 from skerry.clock import Clock
 from skerry.errors import ConfigurationError, StatusError, Unreachable
 from skerry.resilience import Policy
-from skerry.signals import subscribe
+from skerry.signals import DiscoveryFailed, Signal, subscribe
 
 pytestmark = pytest.mark.etcd
 A, B = Endpoint("10.0.0.1", 80, zone="a", weight=3, instance="one"), Endpoint("10.0.0.2", 80, instance="two")
@@ -116,6 +116,32 @@ def test_a_client_finds_its_instances_there(server: EtcdServer) -> None:
             assert two.requests
             assert {request.headers["host"] for request in one.requests} == {"called"}
             await registry.aclose()
+
+    play(main())
+
+
+def test_a_client_goes_on_when_its_registry_is_gone(tmp_path: Path) -> None:
+    """The instances it knows stay in use; a signal tells how many."""
+
+    async def main() -> None:
+        async with listening(answers(reply())) as peer:
+            with EtcdServer(tmp_path) as mortal:
+                registry = EtcdRegistry(mortal.url(), clock=LOOP_TIME)
+                here = Endpoint("127.0.0.1", int(peer.url.rpartition(":")[2]), instance="here")
+                told: list[Signal] = []
+                unsubscribe = subscribe(told.append)
+                policy = Policy("called", total=5.0, clock=LOOP_TIME)
+                async with registry.registered("called", here):
+                    client = ServiceClient("called", url=f"{mortal.url()}/called", policy=policy, clock=LOOP_TIME)
+                    async with client as called:
+                        await called.get("/x")
+                        mortal.kill()
+                        while not any(isinstance(signal, DiscoveryFailed) for signal in told):
+                            await asyncio.sleep(0.01)
+                        assert (await called.get("/x")).status == 200
+                unsubscribe()
+                assert {signal.kept for signal in told if isinstance(signal, DiscoveryFailed)} == {1}
+                await registry.aclose()
 
     play(main())
 

@@ -79,4 +79,4 @@ class Instance:
         self.failures = min(self.failures, FAILURES - 1)
 
     def _faded(self, now: float) -> float:
-        return self._seconds * math.exp(min(0.0, self._at - now) / DECAY)
+        return self._seconds * math.exp((self._at - now) / DECAY)

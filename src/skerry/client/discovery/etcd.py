@@ -26,7 +26,7 @@ from skerry.signals import RegistrationChanged, emit
 LEASE = 15
 """Seconds after which an instance that has said nothing is forgotten. It says something three times as often."""
 QUESTION = 5.0
-"""Seconds for one question."""
+"""Seconds for one question, and until a watch has begun."""
 WATCH = 60.0
 """Seconds without news, after which everything is asked for again, in case that news could not get through."""
 MAX_REPLY = 16 * 2**20
@@ -70,7 +70,8 @@ class EtcdRegistry:
     async def changed(self, service: str, revision: int) -> None:
         """Return when the instances of a service are others than at `revision`, or may be; after a minute at the latest."""
         create = {**_below(service), "start_revision": str(revision + 1)}
-        response = await self._send("watch", {"create_request": create})
+        async with asyncio.timeout(QUESTION):
+            response = await self._send("watch", {"create_request": create})
         try:
             stream = Stream(response, Timing("etcd", None, 0.0, self._clock, imposed=False), most=MAX_REPLY)
             with suppress(TimeoutError):

@@ -31,6 +31,8 @@ PAGE, MOST_PAGES = 500, 100
 """Slices in one reply to a list, and replies."""
 MAX_PAGE = 32 * 2**20
 """Bytes of one reply to a list."""
+QUESTION = 10.0
+"""Seconds for one page of a list, and until a watch has begun."""
 WATCH, GRACE = 240, 30.0
 """Seconds after which the server is asked to end a watch, and how much later it is given up as dead."""
 BETWEEN_WATCHES = 1.0
@@ -99,11 +101,12 @@ class KubernetesResolver:
         onwards = ""
         for _ in range(MOST_PAGES):
             asked = {**self._query, "limit": str(PAGE), **({"continue": onwards} if onwards else {})}
-            response = await self._get(asked)
-            try:
-                page = json.loads((await whole(self._name, response, most=MAX_PAGE)).content)
-            finally:
-                response.close()
+            async with asyncio.timeout(QUESTION):
+                response = await self._get(asked)
+                try:
+                    page = json.loads((await whole(self._name, response, most=MAX_PAGE)).content)
+                finally:
+                    response.close()
             for item in page.get("items") or ():
                 slices[item["metadata"]["name"]] = tuple(endpoints_of(item, self._port))
             onwards = page["metadata"].get("continue", "")
@@ -118,7 +121,8 @@ class KubernetesResolver:
             if self._watch is None:
                 asked = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH)}
                 try:
-                    response = await self._get({**self._query, **asked, "resourceVersion": self._version})
+                    async with asyncio.timeout(QUESTION):
+                        response = await self._get({**self._query, **asked, "resourceVersion": self._version})
                 except StatusError as error:
                     if error.status != _GONE:
                         raise
@@ -156,7 +160,7 @@ class KubernetesResolver:
     async def _get(self, asked: Mapping[str, str]) -> Response:
         headers = [("accept", "application/json"), ("user-agent", "skerry")]
         if self._url.startswith("https:"):
-            token = (self._account / "token").read_text().strip()
+            token = (self._account / "token").read_text().strip()  # a pod has it in memory, so no thread is needed
             headers.append(("authorization", f"Bearer {token}"))
         response = await self._transport.send(Request(self._name, "GET", f"{self._url}?{urlencode(asked)}", headers))
         if response.status != 200:
