@@ -184,6 +184,20 @@ def test_a_service_that_says_when_to_ask_again_is_asked_again_then() -> None:
     play(in_turn(busy, busy, echo), act, policy=policy(retry=Retry(3, base=0.01)), safe=["/peer.Peer/Look"])
 
 
+@pytest.mark.parametrize("pushback", ["-1", "soon", "9" * 20])
+def test_a_service_that_wants_no_retry_gets_none(pushback: str) -> None:
+    """A pushback that is no time to wait ends it, whatever the method (gRFC A6)."""
+
+    async def act(channel: grpc.aio.Channel, peer: Peer) -> None:
+        with pytest.raises(StatusError) as refused:
+            await one(channel, "Look")(b"x")
+        assert (refused.value.status, refused.value.retry_after) == (503, None)
+        assert len(peer.metadata) == 1
+
+    never = fails(grpc.StatusCode.UNAVAILABLE, grpc_retry_pushback_ms=pushback)
+    play(never, act, policy=policy(retry=Retry(3, base=0.01)), safe=["/peer.Peer/Look"])
+
+
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
 def test_every_code_is_an_error_of_ours(code: grpc.StatusCode) -> None:
     """What tells of an ill service counts as a failure; an answer does not. gRPC's own error is the cause."""

@@ -44,8 +44,8 @@ class Busy(StatusError, ConnectionError):
 def told(service: str, error: AioRpcError) -> SkerryError:
     """The error of a call that gRPC ended with `error`.
 
-    UNAVAILABLE does not say how far the request came, so it is `ConnectionLost`, unless the service itself sent it together
-    with a time to wait.
+    UNAVAILABLE does not say how far the request came, so it is `ConnectionLost`, unless the service itself sent it and says
+    when to ask again, or that nobody should.
     """
     code, detail = error.code(), (error.details() or "")[:MAX_DETAIL]
     trailing = _texts(error.trailing_metadata())
@@ -53,7 +53,7 @@ def told(service: str, error: AioRpcError) -> SkerryError:
     word = trailing.get(CODE, "")[:MAX_CODE] or code.name.lower()
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return AttemptTimeout(f"{service}: no answer in the time it had")
-    if code is grpc.StatusCode.UNAVAILABLE and wait is None:
+    if code is grpc.StatusCode.UNAVAILABLE and PUSHBACK not in trailing:
         return ConnectionLost(service, f"no whole reply came back ({detail})")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "CLIENT: Received message larger" in detail:
         return ReplyTooLarge(service, "the reply is larger than is taken")
