@@ -49,9 +49,9 @@ class Participant:
             self.barrier.act(idempotency_key, lambda: self._change(self.by))
         return Reply(self.name, 200, Headers(), b"{}")
 
-    async def ask(self, method: str, body: Mapping[str, Any], *, key: str) -> None:  # noqa: ARG002 - the client's
+    async def ask(self, method: str, body: Mapping[str, Any], *, key: str) -> Any:  # noqa: ARG002 - the client's
         """The same over gRPC."""
-        await self.post(f"/{method.lower()}", idempotency_key=key)
+        return (await self.post(f"/{method.lower()}", idempotency_key=key)).json()
 
     def _change(self, by: int) -> None:
         self.amount += by

@@ -34,6 +34,7 @@ from skerry.errors import (
 from skerry.resilience import AdaptiveLimit, Policy, Retry, deadline
 from skerry.service import Problem, Service
 from skerry.service.grpc.health import MAX_WATCHERS
+from skerry.service.grpc.server import MAX_METADATA
 from skerry.settings import Settings
 from skerry.signals import RequestFailed, Signal
 
@@ -340,6 +341,19 @@ def test_a_message_that_is_too_large_is_not_taken(tmp_path: Path) -> None:
                 await do(stranger)(bytes(MAX_MESSAGE + 1))
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert not script.contexts
+
+    play(tmp_path, echo, act)
+
+
+def test_metadata_that_is_too_large_is_not_taken(tmp_path: Path) -> None:
+    """Forty thousand bytes of it pass; over the limit the handler sees nothing."""
+
+    async def act(channel: grpc.aio.Channel, service: Service, script: Script) -> None:
+        assert await do(channel)(b"x", metadata=(("x-own", "a" * 40_000),)) == b"x"
+        with pytest.raises(StatusError) as refused:
+            await do(channel)(b"x", metadata=(("x-own", "a" * (MAX_METADATA + 1)),))
+        assert refused.value.status == 429
+        assert len(script.contexts) == 1
 
     play(tmp_path, echo, act)
 
