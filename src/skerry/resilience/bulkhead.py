@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from skerry.clock import Clock
 from skerry.context import current
@@ -16,6 +14,7 @@ from skerry.errors import BulkheadFull, DeadlineExceeded
 from skerry.resilience._fork import Forked
 from skerry.resilience._limit import Limit
 from skerry.resilience._part import P, Part, T, plain, require
+from skerry.resilience._waiter import TaskWaiter, ThreadWaiter, Waiter
 from skerry.signals import CallRefused, CallTimedOut, emit
 
 
@@ -51,7 +50,7 @@ class Bulkhead(Limit, Forked):
         # one token for each free slot: to pop and to append one are single steps of the interpreter, so threads and tasks
         # share them without a lock, which alone would cost as much as all the rest
         self._free = deque([None] * max_concurrent)
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters: deque[Waiter] = deque()
         self._lock = threading.Lock()
         self._slots = max_concurrent  # that there are; `max_concurrent` is how many there should be
         self._surplus = False
@@ -97,14 +96,14 @@ class Bulkhead(Limit, Forked):
 
     async def wait(self, policy: str, priority: int = 0) -> None:  # noqa: ARG002 - all wait in one line
         """Wait in the queue for a slot. Raises `BulkheadFull` or `DeadlineExceeded`; then none is held."""
-        waiter = _TaskWaiter()
+        waiter = TaskWaiter()
         if not self._line_up(waiter, policy):
             with self._queued(waiter, policy) as patience:
                 await waiter.wait(patience)
 
     def wait_sync(self, policy: str, priority: int = 0) -> None:  # noqa: ARG002
         """The same for a thread."""
-        waiter = _ThreadWaiter()
+        waiter = ThreadWaiter()
         if not self._line_up(waiter, policy):
             with self._queued(waiter, policy) as patience:
                 self.clock.wait(waiter.event, patience)
@@ -145,7 +144,7 @@ class Bulkhead(Limit, Forked):
         queue = f"{self.queue} more wait up to {self.queue_timeout:g} s{order}" if self.queue else "no queue"
         return f"bulkhead: {self.max_concurrent} at once, {queue}"
 
-    def _line_up(self, waiter: _Waiter, policy: str) -> bool:
+    def _line_up(self, waiter: Waiter, policy: str) -> bool:
         """True: a slot is held. False: `waiter` stands in the queue. Raises `BulkheadFull`."""
         with self._lock:
             if self.enter():
@@ -175,7 +174,7 @@ class Bulkhead(Limit, Forked):
             if not (self._waiters.pop() if self.lifo else self._waiters.popleft()).grant():
                 self._free.append(None)
 
-    def _withdraw(self, waiter: _Waiter) -> bool:
+    def _withdraw(self, waiter: Waiter) -> bool:
         """End the wait. True: the slot came all the same and has to be used or handed on."""
         with self._lock:
             if not waiter.granted and waiter in self._waiters:  # one of a closed loop was passed over
@@ -183,7 +182,7 @@ class Bulkhead(Limit, Forked):
             return waiter.granted
 
     @contextmanager
-    def _queued(self, waiter: _Waiter, policy: str) -> Iterator[float]:
+    def _queued(self, waiter: Waiter, policy: str) -> Iterator[float]:
         """Around the wait; gives how long it may last. Afterwards the slot is held, or an error says why not."""
         time_left = current().remaining(self.clock)
         hurried = time_left is not None and time_left <= self.queue_timeout
@@ -203,52 +202,3 @@ class Bulkhead(Limit, Forked):
             )
         emit(CallRefused(policy=policy, reason=BulkheadFull.reason))
         raise BulkheadFull(f"{policy}: no slot came free in {patience:.3g} s")
-
-
-class _Waiter(Protocol):
-    granted: bool
-
-    def grant(self) -> bool:
-        """Give it the slot, under the bulkhead's lock. False: nobody is there any more to take it."""
-
-
-class _ThreadWaiter:
-    __slots__ = ("event", "granted")
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-        self.granted = False
-
-    def grant(self) -> bool:
-        self.granted = True
-        self.event.set()
-        return True
-
-
-class _TaskWaiter:
-    __slots__ = ("_future", "_loop", "granted")
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._future: asyncio.Future[None] = self._loop.create_future()
-        self.granted = False
-
-    def grant(self) -> bool:
-        try:
-            self._loop.call_soon_threadsafe(self._wake)
-        except RuntimeError:  # its loop was closed while it waited
-            return False
-        self.granted = True
-        return True
-
-    async def wait(self, seconds: float) -> None:
-        """Wait for the slot, or for `seconds` to pass."""
-        timer = self._loop.call_later(seconds, self._wake)
-        try:
-            await self._future
-        finally:
-            timer.cancel()
-
-    def _wake(self) -> None:
-        if not self._future.done():
-            self._future.set_result(None)

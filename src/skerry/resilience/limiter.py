@@ -19,7 +19,8 @@ from skerry.resilience._congestion import START, Control, Gradient, Loss
 from skerry.resilience._fork import Forked
 from skerry.resilience._limit import Limit
 from skerry.resilience._part import require
-from skerry.resilience._queue import Queue, TaskWaiter, ThreadWaiter, Waiter
+from skerry.resilience._queue import Queue
+from skerry.resilience._waiter import TaskWaiter, ThreadWaiter, Waiter
 from skerry.signals import CallRefused, CallTimedOut, LimitChanged, Signal, emit
 
 TOLD_EVERY = 1.0
