@@ -30,7 +30,7 @@ class Settings:
     means: standard input is a pipe from the supervisor, and its end means stop. `migrate` says whether a service applies
     migrations at its start, those for before a deploy, or refuses to start while one of them was not applied. `metrics` says
     for whom a service shows numbers at `/metrics`: for nobody, unless set. `zone` is where the process runs: calls prefer
-    instances in the same zone.
+    instances in the same zone. `traces` is the file that spans are written to; none, unless set.
     """
 
     data: Path = field(default_factory=Path.cwd)
@@ -45,6 +45,7 @@ class Settings:
     analytics: str = ""
     migrate: Migrate = "start"
     metrics: Metrics = ""
+    traces: str = ""
     zone: str = ""
     urls: Mapping[str, str] = field(default_factory=dict)
 
@@ -65,6 +66,7 @@ class Settings:
             analytics=env.get("SKERRY_ANALYTICS", ""),
             migrate=_word(env, "SKERRY_MIGRATE", MIGRATE, "start"),
             metrics=_word(env, "SKERRY_METRICS", METRICS, ""),
+            traces=env.get("SKERRY_TRACES", ""),
             zone=env.get("SKERRY_ZONE", ""),
             urls={name_of(key): value for key, value in env.items() if key.startswith(URL_PREFIX)},
         )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -534,6 +534,32 @@ class ProcessChanged(Signal):
         return "warning" if self.state == "crashed" else "info"
 
 
+# --- traces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanEnded(Signal):
+    """A piece of work that belongs to a trace is over. Told only while somebody subscribes to spans.
+
+    `began` is in seconds since 1970, `parent_id` empty for the first of a trace, `error` the class of what it failed of, `kind`
+    OpenTelemetry's word.
+    """
+
+    name: str
+    kind: Literal["internal", "server", "client", "producer", "consumer"]
+    trace_id: str
+    span_id: str
+    parent_id: str
+    began: float
+    seconds: float
+    error: str = ""
+    attributes: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
 Subscriber = Callable[[Signal], None]
 
 
@@ -542,16 +568,25 @@ class Hub:
 
     def __init__(self) -> None:
         self._subscribers: tuple[Subscriber, ...] = ()
+        self._tracing = 0
         self._lock = threading.Lock()
 
-    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Call `subscriber` with every signal from now on; the returned function ends that."""
+    @property
+    def traced(self) -> bool:
+        """Whether anybody wants to hear of spans, which are not made otherwise."""
+        return self._tracing > 0
+
+    def subscribe(self, subscriber: Subscriber, *, spans: bool = False) -> Callable[[], None]:
+        """Call `subscriber` with every signal from now on; the returned function ends that. With `spans` there are spans too."""
         with self._lock:
             self._subscribers = (*self._subscribers, subscriber)
+            self._tracing += spans
 
         def unsubscribe() -> None:
             with self._lock:
-                self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
+                if subscriber in self._subscribers:
+                    self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
+                    self._tracing -= spans
 
         return unsubscribe
 
@@ -568,4 +603,4 @@ HUB = Hub()
 """The process's hub. Like the root logger it is shared on purpose: who listens is the application's decision."""
 
 emit: Callable[[Signal], None] = HUB.emit
-subscribe: Callable[[Subscriber], Callable[[], None]] = HUB.subscribe
+subscribe = HUB.subscribe

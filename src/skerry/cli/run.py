@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,11 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option(
     "--env", type=click.Path(path_type=Path), help="A folder with a file NAME.env of variables for each service."
 )
+@click.option(
+    "--traces",
+    type=click.Path(path_type=Path),
+    help="A file to append the traces of all processes to, as OTLP JSON lines.",
+)
 @options.output
 def run(
     file: Path | None,
@@ -47,6 +53,7 @@ def run(
     database: str | None,
     broker: str | None,
     env: Path | None,
+    traces: Path | None,
     output: str,
 ) -> None:
     """Run every service of a system and its gateway, restart what crashes, and stop them all on Ctrl-C.
@@ -64,7 +71,10 @@ def run(
         console = stack.enter_context(closing(Console(sys.stdout, names)))
         logs = stack.enter_context(closing(LogFiles(data / "logs")))
         lines = logs if output == "json" else Both(console, logs)
-        supervisor = Supervisor(system, data=data, port=port, output=lines, env=variables, servers=servers)
+        environ = dict(os.environ) | ({} if traces is None else {"SKERRY_TRACES": str(traces.resolve())})
+        supervisor = Supervisor(
+            system, data=data, port=port, output=lines, environ=environ, env=variables, servers=servers
+        )
         progress: JsonProgress | TextProgress = JsonProgress(system, console)
         if output == "text":
             progress = TextProgress(system, console, supervisor.names)

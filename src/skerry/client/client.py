@@ -24,6 +24,7 @@ from skerry.context import CallContext
 from skerry.errors import RedirectRefused
 from skerry.resilience import Policy, deadline
 from skerry.settings import Settings
+from skerry.telemetry.spans import span
 
 T = TypeVar("T")
 
@@ -176,15 +177,17 @@ class ServiceClient:
         marked = plan.repeatable or context.current().retries_above
 
         async def attempt() -> T:
-            carried: dict[str, str] = {}
-            context.inject(carried, context.current().child(self._clock), clock=self._clock)
-            if not marked:
-                carried.pop(context.RETRIED_HEADER, None)
-            headers = [*request.headers, *carried.items()]
-            going = Request(request.service, request.method, request.url, headers, request.body)
-            if plan.redirects:
-                return await finish(await self._followed(going, plan.redirects))
-            return await finish(await self._transport.send(going))
+            around = context.current()
+            with span(request.method, "client", around, clock=self._clock, peer_service=self.service) as own:
+                carried: dict[str, str] = {}
+                context.inject(carried, own, clock=self._clock)
+                if not marked:
+                    carried.pop(context.RETRIED_HEADER, None)
+                headers = [*request.headers, *carried.items()]
+                going = Request(request.service, request.method, request.url, headers, request.body)
+                if plan.redirects:
+                    return await finish(await self._followed(going, plan.redirects))
+                return await finish(await self._transport.send(going))
 
         policy = self.policy if plan.repeatable else only_unsent(self.policy)
         return await policy.call(attempt)

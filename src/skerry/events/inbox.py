@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,10 @@ from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
 from skerry.events.outbox import SQL, cause
 from skerry.resilience.within import within
+from skerry.signals import HUB
 from skerry.store import Database, Receipts, Transaction
 from skerry.store.tx import Parameters
+from skerry.telemetry.spans import span
 
 EventHandler = Callable[[Any, Transaction], Awaitable[None]]
 
@@ -100,8 +103,14 @@ class Inbox:
         trace = context.EMPTY
         if alone is not None and alone.traceparent:
             trace = CallContext(traceparent=context.extract({"traceparent": alone.traceparent}).traceparent)
+        type_ = envelopes[0].type
         try:
-            with context.use(trace):
+            within_span = (
+                span(f"handle {type_}", "consumer", trace, messaging_destination_name=type_)
+                if HUB.traced
+                else nullcontext(trace)
+            )
+            with within_span as own, context.use(own):
                 handled = registration.handler(events if registration.batch > 1 else events[0], tx)
                 await within(registration.timeout, handled)
         except asyncio.CancelledError:

@@ -10,7 +10,7 @@ from skerry.gateway.app import Gateway
 from skerry.gateway.spec import GatewaySpec
 from skerry.service.server import serve
 from skerry.settings import Settings
-from skerry.telemetry import configure_logging, log_signals
+from skerry.telemetry import configure_logging, log_signals, write_traces
 
 
 def main(arguments: list[str]) -> int:
@@ -24,7 +24,12 @@ def main(arguments: list[str]) -> int:
         configure_logging(spec.name, settings.log_level)
         log_signals(service=spec.name, level=settings.log_level)
         gateway = Gateway(spec, urls=settings.urls)
-        serve(gateway, settings, on_drain=gateway.drain)
+        end = write_traces(Path(settings.traces), service=spec.name) if settings.traces else None
+        try:
+            serve(gateway, settings, on_drain=gateway.drain)
+        finally:
+            if end is not None:
+                end()
     except ConfigurationError as error:
         print(f"gateway: {error}", file=sys.stderr)  # noqa: T201
         return 2

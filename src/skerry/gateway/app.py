@@ -22,6 +22,7 @@ from skerry.resilience import Bulkhead, CircuitBreaker, Policy, Retry, RetryBudg
 from skerry.service import problem
 from skerry.service.problem import Answer, Problem
 from skerry.service.server import Receive, Scope, Send
+from skerry.telemetry.spans import span
 
 MAX_TARGET = 8192
 """Bytes of a request's path and query together."""
@@ -81,13 +82,14 @@ class Gateway:
             await send_answer(health, scope, receive, send)
             return
         arriving = arriving_context(scope["headers"], clock=self._clock)
-        with context.use(arriving):
+        named = {"http_request_method": scope["method"]}
+        with span(scope["method"], "server", arriving, clock=self._clock, **named) as own, context.use(own):
             try:
                 answer = await self._answer(scope, receive)
             except ClientGone:
                 return
             except Problem as error:
-                answer = error.answer(instance=_instance(scope), trace_id=arriving.trace_id)
+                answer = error.answer(instance=_instance(scope), trace_id=own.trace_id)
             await send_answer(answer, scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:

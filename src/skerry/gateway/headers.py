@@ -71,17 +71,14 @@ def outgoing(headers: Iterable[tuple[str, str]], *, keep_length: bool = False) -
 
 
 def arriving_context(headers: RawHeaders, *, clock: Clock = SYSTEM) -> CallContext:
-    """What of a client's context is believed: its trace, and how long it waits, from `SHORTEST_WAIT` seconds to a maximum.
-
-    There is a trace in any case.
-    """
+    """What of a client's context is believed: its trace, and how long it waits, from `SHORTEST_WAIT` seconds to a maximum."""
     believed = {context.TIMEOUT_HEADER, "traceparent", "tracestate"}
     told = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
     believable = {name: value for name, value in told.items() if name in believed}
     arriving = context.extract(believable, clock=clock)
     if arriving.deadline is not None:
         arriving = replace(arriving, deadline=max(arriving.deadline, clock.monotonic() + SHORTEST_WAIT))
-    return arriving.child(clock)
+    return arriving
 
 
 def public_location(location: str, *, upstream: str, rewrite: str, path: str) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +23,8 @@ from skerry.saga.definition import Child, Saga
 from skerry.saga.entry import Pause, Record, SagaStatus, Start, Status, TurnBack, What, beginning
 from skerry.saga.journal import Journal, as_text
 from skerry.saga.step import Step, StepContext, StepFunction, Wait
-from skerry.signals import SagaChanged, SagaStepFailed, SagaWaits, emit
+from skerry.signals import HUB, SagaChanged, SagaStepFailed, SagaWaits, emit
+from skerry.telemetry.spans import span, tell
 
 NEVER = 1e12
 """Seconds since 1970: when a wait ends that has no time-out."""
@@ -127,7 +129,8 @@ class Run:
         self._results = {
             step.name: step.load(status.results[step.name]) for step in saga.steps if step.name in status.results
         }
-        self._ambient = CallContext(traceparent=status.traceparent).child(clock)
+        # what the steps do is within the saga's own span, which began with it and outlives processes
+        self._ambient = CallContext(traceparent=status.traceparent)
         self._hurry = asyncio.Event()
         self._cancelled = ""
         self._erases = bool(status.redact) or any(each.redactions() for each in saga.family())
@@ -447,7 +450,10 @@ class Run:
         arguments = (ctx, self._input) if action == DO else (ctx, self._input, self._results.get(step.name))
         deadline = self._clock.monotonic() + step.timeout
         # the engine retries, so the clients inside do not: one layer only
-        with context.use(CallContext(deadline, self._ambient.traceparent, retries_above=True)):
+        with (
+            self._span(step, action, attempt) as own,
+            context.use(CallContext(deadline, own.traceparent, retries_above=True)),
+        ):
             try:
                 result = await within(step.timeout, function(*arguments))
             except asyncio.CancelledError as error:
@@ -457,6 +463,13 @@ class Run:
                     raise
                 raise RuntimeError("it was cancelled from inside") from error
         return step.dump(result) if action == DO else None
+
+    def _span(self, step: Step, action: str, attempt: int) -> AbstractContextManager[CallContext]:
+        """That of one attempt, while somebody wants to see it."""
+        if not HUB.traced:
+            return nullcontext(self._ambient)
+        name = f"{self.saga.name} {step.name}" if action == DO else f"{self.saga.name} undo {step.name}"
+        return span(name, "internal", self._ambient, clock=self._clock, saga_key=self._key, saga_attempt=attempt)
 
     def _context(self, step: Step, action: str, attempt: int) -> StepContext:
         results: Mapping[str, Any] = MappingProxyType(self._results)
@@ -501,3 +514,14 @@ class Run:
     def _became(self, status: Status, reason: str, step: str) -> None:
         self._status, self._reason = status, as_text(reason)
         emit(SagaChanged(saga=self.saga.name, key=self._key, status=status, step=step, reason=reason))
+        if self.ended:
+            tell(
+                self.saga.name,
+                "internal",
+                own=self._ambient.traceparent,
+                parent="",
+                seconds=self._clock.now() - self._begun_as.started_at,
+                error="stuck" if status == "stuck" else "",
+                attributes={"saga.key": self._key, "saga.status": status},
+                clock=self._clock,
+            )

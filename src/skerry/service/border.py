@@ -16,6 +16,7 @@ from skerry.service.server import ASGIApp, Message, Receive, Scope, Send
 from skerry.service.shedding import Shedding
 from skerry.signals import RequestFailed, RequestServed, emit
 from skerry.telemetry.metrics import CONTENT_TYPE
+from skerry.telemetry.spans import tell
 
 MAX_DIGITS = 18
 """Of a Content-Length that is worth converting."""
@@ -72,7 +73,8 @@ class Border:
             )
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        ambient = context.extract(headers, clock=self._clock, default=self._timeout).child(self._clock)
+        arriving = context.extract(headers, clock=self._clock, default=self._timeout)
+        ambient = arriving.child(self._clock)
         with context.use(ambient):
             exchange = _Exchange(receive, send, self._max_body)
             began = self._clock.monotonic()
@@ -82,6 +84,16 @@ class Border:
                 await _send(send, problem.answer(instance=scope["path"], trace_id=ambient.trace_id))
             seconds = self._clock.monotonic() - began
             method, route = scope["method"], _route(scope)
+            tell(
+                f"{method} {route}".rstrip(),
+                "server",
+                own=ambient.traceparent,
+                parent=arriving.traceparent,
+                seconds=seconds,
+                error="" if problem is None or status < 500 else problem.code,
+                attributes={"http.request.method": method, "http.route": route, "http.response.status_code": status},
+                clock=self._clock,
+            )
             emit(RequestServed(service=self._owner.name, method=method, route=route, status=status, seconds=seconds))
 
     async def _answer(self, scope: Scope, exchange: _Exchange, headers: dict[str, str]) -> Problem | None:

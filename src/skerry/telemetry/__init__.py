@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from skerry.telemetry.logs import configure_logging, log_signals
 from skerry.telemetry.metrics import PrometheusMetrics
+from skerry.telemetry.spans import write_traces
 
-__all__ = ["PrometheusMetrics", "configure_logging", "log_signals"]
+__all__ = ["PrometheusMetrics", "configure_logging", "log_signals", "write_traces"]

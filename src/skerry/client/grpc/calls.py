@@ -128,7 +128,8 @@ class _Calls:
     def _going(self, details: Any, around: CallContext, *, marked: bool) -> Any:
         """What gRPC is told of the call. `marked`: layers below may take it that a failure is repeated here, or further out."""
         carried: dict[str, str] = {}
-        context.inject(carried, around.child(self._clock), clock=self._clock)
+        # a call over gRPC has no span of its own: what the service does stands right below what calls it
+        context.inject(carried, around if around.traceparent else around.child(self._clock), clock=self._clock)
         if not marked:
             carried.pop(context.RETRIED_HEADER, None)
         own = [(name, value) for name, value in details.metadata or () if name.lower() not in CARRIED]

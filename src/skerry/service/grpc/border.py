@@ -20,6 +20,7 @@ from skerry.service.grpc.status import told
 from skerry.service.problem import Problem, of
 from skerry.service.shedding import Shedding
 from skerry.signals import RequestFailed, emit
+from skerry.telemetry.spans import span
 
 _MAKE: dict[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, Any]]] = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -62,8 +63,11 @@ class GrpcBorder(grpc.aio.ServerInterceptor):
         return make(serve, handler.request_deserializer, handler.response_serializer)
 
     async def _serve(self, method: str, call: Any, act: Callable[[], Awaitable[Any]]) -> Any:
-        ambient = self._context(call)
-        with context.use(ambient):
+        arriving = self._context(call)
+        with (
+            span(method, "server", arriving, clock=self._clock, rpc_system="grpc", rpc_method=method) as ambient,
+            context.use(ambient),
+        ):
             limit = asyncio.timeout(ambient.remaining(self._clock))
             try:
                 async with limit:
@@ -93,7 +97,7 @@ class GrpcBorder(grpc.aio.ServerInterceptor):
         left: float | None = call.time_remaining()
         default = self._timeout if left is None else min(max(0.0, left), context.MAX_TIMEOUT)
         ambient = context.extract(headers, clock=self._clock, default=default)
-        return ambient.until(self._clock.monotonic() + default if left is not None else None).child(self._clock)
+        return ambient.until(self._clock.monotonic() + default if left is not None else None)
 
     def _problem(self, method: str, error: Exception, *, timed_out: bool) -> Problem:
         if timed_out:

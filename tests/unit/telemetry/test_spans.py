@@ -1,0 +1,111 @@
+"""Spans, and the file of them."""
+
+import json
+import threading
+
+import pytest
+
+from skerry.context import CallContext
+from skerry.errors import ConfigurationError
+from skerry.signals import HUB, SpanEnded
+from skerry.telemetry import write_traces
+from skerry.telemetry.spans import TOGETHER, span, tell
+
+PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
+
+
+@pytest.fixture
+def spans():
+    heard = []
+    stop = HUB.subscribe(lambda signal: heard.append(signal) if isinstance(signal, SpanEnded) else None, spans=True)
+    yield heard
+    stop()
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def written(path):
+    return [span for line in lines(path) for scope in line["resourceSpans"][0]["scopeSpans"] for span in scope["spans"]]
+
+
+def test_a_span_stands_in_the_trace_around_it(spans):
+    """It has the trace of its parent, an id of its own, and what failed in it is its error, which passes."""
+    with (
+        pytest.raises(KeyError),
+        span("work", "internal", CallContext(traceparent=PARENT), peer_service="stock") as own,
+    ):
+        raise KeyError
+    [told] = spans
+    assert (told.trace_id, told.parent_id, told.span_id) == ("a" * 32, "b" * 16, own.traceparent[36:52])
+    assert (told.name, told.error, told.attributes) == ("work", "KeyError", {"peer.service": "stock"})
+    assert told.seconds >= 0
+
+
+def test_without_a_trace_around_a_span_begins_one(spans):
+    """The first of a trace has no parent."""
+    with span("work", "server", CallContext()) as own:
+        assert len(own.trace_id) == 32
+    assert [told.parent_id for told in spans] == [""]
+
+
+def test_nobody_pays_for_spans_that_nobody_wants():
+    """Other subscribers alone make none, and hear of none."""
+    heard = []
+    stop = HUB.subscribe(heard.append)
+    with span("work", "internal", CallContext()):
+        tell("more", "internal", own=PARENT, parent="", seconds=0.1, attributes={})
+    stop()
+    assert (HUB.traced, heard) == (False, [])
+
+
+def test_the_file_is_otlp(tmp_path):
+    """A line is a request to export: resource, scope and spans, times in nanoseconds as text, values with their types."""
+    path = tmp_path / "traces.jsonl"
+    end = write_traces(path, service="order")
+    attributes = {"text": "a", "whole": 3, "part": 0.5, "flag": True}
+    tell("work", "client", own=PARENT, parent="", seconds=0.25, error="Oops", attributes=attributes)
+    end()
+    end_of_trace = HUB.traced
+    [line] = lines(path)
+    [resource] = line["resourceSpans"]
+    assert resource["resource"] == {"attributes": [{"key": "service.name", "value": {"stringValue": "order"}}]}
+    [found] = resource["scopeSpans"][0]["spans"]
+    assert (found["traceId"], found["spanId"], found["kind"]) == ("a" * 32, "b" * 16, 3)
+    assert int(found["endTimeUnixNano"]) - int(found["startTimeUnixNano"]) == 250_000_000
+    assert found["status"] == {"code": 2, "message": "Oops"}
+    assert "parentSpanId" not in found
+    assert [each["value"] for each in found["attributes"]] == [
+        {"stringValue": "a"},
+        {"intValue": "3"},
+        {"doubleValue": 0.5},
+        {"boolValue": True},
+    ]
+    assert end_of_trace is False
+
+
+def test_spans_share_lines_and_none_is_lost_between_threads(tmp_path):
+    """Many spans from many threads make whole lines of a bounded number each, and all of them are there."""
+    path = tmp_path / "traces.jsonl"
+    end = write_traces(path, service="order")
+
+    def work():
+        for _ in range(100):
+            with span("work", "internal", CallContext()):
+                pass
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    end()
+    assert len(written(path)) == 800
+    assert max(len(line["resourceSpans"][0]["scopeSpans"][0]["spans"]) for line in lines(path)) <= TOGETHER
+
+
+def test_a_file_that_cannot_be_written_is_said_at_once(tmp_path):
+    """The error names the file."""
+    with pytest.raises(ConfigurationError, match=r"traces cannot be written to .*nowhere"):
+        write_traces(tmp_path / "nowhere" / "traces.jsonl", service="order")
