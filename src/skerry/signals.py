@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -532,32 +532,6 @@ class ProcessChanged(Signal):
     @property
     def level(self) -> Level:
         return "warning" if self.state == "crashed" else "info"
-
-
-# --- traces
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanEnded(Signal):
-    """A piece of work that belongs to a trace is over. Told only while somebody subscribes to spans.
-
-    `began` is in seconds since 1970, `parent_id` empty for the first of a trace, `error` the class of what it failed of, `kind`
-    OpenTelemetry's word.
-    """
-
-    name: str
-    kind: Literal["internal", "server", "client", "producer", "consumer"]
-    trace_id: str
-    span_id: str
-    parent_id: str
-    began: float
-    seconds: float
-    error: str = ""
-    attributes: Mapping[str, str | int | float | bool] = field(default_factory=dict)
-
-    @property
-    def level(self) -> Level:
-        return "debug"
 
 
 Subscriber = Callable[[Signal], None]

@@ -12,13 +12,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext
 from skerry.errors import ConfigurationError
-from skerry.signals import HUB, Hub, Signal, SpanEnded
+from skerry.signals import HUB, Hub, Level, Signal
 
 TOGETHER: Final = 64
 """Spans in a line, at most."""
@@ -28,6 +29,29 @@ _KINDS: Final = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consum
 _FAILED: Final = 2
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Value = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanEnded(Signal):
+    """A piece of work that belongs to a trace is over. Told only while somebody subscribes to spans.
+
+    `began` is in seconds since 1970, `parent_id` empty for the first of a trace, `error` the class of what it failed of, `kind`
+    OpenTelemetry's word.
+    """
+
+    name: str
+    kind: Kind
+    trace_id: str
+    span_id: str
+    parent_id: str
+    began: float
+    seconds: float
+    error: str = ""
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def level(self) -> Level:
+        return "debug"
 
 
 @contextmanager

@@ -7,9 +7,9 @@ import pytest
 
 from skerry.context import CallContext
 from skerry.errors import ConfigurationError
-from skerry.signals import HUB, SpanEnded
+from skerry.signals import HUB
 from skerry.telemetry import write_traces
-from skerry.telemetry.spans import TOGETHER, span, tell
+from skerry.telemetry.spans import TOGETHER, SpanEnded, span, tell
 
 PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
 

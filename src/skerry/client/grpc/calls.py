@@ -21,6 +21,7 @@ from skerry.context import CallContext
 from skerry.errors import AttemptTimeout, SkerryError
 from skerry.resilience import Policy, deadline
 from skerry.resilience.timeout import ran_out
+from skerry.signals import HUB
 
 GRACE = 0.1
 """Seconds. When gRPC or the service says so close to a limit of ours that time is over, ours may say which limit it was."""
@@ -128,8 +129,9 @@ class _Calls:
     def _going(self, details: Any, around: CallContext, *, marked: bool) -> Any:
         """What gRPC is told of the call. `marked`: layers below may take it that a failure is repeated here, or further out."""
         carried: dict[str, str] = {}
-        # a call over gRPC has no span of its own: what the service does stands right below what calls it
-        context.inject(carried, around if around.traceparent else around.child(self._clock), clock=self._clock)
+        # no span of a call over gRPC is told, so what the service does stands right below what calls it
+        going = around if HUB.traced and around.traceparent else around.child(self._clock)
+        context.inject(carried, going, clock=self._clock)
         if not marked:
             carried.pop(context.RETRIED_HEADER, None)
         own = [(name, value) for name, value in details.metadata or () if name.lower() not in CARRIED]
