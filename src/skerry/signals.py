@@ -577,4 +577,8 @@ HUB = Hub()
 """The process's hub. Like the root logger it is shared on purpose: who listens is the application's decision."""
 
 emit: Callable[[Signal], None] = HUB.emit
-subscribe = HUB.subscribe
+
+
+def subscribe(subscriber: Subscriber, *, spans: bool = False) -> Callable[[], None]:
+    """`Hub.subscribe` at the process's hub."""
+    return HUB.subscribe(subscriber, spans=spans)
