@@ -20,7 +20,7 @@ def make(tmp_path: Path, clock: VirtualClock, limit: AdaptiveLimit | None = None
     """A service whose `/work` takes a second, and who was served by it."""
     api, served = FastAPI(), []
 
-    @api.get("/work/{who}")
+    @api.get("/jobs/{who}")
     async def work(who: str) -> None:
         served.append(who)
         await clock.sleep(1.0)
@@ -30,7 +30,7 @@ def make(tmp_path: Path, clock: VirtualClock, limit: AdaptiveLimit | None = None
 
 async def ask(service: Service, who: str = "x", **headers: str) -> Answer:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await request(service.app, "GET", f"/work/{who}", headers=named)
+    return await request(service.app, "GET", f"/jobs/{who}", headers=named)
 
 
 async def labour(clock: VirtualClock, seconds: float, times: int) -> None:
