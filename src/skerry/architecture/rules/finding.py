@@ -1,0 +1,76 @@
+"""What a rule says of a system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from skerry.architecture.code.facts import Code
+from skerry.architecture.model import Evidence, SystemModel
+from skerry.architecture.source import Files, History, Place
+from skerry.architecture.traces.spans import Traces
+
+
+class Verdict(StrEnum):
+    """There is no bare pass: clean comes with what was seen, unknown with what is missing."""
+
+    VIOLATION = "violation"
+    SUSPECT = "suspect"
+    CLEAN = "clean"
+    UNKNOWN = "unknown"
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One verdict about some services. Of a clean one, `evidence` is why; of an unknown one, `message` says what is missing."""
+
+    rule: str
+    verdict: Verdict
+    message: str
+    severity: Severity = Severity.NOTE
+    services: tuple[str, ...] = ()
+    place: Place | None = None
+    evidence: tuple[Evidence, ...] = ()
+    fix: str = ""
+    """What to do here; empty for the rule's own advice."""
+    key: str = ""
+    """What makes it the same finding after lines have moved: function, operation, table. Never a line number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """All that a rule may look at."""
+
+    files: Files
+    code: Code
+    model: SystemModel
+    history: History | None = None
+    """None where there is no history, or too little of it."""
+    traces: Traces | None = None
+
+
+class Rule(Protocol):
+    """One NEVER row."""
+
+    @property
+    def name(self) -> str:
+        """Such as `shared-database`."""
+
+    @property
+    def why(self) -> str:
+        """Why it hurts, in two or three sentences."""
+
+    @property
+    def fix(self) -> str:
+        """What to do, with the piece of skerry for it and a way without skerry."""
+
+    def check(self, subject: Subject) -> Iterator[Finding]:
+        """Every verdict; at least one."""

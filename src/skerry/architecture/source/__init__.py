@@ -1,0 +1,8 @@
+"""Reading a repository that nobody trusts: bounded, nothing followed, nothing run."""
+
+from __future__ import annotations
+
+from skerry.architecture.source.files import Files, Limits, Place, Skipped, Unreadable
+from skerry.architecture.source.history import Commit, History
+
+__all__ = ["Commit", "Files", "History", "Limits", "Place", "Skipped", "Unreadable"]
