@@ -209,6 +209,8 @@ class Allowed:
     place: Place
     rule: str
     reason: str
+    lines: tuple[int, int] = (0, 0)
+    """First and last line of the statement that it holds for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,29 @@
+"""What one Python file says. Pure, so that it can run in another process and be kept by the file's path and content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skerry.architecture.code import calls, structure
+from skerry.architecture.code.calls import RawCalls
+from skerry.architecture.code.parse import parse
+from skerry.architecture.code.structure import Structure
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """One file: text, numbers, tuples and values made of them, so a generic converter can keep it.
+
+    Equal path and equal content give equal facts: the path counts, for it tells tests from what serves requests.
+    """
+
+    structure: Structure
+    calls: RawCalls
+    lost: tuple[int, ...] = ()
+    """First lines of the pieces that could not be understood."""
+
+
+def extract(path: str, content: bytes) -> FileFacts:
+    """The facts of the file at `path`, relative with `/`. Never raises for what `content` holds, and bounded by its size."""
+    parsed = parse(content)
+    return FileFacts(structure.read(parsed, path, content), calls.read(parsed, path), parsed.lost)
