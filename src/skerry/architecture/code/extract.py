@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from skerry.architecture.code import calls, structure
 from skerry.architecture.code.calls import RawCalls
-from skerry.architecture.code.parse import parse
+from skerry.architecture.code.parse import decode, parse
 from skerry.architecture.code.structure import Structure
 
 
@@ -24,6 +24,12 @@ class FileFacts:
 
 
 def extract(path: str, content: bytes) -> FileFacts:
-    """The facts of the file at `path`, relative with `/`. Never raises for what `content` holds, and bounded by its size."""
+    """The facts of the Python or SQL file at `path`, relative with `/`.
+
+    Never raises for what `content` holds; takes time in proportion to its size.
+    """
+    if path.endswith(".sql"):
+        text = decode(content)
+        return FileFacts(structure.read_sql(text, path), calls.read(parse(b""), path))
     parsed = parse(content)
     return FileFacts(structure.read(parsed, path, content), calls.read(parsed, path), parsed.lost)

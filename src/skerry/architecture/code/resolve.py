@@ -1,15 +1,17 @@
-"""All files of a repository beside each other: who imports whom, who calls whom across files."""
+"""All files of a repository beside each other: who imports whom, who calls whom, which table a model is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from skerry.architecture.code import calls
 from skerry.architecture.code.extract import FileFacts
-from skerry.architecture.code.facts import Code
-from skerry.architecture.code.structure import Resolved
+from skerry.architecture.code.facts import Code, ForeignKey, Role, Route, Table, TableUse
+from skerry.architecture.code.structure import Resolved, Structure
+from skerry.architecture.code.structure.graph import Names
 from skerry.architecture.code.structure.imports import Modules
-from skerry.architecture.source import Skipped
+from skerry.architecture.source import Place, Skipped
 
 
 def resolve(facts: Mapping[str, FileFacts]) -> Code:
@@ -17,16 +19,64 @@ def resolve(facts: Mapping[str, FileFacts]) -> Code:
     files = {path: facts[path].structure for path in sorted(facts)}
     modules = Modules(files)
     imports = {path: each.imports for path, each in files.items()}
-    known = Resolved(files, modules, {path: each.role for path, each in files.items()}, modules.by_file(imports))
+    names = Names(files, modules)
+    roles = {path: each.role for path, each in files.items()}
+    known = Resolved(files, modules, roles, modules.by_file(imports), names)
     raw = {path: facts[path].calls for path in files}
+    models = {(path, table.model): table.name for path, each in files.items() for table in each.tables if table.model}
     return Code(
         calls=calls.resolve(raw, known),
+        routes=tuple(_route(names, route) for each in files.values() for route in each.routes),
+        messages=tuple(message for each in files.values() for message in each.messages),
+        tables=tuple(_tables(names, files, models)),
+        uses=tuple(_uses(names, files, models)),
         imports=imports,
-        roles=known.roles,
+        reaches=names.graph(),
+        roles=roles,
         lines={path: each.lines for path, each in files.items()},
+        variables=_variables(files),
         allowed=tuple(mark for each in files.values() for mark in each.allowed),
         unparsed=tuple(Skipped(path, _lost(facts[path].lost)) for path in files if facts[path].lost),
     )
+
+
+def _route(names: Names, route: Route) -> Route:
+    """A route whose handler stands in another file is given that file's place."""
+    found = names.function(route.place.file, route.function) or names.thing(route.place.file, route.function)
+    if found is None or found[0] == route.place.file:
+        return route
+    return replace(route, place=Place(found[0]), function=found[1])
+
+
+def _tables(names: Names, files: Mapping[str, Structure], models: Mapping[tuple[str, str], str]) -> Iterator[Table]:
+    for path, each in files.items():
+        for table in each.tables:
+            keys = ((key, _table(names, models, path, key.table)) for key in table.keys)
+            yield replace(table, keys=tuple(ForeignKey(name, key.place) for key, name in keys if name))
+
+
+def _uses(names: Names, files: Mapping[str, Structure], models: Mapping[tuple[str, str], str]) -> Iterator[TableUse]:
+    for path, each in files.items():
+        for use in each.uses:
+            name = _table(names, models, path, use.table)
+            if name:
+                yield replace(use, table=name)
+
+
+def _table(names: Names, models: Mapping[tuple[str, str], str], path: str, name: str) -> str:
+    """The table that `name` is; `` for a model that no file defines."""
+    if not name.startswith("@"):
+        return name
+    found = (path, name[1:]) if (path, name[1:]) in models else names.thing(path, name[1:])
+    return models.get(found, "") if found is not None else ""
+
+
+def _variables(files: Mapping[str, Structure]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for path, each in files.items():
+        for name in each.variables if each.role is not Role.TEST else ():
+            found.setdefault(name, []).append(path)
+    return {name: tuple(found[name]) for name in sorted(found)}
 
 
 def _lost(lines: tuple[int, ...]) -> str:

@@ -2,30 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Final
 
 from skerry.architecture.code.facts import Role
 from skerry.architecture.code.parse import Parsed
-from skerry.architecture.code.structure import comments, imports
+from skerry.architecture.code.structure import (
+    comments,
+    graph,
+    imports,
+    messages,
+    routes,
+    sql,
+    tables,
+    uses,
+    variables,
+)
 from skerry.architecture.code.structure.raw import Reach, Structure
 from skerry.architecture.code.structure.resolved import Resolved
 from skerry.architecture.code.structure.roles import refined, role_of
+from skerry.architecture.code.structure.walk import Walk, walk
 
-__all__ = ["Reach", "Resolved", "Structure", "read"]
+__all__ = ["Reach", "Resolved", "Structure", "read", "read_sql"]
+
+QUIET: Final = frozenset((Role.TEST, Role.GENERATED))
+"""Roles of which nothing is read but imports and comments."""
 
 
 def read(parsed: Parsed, path: str, content: bytes) -> Structure:
     """All of it for one file. Pure; never raises for what the file holds."""
-    role = role_of(path, content)
-    found = Structure(
+    taken = imports.read(parsed.tree, path)
+    role = refined(role_of(path, content), taken)
+    lines, allowed = comments.count(parsed.text), comments.allowed(parsed.text, path)
+    if role in QUIET:
+        return Structure(role=role, lines=lines, imports=taken, allowed=allowed)
+    found = walk(parsed.tree, path)
+    if role is Role.MIGRATION:
+        return Structure(role=role, lines=lines, imports=taken, allowed=allowed, tables=tables.read(found))
+    answered = routes.read(found)
+    return Structure(
         role=role,
-        lines=comments.count(parsed.text),
-        imports=imports.read(parsed.tree, path),
-        allowed=comments.allowed(parsed.text, path),
+        lines=lines,
+        imports=taken,
+        functions=tuple(found.functions),
+        classes=tuple(found.classes),
+        bases=_bases(found),
+        instances=tuple((name, made) for (scope, name), made in found.instances.items() if not scope),
+        reaches=graph.reaches(found),
+        routes=answered,
+        messages=messages.read(found, role, answered),
+        tables=tables.read(found),
+        uses=uses.read(found),
+        variables=variables.read(found),
+        allowed=allowed,
     )
-    role = refined(role, found.imports)
-    return replace(found, role=role) if role is not found.role else found
 
 
-QUIET = frozenset((Role.TEST, Role.GENERATED))
-"""Roles of which nothing but imports is read."""
+def read_sql(text: str, path: str) -> Structure:
+    """Tables that a file of SQL makes, and those that it uses."""
+    lines = sum(1 for line in text.split("\n") if line.strip() and not line.lstrip().startswith("--"))
+    return Structure(role=Role.MIGRATION, lines=lines, tables=tuple(sql.tables(text, path)))
+
+
+def _bases(found: Walk) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    bases = ((name, tuple(found.dotted(base) for base in node.bases)) for name, node in found.classes.items())
+    return tuple((name, those) for name, those in bases if those)

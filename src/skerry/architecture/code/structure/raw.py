@@ -32,6 +32,10 @@ class Structure:
     functions: tuple[str, ...] = ()
     """Qualified names of all functions and methods in it."""
     classes: tuple[str, ...] = ()
+    bases: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """By class, the classes that it is made from."""
+    instances: tuple[tuple[str, str], ...] = ()
+    """Names at the top of the module, and the class that each is an instance of."""
     reaches: tuple[Reach, ...] = ()
     routes: tuple[Route, ...] = ()
     messages: tuple[Message, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from skerry.architecture.code.facts import Role
+from skerry.architecture.code.structure.graph import Names
 from skerry.architecture.code.structure.imports import Modules
 from skerry.architecture.code.structure.raw import Structure
 
@@ -19,3 +20,4 @@ class Resolved:
     roles: Mapping[str, Role]
     imports: Mapping[str, tuple[str, ...]]
     """By file, the files of the repository that it imports when it runs."""
+    names: Names
