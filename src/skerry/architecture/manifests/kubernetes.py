@@ -50,8 +50,16 @@ def read(reader: Reader) -> Cluster:
         chart = _chart(path, charts)
         if chart is not None:
             cluster.template(chart, path)
-        elif "kind:" in (text := reader.text(path)) or name.startswith("kustomization."):
-            if re.search(r"^[^#\n]*\{\{", text, re.MULTILINE) and path not in reader.given:
+        elif (
+            "/.github/" not in f"/{path}"
+            and "kind:" in (text := reader.text(path))
+            or name.startswith("kustomization.")
+        ):
+            if (
+                "apiVersion:" in text
+                and re.search(r"^(?:kind|apiVersion|  name|spec|metadata):?[^#\n]*\{\{|^\s*\{\{", text, re.MULTILINE)
+                and path not in reader.given
+            ):
                 cluster.template(path, path)
             else:
                 for document in reader.yaml(path):

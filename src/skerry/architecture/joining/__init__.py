@@ -1,0 +1,1 @@
+"""Joins manifests, code and traces to one model of a system."""

@@ -1,0 +1,63 @@
+"""Addresses as they stand in variables and code: whose host it is, which database."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+SCHEMES: Final = {
+    "amqp": "amqp", "amqps": "amqp", "cassandra": "cassandra", "clickhouse": "clickhouse", "cockroachdb": "postgresql",
+    "kafka": "kafka", "mariadb": "mysql", "memcached": "memcached", "mongodb": "mongodb", "mssql": "mssql",
+    "mysql": "mysql", "nats": "nats", "neo4j": "neo4j", "oracle": "oracle", "postgis": "postgresql",
+    "postgres": "postgresql", "postgresql": "postgresql", "pyamqp": "amqp", "redis": "redis", "rediss": "redis",
+    "sqlite": "sqlite", "sqlserver": "mssql", "psql": "postgresql",
+}  # fmt: skip
+PORTS: Final = {
+    "cassandra": 9042, "clickhouse": 8123, "mongodb": 27017, "mssql": 1433, "mysql": 3306, "neo4j": 7687, "oracle": 1521,
+    "postgresql": 5432, "redis": 6379, "amqp": 5672,
+}  # fmt: skip
+_URL: Final = re.compile(
+    r"^(?:jdbc:)?(?P<scheme>[a-z][a-z0-9]*)(?:\+[a-z0-9_]+)*://(?:[^@/]*@)?(?P<host>\[[^\]]+\]|[^/:,?;#@]*)"
+    r"(?::(?P<port>[^/,?;]*))?(?P<more>(?:,[^/?]*)?)(?P<path>/[^?#;]*)?(?P<rest>.*)$",
+    re.IGNORECASE,
+)
+_SCHEMA: Final = re.compile(r"(?:currentSchema|search_path|schema)(?:=|%3D)([\w-]+)", re.IGNORECASE)
+_ADDRESS: Final = re.compile(
+    r"^(?:[a-z][a-z0-9+.]*://)?(?:[^@/\s]*@)?(?P<host>[A-Za-z0-9_][\w.-]*)(?::(?P<port>\d{1,5}))?(?:[/?].*)?$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dsn:
+    """What a database's URL names. No user and no password is kept."""
+
+    kind: str
+    host: str
+    port: int
+    database: str
+    schema: str = ""
+
+
+def dsn(text: str) -> Dsn | None:
+    """None for what is no URL of a store."""
+    found = _URL.match(text.strip())
+    kind = SCHEMES.get(found["scheme"].lower()) if found else None
+    if found is None or kind is None:
+        return None
+    path = found["path"] or ""
+    database = path if kind == "sqlite" else path.strip("/")
+    if kind == "mssql" and (named := re.search(r"database(?:Name)?=([^;&]+)", found["rest"], re.IGNORECASE)):
+        database = named[1]
+    port = found["port"] or ""
+    schema = _SCHEMA.search(found["rest"])
+    number = int(port) if port.isdigit() else PORTS.get(kind, 0)
+    return Dsn(kind, found["host"].lower(), number, database, schema[1] if schema else "")
+
+
+def host_of(text: str) -> tuple[str, int] | None:
+    """The host and the port (0 for none) that an address or a URL begins with."""
+    found = _ADDRESS.match(text.strip())
+    if found is None:
+        return None
+    return found["host"].lower(), int(found["port"] or 0)

@@ -1,0 +1,286 @@
+"""Which service keeps its data where: from variables, secrets, and what the code names."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from skerry.architecture.code.facts import Code, Kind, Role
+from skerry.architecture.joining import addresses, images
+from skerry.architecture.joining.addresses import Dsn
+from skerry.architecture.joining.services import Found
+from skerry.architecture.manifests import Deployed
+from skerry.architecture.model import Datastore, Evidence, Service, Setting, Source, SystemModel, Use
+from skerry.architecture.source import Place
+
+_URL_NAME: Final = re.compile(
+    r"(?:^|_)(?:DB|DATABASE|POSTGRES(?:QL)?|PG|MYSQL|MONGO(?:DB)?|SQLALCHEMY|DATASOURCE).*(?:URL|URI|DSN)$|(?:^|_)DSN$|CONNECTION_?STRING$",
+    re.IGNORECASE,
+)
+_HOST_NAME: Final = re.compile(
+    r"^(?P<stem>.*?(?:DB|DATABASE|POSTGRES(?:QL)?|PG|MYSQL|MARIADB|MONGO(?:DB)?|SQL)(?:_?(?:SERVER|SVC))?)_?(?:HOST(?:NAME)?|SERVER|ADDR(?:ESS)?)$",
+    re.IGNORECASE,
+)
+_TEST_NAME: Final = re.compile(r"(?:^|_)TEST(?:ING)?(?:_|$)", re.IGNORECASE)
+_DRIVERS: Final = {
+    "postgresql": ("psycopg", "psycopg2", "asyncpg", "pg8000", "aiopg", "databases"),
+    "mysql": ("MySQLdb", "pymysql", "aiomysql", "mysql", "asyncmy"),
+    "mongodb": ("pymongo", "motor", "mongoengine", "beanie", "flask_pymongo", "odmantic"),
+    "sqlite": ("sqlite3", "aiosqlite"),
+    "cassandra": ("cassandra",),
+    "clickhouse": ("clickhouse_connect", "clickhouse_driver"),
+}
+_MAPPERS: Final = frozenset(
+    {
+        "sqlalchemy",
+        "sqlmodel",
+        "flask_sqlalchemy",
+        "django",
+        "peewee",
+        "tortoise",
+        "pony",
+        "databases",
+        "nameko_sqlalchemy",
+        "gino",
+        "records",
+        "ormar",
+        "piccolo",
+        "dj_database_url",
+        "alembic",
+        "skerry",
+    }
+)
+_LOCAL: Final = frozenset({"", "localhost", "127.0.0.1", "0.0.0.0", "::1"})  # noqa: S104 - addresses that are read, not bound
+
+
+@dataclass(slots=True)
+class _Kept:
+    store: Datastore
+    evidence: dict[tuple[str, object], Evidence] = field(default_factory=dict)
+
+
+class Stores:
+    """The stores and uses of a system, as they are found."""
+
+    def __init__(self, found: Found, code: Code) -> None:
+        self.stores: dict[str, Datastore] = {}
+        self.unknown: list[Evidence] = []
+        self._found = found
+        self._code = code
+        self._uses: dict[tuple[str, str], _Kept] = {}
+        self._owner = SystemModel(services=found.services).service_of
+        self._imports = self._imported()
+
+    def read(self) -> None:
+        """From everything that is deployed, and from the code."""
+        for name, deployed in self._found.deployed.items():
+            service = self._found.services[name]
+            for each in deployed:
+                self._from_variables(service, each)
+        for call in self._code.calls:
+            owner = self._owner(call.place.file)
+            if owner is None or call.role in {Role.TEST, Role.EXAMPLE} or call.kind not in {Kind.DATABASE, Kind.CACHE}:
+                continue
+            where = addresses.dsn(call.target.url) if call.target.url else None
+            if (
+                where is not None
+                and "{" not in f"{where.host}{where.database}"
+                and not self._has_own(owner, where.kind)
+            ):
+                text = f"{call.function or 'the module'} opens {_shown(where)}"
+                self._keep(owner, self._identity(owner, None, where), Evidence(text, Source.CODE, call.place))
+
+    def uses(self) -> tuple[Use, ...]:
+        """Every use with the tables that the service's code reads and writes."""
+        tables = self._tables()
+        single: dict[str, int] = defaultdict(int)
+        for service, identity in self._uses:
+            single[service] += not self.stores[identity].broker
+        found = []
+        for (service, identity), kept in sorted(self._uses.items()):
+            # with several stores, which table is where is not known: it is not claimed
+            reads, writes = tables.get(service, (set(), set())) if single[service] == 1 else (set(), set())
+            if kept.store.broker:
+                reads, writes = set(), set()
+            evidence = tuple(kept.evidence.values())
+            found.append(
+                Use(
+                    service=service, store=identity, reads=frozenset(reads), writes=frozenset(writes), evidence=evidence
+                )
+            )
+        return tuple(found)
+
+    def _has_own(self, service: str, kind: str) -> bool:
+        """What is deployed says where a service's data is; a default in code is for a developer's machine."""
+        return any(owner == service and kept.store.kind == kind for (owner, _), kept in self._uses.items())
+
+    def _from_variables(self, service: Service, each: Deployed) -> None:
+        env = each.workload.env
+        for variable, setting in sorted(env.items()):
+            if _TEST_NAME.search(variable):
+                continue
+            where = addresses.dsn(setting.value) if setting.value else None
+            if where is None and setting.value is None and setting.secret and _URL_NAME.search(variable):
+                where_is = Datastore(
+                    identity=f"secret:{setting.secret}", kind="database", server=f"secret {setting.secret}"
+                )
+                if self._reads(service, variable, ""):
+                    text = f"{each.workload.name} gets {variable} from {setting.secret}"
+                    self._keep(service.name, where_is, Evidence(text, Source.DEPLOY, setting.place))
+            elif where is not None and self._reads(service, variable, where.kind):
+                text = f"{each.workload.name} gets {variable}, {_shown(where)}"
+                self._keep(
+                    service.name,
+                    self._identity(service.name, each, where),
+                    Evidence(text, Source.DEPLOY, setting.place),
+                )
+        for variable, place, where in self._in_parts(env, each.system):
+            if self._reads(service, variable, where.kind):
+                text = f"{each.workload.name} gets {variable}, {_shown(where)}"
+                self._keep(
+                    service.name, self._identity(service.name, each, where), Evidence(text, Source.DEPLOY, place)
+                )
+
+    def _in_parts(self, env: Mapping[str, Setting], system: str) -> Iterator[tuple[str, Place | None, Dsn]]:
+        """`DB_HOST`, `DB_PORT` and `DB_NAME` instead of one URL."""
+        for variable, setting in sorted(env.items()):
+            found = _HOST_NAME.match(variable)
+            if found is None or not setting.value or _TEST_NAME.search(variable) or "://" in setting.value:
+                continue
+            host, _, port = setting.value.lower().partition(":")
+            stem = found["stem"]
+            database = next(
+                (
+                    value.value or ""
+                    for ending in ("_NAME", "NAME", "_DB", "_DATABASE", "DATABASE", "_DB_NAME", "_DBNAME")
+                    if (value := env.get(stem + ending) or (env.get("POSTGRES_DB") if ending == "_DB" else None))
+                ),
+                "",
+            )
+            kind = self._kind_of(system, host) or _kind_by_name(stem)
+            number = (
+                next((value.value for ending in ("_PORT", "PORT") if (value := env.get(stem + ending))), port) or ""
+            )
+            where = Dsn(kind, host, int(number) if number.isdigit() else addresses.PORTS.get(kind, 0), database)
+            yield variable, setting.place, where
+
+    def _kind_of(self, system: str, host: str) -> str:
+        found = self._found.stores.get((system, host))
+        return found[0] if found else ""
+
+    def _identity(self, service: str, each: Deployed | None, where: Dsn) -> Datastore:
+        host, port = where.host, where.port
+        system = each.system if each else ""
+        if where.kind == "sqlite":
+            return self._file(service, each, where)
+        kind = self._kind_of(system, host) or self._kind_of("", host) or where.kind
+        if self._kind_of(system, host) and each is not None:
+            # one server has one name, by whichever of its hosts it is reached
+            host = self._found.stores[system, host][1].workload.name
+            port = addresses.PORTS.get(kind, port)
+        short = host.partition(".svc")[0].split(".")[0] if ".svc" in host else host
+        local = short in _LOCAL and not (each and each.form == "compose")
+        server = f"{short or 'localhost'}:{port}" if port else short or "localhost"
+        if system and each and each.form == "compose":
+            server_id = f"{system}/{server}" if (system, where.host) in self._found.stores else server
+        else:
+            server_id = server
+        if short in _LOCAL and not local:
+            server_id = f"{service}/{server}"  # inside of a container, this is the container itself
+        parts = [kind, f"//{server_id}", where.database, where.schema]
+        identity = f"{parts[0]}:{parts[1]}/{where.database}" + (f"/{where.schema}" if where.schema else "")
+        return Datastore(
+            identity=identity,
+            kind=kind,
+            server=server_id,
+            database=where.database,
+            schema=where.schema,
+            broker=kind in images.PASSING,
+        )
+
+    def _file(self, service: str, each: Deployed | None, where: Dsn) -> Datastore:
+        """A file belongs to who opens it, unless it lies on a volume that others have too."""
+        path = where.database
+        if each is not None and path.startswith("//"):
+            for volume, target in each.mounts:
+                if posixpath.normpath(path.lstrip("/")).startswith(target.strip("/") + "/"):
+                    inner = path.lstrip("/").removeprefix(target.strip("/"))
+                    return Datastore(
+                        identity=f"sqlite:{volume}{inner}", kind="sqlite", server=volume, database=inner.lstrip("/")
+                    )
+        start = f"{each.system}/" if each is not None and each.form == "skerry" and each.system else f"{service}/"
+        if each is not None and each.form == "skerry":
+            return Datastore(
+                identity=f"sqlite:{start}{path.strip('/')}",
+                kind="sqlite",
+                server=start.rstrip("/"),
+                database=path.strip("/"),
+            )
+        return Datastore(
+            identity=f"sqlite:{start}{path.strip('/') or ':memory:'}",
+            kind="sqlite",
+            server=service,
+            database=path.strip("/"),
+        )
+
+    def _keep(self, service: str, store: Datastore, evidence: Evidence) -> None:
+        self.stores.setdefault(store.identity, store)
+        kept = self._uses.setdefault((service, store.identity), _Kept(store))
+        kept.evidence.setdefault((evidence.text, evidence.place), evidence)
+
+    def _imported(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = defaultdict(set)
+        for file, imports in self._code.imports.items():
+            owner = self._owner(file)
+            if owner is not None and self._code.roles.get(file) != Role.TEST:
+                found[owner].update(each.module.partition(".")[0] for each in imports if not each.level)
+        return found
+
+    def _reads(self, service: Service, variable: str, kind: str) -> bool:
+        """Whether a service's code has use for a variable; one that is set for everybody is not read by everybody."""
+        if service.language != "python" or not service.roots:
+            return True
+        readers = self._code.variables.get(variable, ())
+        if any(self._owner(file) == service.name for file in readers):
+            return True
+        imported = self._imports.get(service.name, set())
+        if not imported:
+            return not self._code.imports
+        if kind in images.PASSING:
+            return True
+        drivers = _DRIVERS.get(kind)
+        wanted = set(drivers) if drivers else {name for names in _DRIVERS.values() for name in names}
+        return bool(imported & wanted) or bool(imported & _MAPPERS and kind != "mongodb")
+
+    def _tables(self) -> dict[str, tuple[set[str], set[str]]]:
+        found: dict[str, tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
+        names = {(self._owner(each.place.file), each.model): each.name for each in self._code.tables if each.model}
+        for use in self._code.uses:
+            owner = self._owner(use.place.file)
+            if owner is not None and self._code.roles.get(use.place.file) not in {Role.TEST, Role.EXAMPLE}:
+                table = names.get((owner, use.table), use.table).lower()
+                found[owner][1 if use.writes else 0].add(table)
+        return found
+
+
+def _kind_by_name(stem: str) -> str:
+    lowered = stem.lower()
+    for part, kind in (
+        ("mongo", "mongodb"),
+        ("mysql", "mysql"),
+        ("maria", "mysql"),
+        ("pg", "postgresql"),
+        ("postgres", "postgresql"),
+    ):
+        if part in lowered:
+            return kind
+    return "database"
+
+
+def _shown(where: Dsn) -> str:
+    port = f":{where.port}" if where.port else ""
+    return f"{where.kind} {where.host}{port}{'/' if where.database else ''}{where.database.lstrip('/')}"
