@@ -11,6 +11,7 @@ from skerry.architecture.code.facts import Code, ForeignKey, Role, Route, Table,
 from skerry.architecture.code.structure import Resolved, Structure
 from skerry.architecture.code.structure.graph import Names
 from skerry.architecture.code.structure.imports import Modules
+from skerry.architecture.code.structure.workflows import Workflows
 from skerry.architecture.source import Place, Skipped
 
 
@@ -24,12 +25,14 @@ def resolve(facts: Mapping[str, FileFacts]) -> Code:
     known = Resolved(files, modules, roles, modules.by_file(imports), names)
     raw = {path: facts[path].calls for path in files}
     models = {(path, table.model): table.name for path, each in files.items() for table in each.tables if table.model}
+    outgoing = calls.resolve(raw, known)
     return Code(
-        calls=calls.resolve(raw, known),
+        calls=outgoing,
         routes=tuple(_route(names, route) for each in files.values() for route in each.routes),
         messages=tuple(message for each in files.values() for message in each.messages),
         tables=tuple(_tables(names, files, models)),
         uses=tuple(_uses(names, files, models)),
+        workflows=Workflows(files, names, outgoing).find(),
         imports=imports,
         reaches=names.graph(),
         roles=roles,

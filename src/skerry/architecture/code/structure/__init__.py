@@ -12,7 +12,9 @@ from skerry.architecture.code.structure import (
     imports,
     messages,
     routes,
+    sagas,
     sql,
+    steps,
     tables,
     uses,
     variables,
@@ -39,6 +41,7 @@ def read(parsed: Parsed, path: str, content: bytes) -> Structure:
     if role is Role.MIGRATION:
         return Structure(role=role, lines=lines, imports=taken, allowed=allowed, tables=tables.read(found))
     answered = routes.read(found)
+    sent, used = messages.read(found, role, answered), uses.read(found)
     return Structure(
         role=role,
         lines=lines,
@@ -49,9 +52,12 @@ def read(parsed: Parsed, path: str, content: bytes) -> Structure:
         instances=tuple((name, made) for (scope, name), made in found.instances.items() if not scope),
         reaches=graph.reaches(found),
         routes=answered,
-        messages=messages.read(found, role, answered),
+        messages=sent,
         tables=tables.read(found),
-        uses=uses.read(found),
+        uses=used,
+        steps=steps.read(found, sent, used),
+        saga_steps=sagas.read(found),
+        spans=tuple((name, *steps.span(node)) for name, node in found.functions.items()),
         variables=variables.read(found),
         allowed=allowed,
     )

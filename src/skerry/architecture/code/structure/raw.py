@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skerry.architecture.code.facts import Allowed, Import, Message, Role, Route, Table, TableUse, Workflow
+from skerry.architecture.code.facts import Allowed, Import, Message, Role, Route, Table, TableUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,35 @@ class Reach:
     function: str
     name: str
     line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that a function does in its turn. `what`: commit, publish, outbox, undo, or call (of `name`)."""
+
+    function: str
+    what: str
+    line: int
+    name: str
+    tries: tuple[int, ...] = ()
+    """The `try` statements in whose body it stands, by their lines."""
+    handler: int = 0
+    """The `try` statement in whose `except` or `finally` it stands."""
+    branches: tuple[str, ...] = ()
+    """The sides of `if` that it stands in, as `line:side`, with `!` where the side leaves the function or the loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class SagaStep:
+    """One step of a saga that is written as such. `kind`: step, pivot, retriable."""
+
+    saga: str
+    function: str
+    kind: str
+    line: int
+    compensation: str = ""
+    declared: int = 0
+    """Line of the saga itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +70,10 @@ class Structure:
     messages: tuple[Message, ...] = ()
     tables: tuple[Table, ...] = ()
     uses: tuple[TableUse, ...] = ()
-    workflows: tuple[Workflow, ...] = ()
+    steps: tuple[Step, ...] = ()
+    saga_steps: tuple[SagaStep, ...] = ()
+    spans: tuple[tuple[str, int, int], ...] = ()
+    """First and last line of each function that has steps."""
     variables: tuple[str, ...] = ()
     """Names of environment variables that it reads."""
     allowed: tuple[Allowed, ...] = ()

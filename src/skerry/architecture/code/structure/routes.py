@@ -84,7 +84,7 @@ def _of_decorator(found: Walk, prefixes: dict[str, str], function: str, decorato
         prefix = prefixes.get(full.rpartition(".")[0], "")
         for method in _methods(call) or ("GET",):
             yield Route(place=place, function=function, kind=Kind.HTTP, method=method, path=plain(prefix + path))
-    elif full.startswith("nameko.") and name == "http" and call and len(call.args) > 1:
+    elif name == "http" and not on and call and len(call.args) > 1:
         for method in (text_of(call.args[0]) or "").split(","):
             where = plain(text_of(call.args[1]) or "")
             yield Route(place=place, function=function, kind=Kind.HTTP, method=method.strip(), path=where)

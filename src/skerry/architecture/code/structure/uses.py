@@ -17,19 +17,8 @@ from skerry.architecture.source import Place
 _MANAGERS: Final = frozenset(("objects", "_default_manager", "all_objects"))
 _MANAGER_WRITES: Final = frozenset(
     (
-        "create",
-        "acreate",
-        "bulk_create",
-        "abulk_create",
-        "get_or_create",
-        "aget_or_create",
-        "update_or_create",
-        "insert",
-        "update",
-        "aupdate",
-        "delete",
-        "adelete",
-        "bulk_update",
+        *("create", "acreate", "bulk_create", "abulk_create", "get_or_create", "aget_or_create", "update_or_create"),
+        *("insert", "update", "aupdate", "delete", "adelete", "bulk_update"),
     )
 )
 _SESSION_WRITES: Final = frozenset(("add", "merge", "delete", "add_all", "bulk_insert_mappings", "bulk_save_objects"))

@@ -1,0 +1,245 @@
+"""Functions and sagas that change state in more than one place, and what stays when a later change fails."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from skerry.architecture.code.facts import Call, Change, Kind, Role, Workflow
+from skerry.architecture.code.structure.graph import Names
+from skerry.architecture.code.structure.raw import SagaStep, Step, Structure
+from skerry.architecture.code.structure.steps import UNDO
+from skerry.architecture.source import Place
+
+_REMOTE: Final = frozenset((Kind.HTTP, Kind.GRPC, Kind.RPC))
+_LEFT_OUT: Final = frozenset((Role.TEST, Role.EXAMPLE, Role.SCRIPT, Role.MIGRATION, Role.GENERATED))
+_ONLY_ASKS: Final = re.compile(
+    r"(?:^|[/_.\s-])(?:log_?in|sign_?in|auth\w*|token|oauth\w*|search|query|graphql|validat\w*|verif\w*|check|quote|convert|"
+    r"predict\w*|recommend\w*|estimate|lookup|find|list|get|read|fetch|calculate|price|health|log|logs|metrics?|track|telemetry|"
+    r"analytics|audit|introspect|batch_?get|translate|render|preview|ping|embeddings?|completions?)(?:$|[/_.?\s-])",
+    re.IGNORECASE,
+)
+_ASKS: Final = re.compile(r"^(?:Get|List|Find|Search|Query|Check|Validate|Verify|Quote|Read|Fetch|Watch|Describe|Calculate|Convert)")
+_BY_KEY: Final = re.compile(r"idempoten|request_id=|dedup", re.IGNORECASE)
+_DEPTH: Final = 4
+"""Functions within functions that are followed."""
+_MAX_CHANGES: Final = 30
+"""Changes of one function that are compared with each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One step with the changes that it makes, itself or through what it calls."""
+
+    step: Step
+    changes: tuple[Change, ...]
+    whom: str = ""
+    keyed: bool = False
+    undoes: bool = False
+
+
+@dataclass(slots=True)
+class Workflows:
+    """All functions with their steps and calls. `find` is the whole of it."""
+
+    files: Mapping[str, Structure]
+    names: Names
+    calls: Iterable[Call]
+    _steps: dict[tuple[str, str], list[Step]] = field(default_factory=dict)
+    _calls: dict[tuple[str, str], list[Call]] = field(default_factory=dict)
+    _known: dict[tuple[str, str], tuple[Change, ...]] = field(default_factory=dict)
+
+    def find(self) -> tuple[Workflow, ...]:
+        """Every function and saga with changes in two places or more, in the order of their places."""
+        for path, each in self.files.items():
+            for step in each.steps:
+                self._steps.setdefault((path, step.function), []).append(step)
+        self._place_calls()
+        found = [*self._functions(), *self._sagas()]
+        return tuple(sorted(found, key=lambda each: each.place))
+
+    def _place_calls(self) -> None:
+        spans = {
+            path: sorted(((first, last, name) for name, first, last in each.spans), key=lambda span: (span[0], -span[1]))
+            for path, each in self.files.items()
+        }
+        for call in self.calls:
+            own = spans.get(call.place.file, [])
+            at = bisect_right(own, (call.place.line, float("inf"), ""))
+            for first, last, name in reversed(own[:at]):
+                if first <= call.place.line <= last:
+                    self._calls.setdefault((call.place.file, name), []).append(call)
+                    break
+
+    def _functions(self) -> Iterator[Workflow]:
+        for key in sorted({*self._steps, *self._calls}):
+            path, function = key
+            role = self.files[path].role
+            if role in _LEFT_OUT or UNDO.search(f".{function.rpartition('.')[2]}"):
+                continue
+            items = self._items(key, 0, ())
+            changing = [each for each in items if each.changes and not each.undoes][:_MAX_CHANGES]
+            if len(changing) < 2:
+                continue
+            missing = tuple(_missing(items, changing))
+            changes = tuple(change for each in items for change in each.changes)
+            first, _last = self._span(key)
+            yield Workflow(place=Place(path, first), function=function, changes=changes, missing=missing, role=role)
+
+    def _span(self, key: tuple[str, str]) -> tuple[int, int]:
+        for name, first, last in self.files[key[0]].spans:
+            if name == key[1]:
+                return first, last
+        return 0, 0
+
+    def _items(self, key: tuple[str, str], depth: int, above: tuple[tuple[str, str], ...]) -> list[_Item]:
+        steps = self._steps.get(key, [])
+        remote = {call.place.line: call for call in self._calls.get(key, ()) if call.kind in _REMOTE}
+        around = {step.line: step for step in steps}
+        items: list[_Item] = []
+        for line, call in remote.items():
+            step = around.get(line) or _nearest(steps, line) or Step(key[1], "remote", line, call.operation)
+            items += _of_call(call, step)
+        for step in steps:
+            if step.what == "call":
+                if step.line not in remote:
+                    items += self._called(key, step, depth, above)
+            elif step.what == "undo":
+                items.append(_Item(step, (), undoes=True))
+            elif step.what != "outbox":
+                place = Place(key[0], step.line)
+                undoes = bool(step.handler) and step.what in {"commit", "publish"}
+                items.append(_Item(step, (Change("undo" if undoes else step.what, place, step.name),), undoes=undoes))
+        return sorted(items, key=lambda each: each.step.line)
+
+    def _called(
+        self, key: tuple[str, str], step: Step, depth: int, above: tuple[tuple[str, str], ...]
+    ) -> Iterator[_Item]:
+        callee = self.names.function(key[0], step.name)
+        undoing = UNDO.search(f".{step.name.rpartition('.')[2]}") is not None
+        if callee is None or callee == key or callee in above or depth >= _DEPTH:
+            if undoing and (step.handler or step.branches):
+                yield _Item(step, (), undoes=True)
+            return
+        if callee not in self._known:
+            inner = self._items(callee, depth + 1, (*above, key))
+            found = [change for each in inner for change in each.changes if not each.undoes]
+            self._known[callee] = tuple(found[:_MAX_CHANGES])
+        changes = self._known[callee]
+        if changes or (undoing and step.handler):
+            whom = next((change.detail for change in changes if change.what == "remote"), "")
+            yield _Item(step, changes, whom=whom, undoes=undoing and bool(step.handler or step.branches))
+
+    def _sagas(self) -> Iterator[Workflow]:
+        for path, each in self.files.items():
+            sagas: dict[str, list[SagaStep]] = {}
+            for step in each.saga_steps if each.role not in _LEFT_OUT else ():
+                sagas.setdefault(step.saga, []).append(step)
+            for name, steps in sagas.items():
+                changes = tuple(Change("remote", Place(path, step.line), step.function) for step in steps)
+                last = steps[-1]
+                missing = tuple(
+                    Change("remote" if step.kind == "step" else step.kind, Place(path, step.line), step.function)
+                    for step in steps
+                    if not step.compensation
+                    and step.kind != "retriable"
+                    and (step is not last or step.kind == "pivot")
+                    and not self._only_reads((path, step.function))
+                )
+                place = Place(path, steps[0].declared)
+                yield Workflow(
+                    place=place, function=name, changes=changes, missing=missing, saga=True, role=each.role
+                )
+
+    def _only_reads(self, key: tuple[str, str]) -> bool:
+        """Whether a step is seen to ask, and to change nothing."""
+        calls = self._calls.get(key, ())
+        asked = [call for call in calls if call.kind in _REMOTE]
+        return bool(asked) and not any(map(_changes_something, asked)) and not any(
+            each.changes for each in self._items(key, 0, ())
+        )
+
+
+def _nearest(steps: list[Step], line: int) -> Step | None:
+    """The step that stands around a call at `line`: the last one that begins before it within a few lines."""
+    near = [step for step in steps if 0 <= line - step.line <= 3] or [step for step in steps if 0 < step.line - line <= 6]
+    return near[-1] if near else None
+
+
+def _of_call(call: Call, step: Step) -> Iterator[_Item]:
+    if not _changes_something(call):
+        return
+    words = f"{call.operation} {call.path} {call.function.rpartition('.')[2] if step.handler else ''}"
+    undoes = bool(step.handler or step.branches) and (call.operation == "DELETE" or UNDO.search(words) is not None)
+    target = call.target.service or (call.target.variables[0] if call.target.variables else "") or call.target.url
+    detail = " ".join(filter(None, (call.operation, target, call.path)))
+    change = Change("undo" if undoes and step.handler else "remote", call.place, detail)
+    keyed = _BY_KEY.search(call.text) is not None
+    yield _Item(step, (change,), whom=target, keyed=keyed, undoes=undoes and bool(step.handler))
+
+
+def _changes_something(call: Call) -> bool:
+    if not call.writes or _ASKS.match(call.operation):
+        return False
+    return not _ONLY_ASKS.search(call.path) and not (call.kind is not Kind.HTTP and _ONLY_ASKS.search(f".{call.operation}"))
+
+
+def _missing(items: list[_Item], changing: list[_Item]) -> Iterator[Change]:
+    for index, item in enumerate(changing):
+        later = [each for each in changing[index + 1 :] if _threatens(item, each)]
+        if later and not any(_undone(items, item, each) for each in later):
+            yield item.changes[-1]
+
+
+def _threatens(item: _Item, later: _Item) -> bool:
+    """Whether `later` may fail after `item` was done, in one run."""
+    if item.keyed or (item.step.line == later.step.line and item.step.name == later.step.name):
+        return False
+    mine, other = item.changes[-1].what, later.changes[0].what
+    if (mine, other) not in {
+        ("commit", "publish"),
+        ("commit", "remote"),
+        ("remote", "remote"),
+        ("remote", "commit"),
+        ("remote", "publish"),
+        ("publish", "remote"),
+    }:
+        return False
+    if mine == "commit" and later.keyed:
+        return False
+    if later.step.handler and later.step.handler in item.step.tries:
+        return False
+    return not _apart(item.step.branches, later.step.branches)
+
+
+def _apart(mine: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether two steps stand on different sides of an `if`, or the first on a side that leaves before the second."""
+    sides = {each.rstrip("!").rpartition(":")[0]: each.rstrip("!").rpartition(":")[2] for each in other}
+    for each in mine:
+        line, _, side = each.rstrip("!").rpartition(":")
+        if line in sides:
+            if sides[line] != side:
+                return True
+        elif each.endswith("!"):
+            return True
+    return False
+
+
+def _undone(items: list[_Item], item: _Item, later: _Item) -> bool:
+    """Whether something undoes `item` when `later` fails: in the handler around it, or in a branch after it."""
+    for each in items:
+        step = each.step
+        if not each.undoes and not (step.branches and UNDO.search(f".{step.name.rpartition('.')[2]}")):
+            continue
+        if each.whom and item.whom and each.whom != item.whom and not each.changes == ():
+            continue
+        if step.name.endswith("rollback") and item.changes[-1].what == "remote":
+            continue
+        if step.handler and step.handler in later.step.tries:
+            return True
+        if not step.handler and step.line > later.step.line and step.branches != later.step.branches:
+            return True
+    return False
