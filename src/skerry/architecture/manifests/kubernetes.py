@@ -51,8 +51,8 @@ def read(reader: Reader) -> Cluster:
         if chart is not None:
             cluster.template(chart, path)
         elif (
-            "/.github/" not in f"/{path}"
-            and "kind:" in (text := reader.text(path))
+            ("/.github/" not in f"/{path}"
+            and "kind:" in (text := reader.text(path)))
             or name.startswith("kustomization.")
         ):
             if (

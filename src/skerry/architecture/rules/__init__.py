@@ -3,5 +3,8 @@
 from __future__ import annotations
 
 from skerry.architecture.rules.finding import Finding, Rule, Severity, Subject, Verdict
+from skerry.architecture.rules.no_compensation import no_compensation
 
-__all__ = ["Finding", "Rule", "Severity", "Subject", "Verdict"]
+__all__ = ["RULES", "Finding", "Rule", "Severity", "Subject", "Verdict"]
+
+RULES: tuple[Rule, ...] = (no_compensation,)

@@ -12,7 +12,15 @@ from skerry.architecture.code.structure.walk import Walk, argument, text_of
 
 _KINDS: Final = frozenset(("step", "pivot", "retriable"))
 _ADDERS: Final = frozenset(("add_step", "addstep", "sagastep", "saga_step", "with_step"))
-_UNDO_NAMES: Final = ("compensation", "compensate", "compensating_action", "rollback", "undo", "on_failure", "compensator")
+_UNDO_NAMES: Final = (
+    "compensation",
+    "compensate",
+    "compensating_action",
+    "rollback",
+    "undo",
+    "on_failure",
+    "compensator",
+)
 
 
 def read(found: Walk) -> tuple[SagaStep, ...]:
@@ -66,7 +74,9 @@ def _listed(found: Walk) -> Iterator[SagaStep]:
         missing = undo is None or (isinstance(undo, ast.Constant) and undo.value is None)
         compensation = "" if missing else _named(found, undo)
         key = function or f"steps at line {call.lineno}"
-        yield SagaStep(key if function else "saga", _named(found, action), "step", call.lineno, compensation, call.lineno)
+        yield SagaStep(
+            key if function else "saga", _named(found, action), "step", call.lineno, compensation, call.lineno
+        )
 
 
 def _named(found: Walk, node: ast.expr | None) -> str:

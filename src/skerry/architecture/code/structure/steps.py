@@ -129,7 +129,9 @@ class _Reader:
 
 def read(found: Walk, messages: Iterable[Message], uses: Iterable[TableUse]) -> tuple[Step, ...]:
     """The steps of every function, in order. Only calls that some other function or library answers are kept."""
-    sends = {each.place.line: each for each in messages if each.sends and (each.library != "celery" or "." in each.topic)}
+    sends = {
+        each.place.line: each for each in messages if each.sends and (each.library != "celery" or "." in each.topic)
+    }
     writes = {each.place.line: each for each in uses if each.writes}
     steps: list[Step] = []
     for name, node in found.functions.items():

@@ -22,7 +22,9 @@ _ONLY_ASKS: Final = re.compile(
     r"analytics|audit|introspect|batch_?get|translate|render|preview|ping|embeddings?|completions?)(?:$|[/_.?\s-])",
     re.IGNORECASE,
 )
-_ASKS: Final = re.compile(r"^(?:Get|List|Find|Search|Query|Check|Validate|Verify|Quote|Read|Fetch|Watch|Describe|Calculate|Convert)")
+_ASKS: Final = re.compile(
+    r"^(?:Get|List|Find|Search|Query|Check|Validate|Verify|Quote|Read|Fetch|Watch|Describe|Calculate|Convert)"
+)
 _BY_KEY: Final = re.compile(r"idempoten|request_id=|dedup", re.IGNORECASE)
 _DEPTH: Final = 4
 """Functions within functions that are followed."""
@@ -63,7 +65,9 @@ class Workflows:
 
     def _place_calls(self) -> None:
         spans = {
-            path: sorted(((first, last, name) for name, first, last in each.spans), key=lambda span: (span[0], -span[1]))
+            path: sorted(
+                ((first, last, name) for name, first, last in each.spans), key=lambda span: (span[0], -span[1])
+            )
             for path, each in self.files.items()
         }
         for call in self.calls:
@@ -150,22 +154,24 @@ class Workflows:
                     and not self._only_reads((path, step.function))
                 )
                 place = Place(path, steps[0].declared)
-                yield Workflow(
-                    place=place, function=name, changes=changes, missing=missing, saga=True, role=each.role
-                )
+                yield Workflow(place=place, function=name, changes=changes, missing=missing, saga=True, role=each.role)
 
     def _only_reads(self, key: tuple[str, str]) -> bool:
         """Whether a step is seen to ask, and to change nothing."""
         calls = self._calls.get(key, ())
         asked = [call for call in calls if call.kind in _REMOTE]
-        return bool(asked) and not any(map(_changes_something, asked)) and not any(
-            each.changes for each in self._items(key, 0, ())
+        return (
+            bool(asked)
+            and not any(map(_changes_something, asked))
+            and not any(each.changes for each in self._items(key, 0, ()))
         )
 
 
 def _nearest(steps: list[Step], line: int) -> Step | None:
     """The step that stands around a call at `line`: the last one that begins before it within a few lines."""
-    near = [step for step in steps if 0 <= line - step.line <= 3] or [step for step in steps if 0 < step.line - line <= 6]
+    near = [step for step in steps if 0 <= line - step.line <= 3] or [
+        step for step in steps if 0 < step.line - line <= 6
+    ]
     return near[-1] if near else None
 
 
@@ -184,7 +190,9 @@ def _of_call(call: Call, step: Step) -> Iterator[_Item]:
 def _changes_something(call: Call) -> bool:
     if not call.writes or _ASKS.match(call.operation):
         return False
-    return not _ONLY_ASKS.search(call.path) and not (call.kind is not Kind.HTTP and _ONLY_ASKS.search(f".{call.operation}"))
+    return not _ONLY_ASKS.search(call.path) and not (
+        call.kind is not Kind.HTTP and _ONLY_ASKS.search(f".{call.operation}")
+    )
 
 
 def _missing(items: list[_Item], changing: list[_Item]) -> Iterator[Change]:
@@ -234,7 +242,7 @@ def _undone(items: list[_Item], item: _Item, later: _Item) -> bool:
         step = each.step
         if not each.undoes and not (step.branches and UNDO.search(f".{step.name.rpartition('.')[2]}")):
             continue
-        if each.whom and item.whom and each.whom != item.whom and not each.changes == ():
+        if each.whom and item.whom and each.whom != item.whom and each.changes != ():
             continue
         if step.name.endswith("rollback") and item.changes[-1].what == "remote":
             continue
