@@ -118,7 +118,7 @@ def _said(change: Change | None) -> str:
 
 def _advice(left: Change, later: Change | None) -> str:
     if left.what == "commit" and later is not None and later.what == "publish":
-        return "Record the event in the transaction that changes the state: service.outbox.record(tx, event), or a table and a relay."
+        return "Record the event in the transaction that changes the state: service.outbox.record(tx, event), or a table of your own."
     return ""
 
 
@@ -129,12 +129,7 @@ def _clean(subject: Subject, blamed: set[str]) -> Iterator[Finding]:
             rule=NAME, verdict=Verdict.UNKNOWN, message="No Python source was found, so no workflow could be read."
         )
         return
-    files: dict[str, int] = {}
-    for file, role in code.roles.items():
-        if role in {Role.REQUEST, Role.JOB} and code.lines.get(file):
-            service = subject.model.service_of(file)
-            if service is not None:
-                files[service] = files.get(service, 0) + 1
+    files = _files(subject)
     unread: list[str] = []
     for name in subject.model.services:
         if name in blamed:
@@ -154,6 +149,17 @@ def _clean(subject: Subject, blamed: set[str]) -> Iterator[Finding]:
     if not subject.model.services and not blamed:
         message = f"None of {len(code.roles)} files changes state in more than one place without undoing it."
         yield Finding(rule=NAME, verdict=Verdict.CLEAN, message=message, evidence=(Evidence(message, Source.CODE),))
+
+
+def _files(subject: Subject) -> dict[str, int]:
+    """How many files with code that serves or works each service has."""
+    files: dict[str, int] = {}
+    for file, role in subject.code.roles.items():
+        if role in {Role.REQUEST, Role.JOB} and subject.code.lines.get(file):
+            service = subject.model.service_of(file)
+            if service is not None:
+                files[service] = files.get(service, 0) + 1
+    return files
 
 
 def _seen(subject: Subject, service: str) -> Iterator[Evidence]:
