@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,14 +102,14 @@ def judge(case: Case, found: list[Finding], score: Score) -> None:
 
 
 @pytest.fixture(scope="module")
-def scores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Score]]:
+def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Score]:
     found: dict[str, Score] = {rule: Score() for rule in RULES}
     for case in cases():
         judge(case, findings(case, tmp_path_factory.mktemp("case")), found[case.rule])
     for rule, score in found.items():
         print(f"{rule}: {score.found}/{score.known} found, {score.flagged}/{score.traps} traps, {score.wrong} wrong")
         print("".join(f"  {note}\n" for note in score.notes), end="")
-    yield found
+    return found
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -1,0 +1,1 @@
+"""The shop as one application: seven modules, one database."""

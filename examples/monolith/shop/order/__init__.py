@@ -1,0 +1,1 @@
+"""Orders: taken, decided and told. The only module that knows the others."""
