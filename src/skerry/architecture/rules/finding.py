@@ -23,6 +23,8 @@ class Verdict(StrEnum):
 
 
 class Severity(StrEnum):
+    """How bad it is; the exit code follows the worst."""
+
     ERROR = "error"
     WARNING = "warning"
     NOTE = "note"

@@ -10,6 +10,8 @@ from skerry.architecture.source import Skipped
 
 
 class SpanKind(StrEnum):
+    """On which side of what the span stands."""
+
     INTERNAL = "internal"
     SERVER = "server"
     CLIENT = "client"
