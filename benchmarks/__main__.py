@@ -1,4 +1,7 @@
-"""`python -m benchmarks NAME [--rounds N] [--only PART] [-o text|json]`. Exit status 1 when a bar is missed."""
+"""`python -m benchmarks NAME [--rounds N] [--only PART] [--repo PATH] [--at DATE] [-o text|json]`.
+
+Exit status 1 when a bar is missed.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help="one part, where a benchmark has parts that can be run alone")
     parser.add_argument("-o", dest="output", choices=["text", "json"], default="text")
+    parser.add_argument("--repo", action="append", help="a git repository, for `boundaries`; may be given again")
+    parser.add_argument("--at", action="append", help="a date up to which `boundaries` learns; may be given again")
     options = parser.parse_args()
-    part = {"only": options.only} if options.only else {}
+    given = {"only": options.only, "repos": options.repo, "moments": options.at}
+    part = {name: value for name, value in given.items() if value}
     document = import_module(f"benchmarks.{options.name}").run(rounds=options.rounds, **part)
     print(show(document, options.output))
     return 0 if document["ok"] else 1

@@ -24,6 +24,7 @@ VERBS = {
     "outbox": "Show what waits to be handed over.",
     "projection": "List projections, and have one made anew.",
     "events": "Freeze, compare and export the schemas of events.",
+    "split": "Propose services for a monolith, and judge them by later commits.",
 }
 """Every verb with its line in `skerry --help`. The verb `x` is the command `x` in the module `skerry.cli.x`."""
 
