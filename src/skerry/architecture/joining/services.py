@@ -236,7 +236,9 @@ class _Search:
         virtual = root.startswith("@")
         languages = Counter[str]() if virtual or name else self._languages(root)
         python = languages["python"] > 0 or not languages
-        language = "python" if languages["python"] * 3 >= languages.total() else languages.most_common(1)[0][0]
+        language = ""
+        if languages:
+            language = "python" if languages["python"] * 3 >= languages.total() else languages.most_common(1)[0][0]
         roles = {each.role for each in deployed} - {"service"}
         jobs = bool(deployed) and all(each.job for each in deployed)
         service = Service(

@@ -50,10 +50,8 @@ def read(reader: Reader) -> Cluster:
         chart = _chart(path, charts)
         if chart is not None:
             cluster.template(chart, path)
-        elif (
-            ("/.github/" not in f"/{path}"
-            and "kind:" in (text := reader.text(path)))
-            or name.startswith("kustomization.")
+        elif ("/.github/" not in f"/{path}" and "kind:" in (text := reader.text(path))) or name.startswith(
+            "kustomization."
         ):
             if (
                 "apiVersion:" in text

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from skerry.architecture.rules.distributed_monolith import distributed_monolith
 from skerry.architecture.rules.finding import Finding, Rule, Severity, Subject, Verdict
 from skerry.architecture.rules.no_compensation import no_compensation
+from skerry.architecture.rules.premature_microservices import premature_microservices
+from skerry.architecture.rules.shared_database import shared_database
+from skerry.architecture.rules.sync_chain import sync_chain
 
 __all__ = ["RULES", "Finding", "Rule", "Severity", "Subject", "Verdict"]
 
-RULES: tuple[Rule, ...] = (no_compensation,)
+RULES: tuple[Rule, ...] = (
+    shared_database,
+    sync_chain,
+    distributed_monolith,
+    no_compensation,
+    premature_microservices,
+)

@@ -57,6 +57,8 @@ class Subject:
     history: History | None = None
     """None where there is no history, or too little of it."""
     traces: Traces | None = None
+    part: str = ""
+    """The folder of the repository that is looked at, relative to its root; empty when it is all of it."""
 
 
 class Rule(Protocol):

@@ -1,0 +1,189 @@
+"""NEVER let two services keep their data in one database."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Final
+
+from skerry.architecture.code.facts import Role, Table
+from skerry.architecture.model import Datastore, Evidence, Source, SystemModel, Use
+from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict
+
+_DATABASES: Final = frozenset(
+    [
+        "MySQLdb",
+        "alembic",
+        "asyncpg",
+        "databases",
+        "django",
+        "flask_sqlalchemy",
+        "mongoengine",
+        "motor",
+        "nameko_sqlalchemy",
+        "peewee",
+        "psycopg",
+        "psycopg2",
+        "pymongo",
+        "pymysql",
+        "sqlalchemy",
+        "sqlmodel",
+        "tortoise",
+    ]
+)
+MAX_SHOWN: Final = 12
+
+
+class SharedDatabase:
+    """Two services with one database: equal host, port, database and schema, or one secret; tables that both write."""
+
+    name = "shared-database"
+    why = (
+        "A table that two services write has no owner: neither can change its columns, move it or trust what it reads "
+        "without the other. Their releases, their locks and their outages become one."
+    )
+    fix = (
+        "Give each table one owner. Others ask its API or keep a copy that events feed (skerry: outbox, `@service.on`, "
+        "projections; else an outbox table and any broker). Move table by table, those with one writer first; then give "
+        "each service a database or a schema and a user of its own (`skerry db`)."
+    )
+
+    def check(self, subject: Subject) -> Iterator[Finding]:
+        model = subject.model
+        users = _users(model)
+        found = [self._shared(subject, model.stores[store], uses) for store, uses in users.items() if len(uses) > 1]
+        shared = {frozenset(each.services) for each in found}
+        found += [
+            each
+            for each in self._foreign_keys(subject, users)
+            if not any(set(each.services) <= pair for pair in shared)
+        ]
+        yield from found
+        missing = _without_store(subject, users)
+        if missing:
+            names = ", ".join(missing)
+            text = f"the code of {names} opens a database and nothing says which: give the values of its variables"
+            yield Finding(rule=self.name, verdict=Verdict.UNKNOWN, message=text, services=missing, key="unresolved")
+        elif not found:
+            yield self._clean(model, users)
+
+    def _shared(self, subject: Subject, store: Datastore, uses: list[Use]) -> Finding:
+        services = tuple(use.service for use in uses)
+        both = sorted({table for one, other in combinations(uses, 2) for table in one.writes & other.writes})
+        secret = store.identity.startswith("secret:")
+        shown = store.server if secret else f"{store.kind} {store.server}/{store.database}".rstrip("/")
+        evidence = tuple(each for use in uses for each in use.evidence)
+        if not store.database and not secret:
+            text = f"{_listed(services)} use the server {shown}; which database of it is not said"
+            return Finding(
+                rule=self.name,
+                verdict=Verdict.UNKNOWN,
+                message=text,
+                services=services,
+                evidence=evidence,
+                key=store.identity,
+            )
+        keys = _crossing(subject, set(services))
+        if both:
+            severity, more = Severity.ERROR, f"; more than one of them writes {_listed(both[:MAX_SHOWN])}"
+        elif keys:
+            severity, more = Severity.ERROR, f"; {keys[0].text}"
+        else:
+            severity, more = Severity.WARNING, ""
+        written = [
+            Evidence(f"{each.function or 'the module'} writes {each.table}", Source.CODE, each.place)
+            for each in subject.code.uses
+            if both
+            and each.writes
+            and each.table.lower() in both
+            and subject.model.service_of(each.place.file) in services
+        ]
+        return Finding(
+            rule=self.name,
+            verdict=Verdict.VIOLATION,
+            severity=severity,
+            services=services,
+            message=f"{_listed(services)} share one database, {shown}{more}",
+            place=next((each.place for each in evidence if each.place), None),
+            evidence=(*evidence, *keys, *written[:MAX_SHOWN]),
+            key=store.identity,
+        )
+
+    def _foreign_keys(self, subject: Subject, users: dict[str, list[Use]]) -> Iterator[Finding]:
+        """Keys into a table of another service, where manifests do not show two databases."""
+        known = {use.service for uses in users.values() for use in uses}
+        for one, other in combinations(sorted(subject.model.services), 2):
+            if {one, other} <= known:
+                continue
+            keys = _crossing(subject, {one, other})
+            if keys:
+                yield Finding(
+                    rule=self.name,
+                    verdict=Verdict.VIOLATION,
+                    severity=Severity.ERROR,
+                    services=(one, other),
+                    message=f"{one} and {other} share one database: {keys[0].text}",
+                    place=keys[0].place,
+                    evidence=tuple(keys),
+                    key=f"{one}/{other}",
+                )
+
+    def _clean(self, model: SystemModel, users: dict[str, list[Use]]) -> Finding:
+        evidence = tuple(each for uses in users.values() for use in uses for each in use.evidence[:1])
+        services = tuple(sorted({use.service for uses in users.values() for use in uses}))
+        if services:
+            text = f"each of {len(services)} services that keep data has its own: {len(users)} databases, no two services in one"
+        else:
+            text = f"none of {len(model.services)} services keeps data in a database"
+            evidence = tuple(each for service in model.services.values() for each in service.evidence[:1])
+        return Finding(rule=self.name, verdict=Verdict.CLEAN, message=text, services=services, evidence=evidence)
+
+
+shared_database = SharedDatabase()
+
+
+def _users(model: SystemModel) -> dict[str, list[Use]]:
+    """Uses by database, without caches and brokers and without jobs such as migrations and load tests."""
+    found: dict[str, list[Use]] = defaultdict(list)
+    for use in model.uses:
+        service = model.services.get(use.service)
+        if not model.stores[use.store].broker and (service is None or service.role != "job"):
+            found[use.store].append(use)
+    return dict(sorted(found.items()))
+
+
+def _crossing(subject: Subject, services: set[str]) -> list[Evidence]:
+    """Foreign keys of one of `services` into a table that only another of them maps."""
+    owners: dict[str, set[str]] = defaultdict(set)
+    mapped: list[tuple[str, Table]] = []
+    for table in subject.code.tables:
+        owner = subject.model.service_of(table.place.file)
+        if owner in services and not table.abstract and subject.code.roles.get(table.place.file) != Role.TEST:
+            owners[table.name.lower()].add(owner)
+            mapped.append((owner, table))
+    found = []
+    for owner, table in mapped:
+        for key in table.keys:
+            others = owners.get(key.table.lower(), set())
+            if others and owner not in others:
+                text = f"{table.name} of {owner} has a foreign key into {key.table} of {min(others)}"
+                found.append(Evidence(text, Source.MIGRATION, key.place))
+    return found
+
+
+def _without_store(subject: Subject, users: dict[str, list[Use]]) -> tuple[str, ...]:
+    """Services whose code speaks to a database that is not known; none when no other service could share it."""
+    known = {use.service for uses in users.values() for use in uses}
+    speaking: set[str] = set()
+    for file, imports in subject.code.imports.items():
+        owner = subject.model.service_of(file)
+        aside = subject.code.roles.get(file) in {Role.TEST, Role.EXAMPLE, Role.SCRIPT}
+        if owner is not None and not aside and any(each.module.partition(".")[0] in _DATABASES for each in imports):
+            speaking.add(owner)
+    speaking = {name for name in speaking if subject.model.services[name].role not in {"job", "library"}}
+    return tuple(sorted(speaking - known)) if len(speaking | known) > 1 else ()
+
+
+def _listed(names: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
