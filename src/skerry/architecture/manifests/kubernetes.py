@@ -49,7 +49,8 @@ def read(reader: Reader) -> Cluster:
             continue
         chart = _chart(path, charts)
         if chart is not None:
-            cluster.template(chart, path)
+            if not _ELSEWHERE.search(chart):
+                cluster.template(chart, path)
         elif ("/.github/" not in f"/{path}" and "kind:" in (text := reader.text(path))) or name.startswith(
             "kustomization."
         ):

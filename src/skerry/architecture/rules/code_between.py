@@ -80,18 +80,26 @@ class Modules:
         for file in (f"{path}.py", f"{path}/__init__.py"):
             if file in self._files:
                 return file
-        return path if path and path in self._folders else None
+        # a folder alone is a package only by the names of its files, or as a whole
+        return path if path and path in self._folders and not (whole and each.names) else None
 
 
-def imports(code: Code, model: SystemModel) -> Iterator[Bond]:
-    """Imports of one service's modules by another."""
+def imports(code: Code, model: SystemModel, manifests: Manifests) -> Iterator[Bond]:
+    """Imports of one service's modules by another; not of a published package that has the name of a folder."""
     modules = Modules(code, model)
+    published = {
+        root: {_bare(each.name) for each in package.dependencies if not each.path and not each.git}
+        for root, package in manifests.packages.items()
+    }
     for file, found in code.imports.items():
         owner = model.service_of(file)
         if owner is None or code.roles.get(file) in _ASIDE:
             continue
         service = model.services[owner]
+        bought = {name for root in service.roots for name in published.get(root, ())}
         for each in found:
+            if not each.level and _bare(each.module.partition(".")[0]) in bought:
+                continue
             meant = modules.meant(service, file, each)
             other = model.service_of(meant) if meant else None
             if meant and other and other != owner and _apart(service, model.services[other]):

@@ -62,7 +62,7 @@ class DistributedMonolith:
         contexts = {each.dockerfile: each.context or "" for each in read.deployed if each.dockerfile}
         bonds: dict[tuple[str, str], list[Bond]] = defaultdict(list)
         for bond in (
-            *code_between.imports(subject.code, subject.model),
+            *code_between.imports(subject.code, subject.model, read),
             *code_between.packages(read, subject.model),
             *code_between.copies(read, subject.model, contexts),
         ):
