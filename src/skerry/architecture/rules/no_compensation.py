@@ -83,7 +83,7 @@ def _of_function(workflow: Workflow, service: str) -> Finding:
     remote = next((each for each in workflow.missing if each.what == "remote"), None)
     left = remote or left
     later = next((each for each in workflow.changes if each != left and _after(workflow, left, each)), None)
-    words = f"{workflow.function} {' '.join(each.detail for each in workflow.changes)}"
+    words = left.detail if "/" in left.detail else f"{left.detail} {workflow.function}"
     severe = remote is not None and _GOODS.search(words) is not None
     then = f"{_said(later)} at line {later.place.line}" if later else "a later change"
     return Finding(
@@ -118,7 +118,7 @@ def _said(change: Change | None) -> str:
 
 def _advice(left: Change, later: Change | None) -> str:
     if left.what == "commit" and later is not None and later.what == "publish":
-        return "Record the event in the transaction that changes the state: service.outbox.record(tx, event), or a table of your own."
+        return "Record the event in the transaction that changes the state: service.outbox.record(tx, event)."
     return ""
 
 

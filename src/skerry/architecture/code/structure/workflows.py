@@ -88,8 +88,8 @@ class Workflows:
             changing = [each for each in items if each.changes and not each.undoes][:_MAX_CHANGES]
             if len(changing) < 2:
                 continue
-            missing = tuple(_missing(items, changing))
-            changes = tuple(change for each in items for change in each.changes)
+            missing = tuple(_missing(path, items, changing))
+            changes = tuple(change for each in items for change in _own(path, each))
             first, _last = self._span(key)
             yield Workflow(place=Place(path, first), function=function, changes=changes, missing=missing, role=role)
 
@@ -150,7 +150,7 @@ class Workflows:
                     for step in steps
                     if not step.compensation
                     and step.kind != "retriable"
-                    and (step is not last or step.kind == "pivot")
+                    and step is not last
                     and not self._only_reads((path, step.function))
                 )
                 place = Place(path, steps[0].declared)
@@ -195,11 +195,17 @@ def _changes_something(call: Call) -> bool:
     )
 
 
-def _missing(items: list[_Item], changing: list[_Item]) -> Iterator[Change]:
+def _missing(path: str, items: list[_Item], changing: list[_Item]) -> Iterator[Change]:
     for index, item in enumerate(changing):
         later = [each for each in changing[index + 1 :] if _threatens(item, each)]
         if later and not any(_undone(items, item, each) for each in later):
-            yield item.changes[-1]
+            yield _own(path, item)[-1]
+
+
+def _own(path: str, item: _Item) -> list[Change]:
+    """The changes of a step at the step's own line, though a function that it calls makes them."""
+    kinds = dict.fromkeys((each.what, each.detail) for each in item.changes)
+    return [Change(what, Place(path, item.step.line), detail) for what, detail in kinds]
 
 
 def _threatens(item: _Item, later: _Item) -> bool:
