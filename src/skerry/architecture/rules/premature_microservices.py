@@ -13,14 +13,19 @@ from skerry.architecture.source import Place, Unreadable
 MIN_SERVICES: Final = 3
 SMALL: Final = 2_000
 """Lines of code of a service; below it, there is little to gain by keeping it apart."""
+MANY: Final = 5
+TINY: Final = 200
+"""So many services of so few lines need no history to look premature."""
 YEAR: Final = 365.25 * 86_400
 _AN_EXAMPLE: Final = re.compile(
-    r"\b(?:example|sample|demo(?:nstration)?|tutorial|workshop|course|teaching|proof[- ]of[- ]concept|book|learning)\b"
+    r"\b(?:example|sample|demo(?:nstration)?|tutorial|workshop|course|teaching|proof[- ]of[- ]concept|(?:the|this|my|our|companion) book|learning)\b"
     r"|reference application",
     re.IGNORECASE,
 )
 _HEAD: Final = 3_000
 """Characters of a README within which it says what it is about."""
+_A_WARNING: Final = re.compile(r"(?:^|/)anti-?patterns?(?:/|$)")
+"""Folders of systems that are shown for their faults: those are to be found."""
 _ASIDE: Final = re.compile(r"(?:^|/)(?:examples?|samples?|demos?|tutorials?|fixtures|tests?|docs?)(?:/|$)")
 
 
@@ -57,12 +62,30 @@ class PrematureMicroservices:
             yield Finding(rule=self.name, verdict=Verdict.CLEAN, message=text, evidence=(example, *_sized(services)))
             return
         if subject.history is None or subject.history.shallow or not subject.history.commits:
+            if count >= MANY and 0 < _median(sizes) < TINY:
+                yield self._tiny(services, sizes)
+                return
             text = f"{count} services; without the history of the repository nobody knows how many people work on them"
             yield Finding(
                 rule=self.name, verdict=Verdict.UNKNOWN, message=text, evidence=_sized(services), key="history"
             )
             return
         yield self._measured(subject, services, sizes)
+
+    def _tiny(self, services: list[Service], sizes: list[int]) -> Finding:
+        return Finding(
+            rule=self.name,
+            verdict=Verdict.SUSPECT,
+            severity=Severity.NOTE,
+            services=tuple(each.name for each in services),
+            message=(
+                f"{len(services)} services, {_median(sizes):,} lines in the median one; without the history of the "
+                "repository nobody knows how many people work on them"
+            ),
+            place=services[0].evidence[0].place if services[0].evidence else None,
+            evidence=_sized(services),
+            key="size",
+        )
 
     def _measured(self, subject: Subject, services: list[Service], sizes: list[int]) -> Finding:
         assert subject.history is not None, "asked before"
@@ -116,7 +139,7 @@ def _sized(services: list[Service]) -> tuple[Evidence, ...]:
 
 def _example(subject: Subject) -> Evidence | None:
     """What says that this system is there to be looked at."""
-    if _ASIDE.search(subject.part):
+    if _ASIDE.search(subject.part) and not _A_WARNING.search(subject.part):
         return Evidence(f"an example system inside of a repository ({subject.part})", Source.GIT, Place("."))
     for path in ("README.md", "README.rst", "README.txt", "README"):
         if path not in subject.files.sizes:
