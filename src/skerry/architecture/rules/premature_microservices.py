@@ -18,7 +18,8 @@ TINY: Final = 200
 """So many services of so few lines need no history to look premature."""
 YEAR: Final = 365.25 * 86_400
 _AN_EXAMPLE: Final = re.compile(
-    r"\b(?:example|sample|demo(?:nstration)?|tutorial|workshop|course|teaching|proof[- ]of[- ]concept|(?:the|this|my|our|companion) book|learning)\b"
+    r"\b(?:example|sample|demo(?:nstration)?|tutorial|workshop|course|teaching|proof[- ]of[- ]concept|learning)\b"
+    r"|\b(?:the|this|my|our|companion) book\b"
     r"|reference application",
     re.IGNORECASE,
 )
