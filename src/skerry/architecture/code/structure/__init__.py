@@ -27,13 +27,14 @@ from skerry.architecture.code.structure.walk import Walk, walk
 __all__ = ["Reach", "Resolved", "Structure", "read", "read_sql"]
 
 QUIET: Final = frozenset((Role.TEST, Role.GENERATED))
-"""Roles of which nothing is read but imports and comments."""
+"""Roles of which nothing is read but the imports at the top, and comments."""
 
 
 def read(parsed: Parsed, path: str, content: bytes) -> Structure:
     """All of it for one file. Pure; never raises for what the file holds."""
-    taken = imports.read(parsed.tree, path)
-    role = refined(role_of(path, content), taken)
+    role = role_of(path, content)
+    taken = imports.read(parsed.tree, path, inner=role not in QUIET)
+    role = refined(role, taken)
     lines, allowed = comments.count(parsed.text), comments.allowed(parsed.text, path)
     if role in QUIET:
         return Structure(role=role, lines=lines, imports=taken, allowed=allowed)

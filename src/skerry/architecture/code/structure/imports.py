@@ -14,13 +14,13 @@ _MAX_DEPTH: Final = 40
 """Folders above a file that are tried as a root of imports."""
 
 
-def read(tree: ast.Module, path: str) -> tuple[Import, ...]:
-    """Every import statement, also those within functions; `typing_only` below `if TYPE_CHECKING`."""
-    return tuple(_statements(tree.body, path, typing_only=False))
+def read(tree: ast.Module, path: str, *, inner: bool = True) -> tuple[Import, ...]:
+    """Every import statement, with `inner` also those within functions; `typing_only` below `if TYPE_CHECKING`."""
+    return tuple(_statements(tree.body, path, inner=inner))
 
 
-def _statements(body: Iterable[ast.stmt], path: str, *, typing_only: bool) -> Iterator[Import]:
-    pending = [(each, typing_only) for each in body]
+def _statements(body: Iterable[ast.stmt], path: str, *, inner: bool) -> Iterator[Import]:
+    pending = [(each, False) for each in body]
     pending.reverse()
     while pending:
         node, typing = pending.pop()
@@ -33,11 +33,13 @@ def _statements(body: Iterable[ast.stmt], path: str, *, typing_only: bool) -> It
         elif isinstance(node, ast.If) and _is_typing(node.test):
             pending += [(each, typing) for each in reversed(node.orelse)]
             pending += [(each, True) for each in reversed(node.body)]
-        else:
+        elif not isinstance(node, _PLAIN) and (inner or not isinstance(node, _SCOPES)):
             for block in _BLOCKS:
                 pending += [(each, typing) for each in reversed(getattr(node, block, None) or ())]
 
 
+_PLAIN: Final = (ast.Expr, ast.Assign, ast.Return, ast.AugAssign, ast.AnnAssign, ast.Raise, ast.Assert, ast.Pass)
+_SCOPES: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _BLOCKS: Final = ("finalbody", "orelse", "handlers", "cases", "body")
 
 

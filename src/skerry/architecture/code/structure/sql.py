@@ -43,7 +43,6 @@ _NO_TABLE: Final = frozenset(
         "pg_catalog",
         "dual",
         "the",
-        "a",
         "an",
         "this",
         "that",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -49,6 +50,8 @@ class _Reader:
     function: str
     sends: dict[int, Message]
     writes: dict[int, TableUse]
+    calls: list[tuple[tuple[int, int], ast.Call]]
+    """The calls of the function by where they end, so that what is given to a call comes before it."""
     steps: list[Step] = field(default_factory=list)
 
     def body(self, body: Iterable[ast.stmt], around: _Around) -> None:
@@ -94,9 +97,13 @@ class _Reader:
             self.add("commit", last, "transaction", around)
 
     def expressions(self, node: ast.AST, around: _Around) -> None:
-        calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
-        for call in sorted(calls, key=lambda each: (each.end_lineno or 0, each.end_col_offset or 0)):
-            self.call(call, around)
+        first = (getattr(node, "lineno", 0), getattr(node, "col_offset", 0))
+        last = (getattr(node, "end_lineno", 0) or 0, getattr(node, "end_col_offset", 0) or 0)
+        for end, call in self.calls[
+            bisect_left(self.calls, first, key=_end) : bisect_right(self.calls, last, key=_end)
+        ]:
+            if (call.lineno, call.col_offset) >= first and end <= last:
+                self.call(call, around)
 
     def call(self, call: ast.Call, around: _Around) -> None:
         full = self.found.dotted(call.func)
@@ -134,11 +141,20 @@ def read(found: Walk, messages: Iterable[Message], uses: Iterable[TableUse]) -> 
     }
     writes = {each.place.line: each for each in uses if each.writes}
     steps: list[Step] = []
+    calls: dict[str, list[tuple[tuple[int, int], ast.Call]]] = {}
+    for name, call in found.calls:
+        calls.setdefault(name, []).append(((call.end_lineno or 0, call.end_col_offset or 0), call))
     for name, node in found.functions.items():
-        reader = _Reader(found, name, dict(sends), writes)
+        if name not in calls:
+            continue
+        reader = _Reader(found, name, dict(sends), writes, sorted(calls[name], key=_end))
         reader.body(node.body, _Around())
         steps += reader.steps
     return tuple(steps)
+
+
+def _end(each: tuple[tuple[int, int], ast.Call]) -> tuple[int, int]:
+    return each[0]
 
 
 def span(node: FunctionNode) -> tuple[int, int]:

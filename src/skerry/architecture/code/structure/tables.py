@@ -92,7 +92,9 @@ def _django_name(path: str, model: str) -> str:
 
 
 def _keys(found: Walk, node: ast.AST) -> Iterator[ForeignKey]:
-    for each in ast.walk(node):
+    parts = node.body if isinstance(node, ast.ClassDef) else [node]
+    fields = (part for part in parts if isinstance(part, (ast.Assign, ast.AnnAssign, ast.expr)))
+    for each in (inner for part in fields for inner in ast.walk(part)):
         if not isinstance(each, ast.Call):
             continue
         name = found.dotted(each.func).rpartition(".")[2]

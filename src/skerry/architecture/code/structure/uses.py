@@ -51,7 +51,9 @@ _MONGO: Final = ("pymongo", "motor", "flask_pymongo", "pymongo_inmemory")
 
 def read(found: Walk) -> tuple[TableUse, ...]:
     """Every use, in the order of the file."""
-    return tuple(dict.fromkeys(sorted([*_texts(found), *_calls(found)], key=lambda each: each.place)))
+    uses = dict.fromkeys(sorted([*_texts(found), *_calls(found)], key=lambda each: each.place))
+    written = {(each.place, each.table) for each in uses if each.writes}
+    return tuple(each for each in uses if each.writes or (each.place, each.table) not in written)
 
 
 def _texts(found: Walk) -> Iterator[TableUse]:
@@ -76,7 +78,7 @@ def _of(found: Walk, function: str, call: ast.Call, *, mongo: bool) -> Iterator[
     manager = next((i for i, part in enumerate(parts) if part in _MANAGERS), 0)
     if manager:
         yield f"@{'.'.join(parts[:manager])}", last in _MANAGER_WRITES
-    elif isinstance(func, ast.Attribute) and "query" in parts and parts[0][:1].isupper():
+    elif isinstance(func, ast.Attribute) and "query" in parts and _is_model(".".join(parts[: parts.index("query")])):
         yield f"@{'.'.join(parts[: parts.index('query')])}", last in {"delete", "update"}
     elif last in _SESSION_WRITES | _SESSION_READS and call.args and _is_session(parts[:-1]):
         given = call.args[0].elts if isinstance(call.args[0], (ast.List, ast.Tuple)) else call.args[:1]

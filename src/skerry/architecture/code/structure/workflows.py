@@ -25,7 +25,14 @@ _ONLY_ASKS: Final = re.compile(
 _ASKS: Final = re.compile(
     r"^(?:Get|List|Find|Search|Query|Check|Validate|Verify|Quote|Read|Fetch|Watch|Describe|Calculate|Convert)"
 )
+_TELLS: Final = re.compile(
+    r"(?:^|[/_.\s-])(?:notif\w*|e?-?mails?|sms|slack|webhooks?|push|alerts?)(?:$|[/_.?\s-])",
+    re.IGNORECASE,
+)
+"""Telling somebody: when it fails, what was done before is still right."""
 _BY_KEY: Final = re.compile(r"idempoten|request_id=|dedup", re.IGNORECASE)
+_REPEATABLE: Final = ("PUT ", "PATCH ", "DELETE ")
+"""Methods that can be sent again to the same peer without harm."""
 _DEPTH: Final = 4
 """Functions within functions that are followed."""
 _MAX_CHANGES: Final = 30
@@ -222,7 +229,9 @@ def _threatens(item: _Item, later: _Item) -> bool:
         ("publish", "remote"),
     }:
         return False
-    if mine == "commit" and later.keyed:
+    if (mine == "commit" and later.keyed) or _TELLS.search(later.changes[0].detail):
+        return False
+    if mine == other == "remote" and item.whom == later.whom and item.changes[-1].detail.startswith(_REPEATABLE):
         return False
     if later.step.handler and later.step.handler in item.step.tries:
         return False
