@@ -63,13 +63,14 @@ def _split(found: Walk, decorator: ast.expr) -> tuple[str, str]:
 def _listed(found: Walk) -> Iterator[SagaStep]:
     """`saga.add_step(reserve, release)`, `SagaStep(action=reserve, compensation=release)`."""
     for function, call in found.calls:
-        name = found.dotted(call.func).rpartition(".")[2].lower()
+        full = found.dotted(call.func).lower()
+        name = full.rpartition(".")[2]
         if name not in _ADDERS and not (name == "step" and any(word.arg in _UNDO_NAMES for word in call.keywords)):
             continue
         shift = 1 if call.args and text_of(call.args[0]) is not None else 0
         action = argument(call, shift, "action", "run", "execute", "step", "forward", "do", "transaction")
         undo = argument(call, shift + 1, *_UNDO_NAMES)
-        if action is None or (undo is None and "saga" not in found.path.lower() + function.lower() + name):
+        if action is None or (undo is None and "saga" not in found.path.lower() + function.lower() + full):
             continue
         missing = undo is None or (isinstance(undo, ast.Constant) and undo.value is None)
         compensation = "" if missing else _named(found, undo)
