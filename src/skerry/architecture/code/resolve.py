@@ -11,6 +11,7 @@ from skerry.architecture.code.facts import Code, ForeignKey, Role, Route, Table,
 from skerry.architecture.code.structure import Resolved, Structure
 from skerry.architecture.code.structure.graph import Names
 from skerry.architecture.code.structure.imports import Modules
+from skerry.architecture.code.structure.routes import VERBS
 from skerry.architecture.code.structure.workflows import Workflows
 from skerry.architecture.source import Place, Skipped
 
@@ -28,7 +29,7 @@ def resolve(facts: Mapping[str, FileFacts]) -> Code:
     outgoing = calls.resolve(raw, known)
     return Code(
         calls=outgoing,
-        routes=tuple(_route(names, route) for each in files.values() for route in each.routes),
+        routes=tuple(_routes(names, files)),
         messages=tuple(message for each in files.values() for message in each.messages),
         tables=tuple(_tables(names, files, models)),
         uses=tuple(_uses(names, files, models)),
@@ -43,12 +44,27 @@ def resolve(facts: Mapping[str, FileFacts]) -> Code:
     )
 
 
-def _route(names: Names, route: Route) -> Route:
-    """A route whose handler stands in another file is given that file's place."""
-    found = names.function(route.place.file, route.function) or names.thing(route.place.file, route.function)
-    if found is None or found[0] == route.place.file:
-        return route
-    return replace(route, place=Place(found[0]), function=found[1])
+def _routes(names: Names, files: Mapping[str, Structure]) -> Iterator[Route]:
+    """Every route at its handler, wherever that stands; a class that answers is its methods."""
+    routes = [route for each in files.values() for given in each.routes for route in _route(names, files, given)]
+    known = {(route.place.file, route.function) for route in routes if route.path}
+    return (route for route in routes if route.path or (route.place.file, route.function) not in known)
+
+
+def _route(names: Names, files: Mapping[str, Structure], route: Route) -> Iterator[Route]:
+    file, function = route.place.file, route.function
+    found = names.thing(file, function) or names.function(file, function)
+    if found is None:
+        yield route
+        return
+    file, function = found
+    place = route.place if file == route.place.file else Place(file)
+    verbs = {each.rpartition(".")[2] for each in files[file].functions if each.rpartition(".")[0] == function}
+    answered = sorted(verbs & VERBS) if function in files[file].classes else []
+    if not answered:
+        yield replace(route, place=place, function=function)
+    for verb in answered:
+        yield replace(route, place=place, function=f"{function}.{verb}", method=verb.upper())
 
 
 def _tables(names: Names, files: Mapping[str, Structure], models: Mapping[tuple[str, str], str]) -> Iterator[Table]:

@@ -80,3 +80,13 @@ def test_calls_between_functions_are_followed_over_imports_and_instances() -> No
     assert found["shop/app.py", "f"] == {("shop/store.py", "Store.get")}
     assert found["shop/store.py", "Store.get"] == {("shop/store.py", "Base.load")}
     assert found["shop/app.py", "g"] == {("shop/app.py", "f")}
+
+
+def test_a_class_that_is_named_in_a_route_answers_by_its_methods() -> None:
+    """The path is said in one place, the methods in another; together they are one route each."""
+    text = "from flask_restful import Resource\nclass A(Resource):\n    def get(self): ...\n    def post(self): ...\n"
+    found = code(app=text + 'api.add_resource(A, "/a/<int:id>")\n').routes
+    assert {(each.function, each.method, each.path) for each in found} == {
+        ("A.get", "GET", "/a/{}"),
+        ("A.post", "POST", "/a/{}"),
+    }

@@ -132,12 +132,8 @@ def _name(found: Walk, function: str, node: ast.expr | None) -> str:
     if text is not None or not isinstance(node, (ast.Name, ast.Attribute)):
         return text or ""
     wanted = node.attr if isinstance(node, ast.Attribute) else node.id
-    for scope, each in found.assigns:
-        targets = each.targets if isinstance(each, ast.Assign) else [each.target]
-        for target in targets:
-            name = target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
-            if name == wanted and scope in {"", function, function.rpartition(".")[0]}:
-                given = text_of(each.value)
-                if given:
-                    return given
+    for scope, value in found.given.get(wanted, ()):
+        given = text_of(value) if scope in {"", function, function.rpartition(".")[0]} else None
+        if given:
+            return given
     return ""

@@ -6,6 +6,7 @@ import ast
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -148,7 +149,8 @@ def read(found: Walk, messages: Iterable[Message], uses: Iterable[TableUse]) -> 
         if name not in calls:
             continue
         reader = _Reader(found, name, dict(sends), writes, sorted(calls[name], key=_end))
-        reader.body(node.body, _Around())
+        with suppress(RecursionError):  # thousands of `elif`: what was read up to there stays
+            reader.body(node.body, _Around())
         steps += reader.steps
     return tuple(steps)
 

@@ -125,6 +125,7 @@ def _referred(path: str, text: str) -> str:
 
 
 def _made(found: Walk) -> Iterator[Table]:
+    assigned = {id(value): name for name, those in found.given.items() for _, value in those}
     for _, call in found.calls:
         full = found.dotted(call.func)
         last = full.rpartition(".")[2]
@@ -137,7 +138,7 @@ def _made(found: Walk) -> Iterator[Table]:
             name = text_of(call.args[0])
             if name:
                 yield Table(
-                    name=name.lower(), place=place, model=_assigned(found, call), keys=tuple(_keys(found, call))
+                    name=name.lower(), place=place, model=assigned.get(id(call), ""), keys=tuple(_keys(found, call))
                 )
         elif last == "create_table" and call.args and full.rpartition(".")[0].rpartition(".")[2] in {"op", "batch_op"}:
             name = text_of(argument(call, 0, "table_name"))
@@ -148,13 +149,6 @@ def _made(found: Walk) -> Iterator[Table]:
     for _, line, text in found.texts:
         if "create" in text[:4000].lower() and sql.STATEMENT.match(text):
             yield from sql.tables(text, found.path, line)
-
-
-def _assigned(found: Walk, call: ast.Call) -> str:
-    for _, node in found.assigns:
-        if node.value is call and isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            return node.targets[0].id
-    return ""
 
 
 def _created(found: Walk, call: ast.Call, place: Place) -> Iterator[Table]:

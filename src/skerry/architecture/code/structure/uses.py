@@ -140,11 +140,9 @@ def _collection(found: Walk, function: str, node: ast.expr, hops: int = 0) -> st
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get_collection":
         return (text_of(node.args[0]) if node.args else None) or ""
     wanted = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-    for _scope, each in found.assigns:
-        for target in each.targets if isinstance(each, ast.Assign) else [each.target]:
-            name = target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
-            if name == wanted and each.value is not None and not isinstance(each.value, (ast.Name, ast.Constant)):
-                return _collection(found, function, each.value, hops + 1) if hops < _MAX_HOPS else ""
+    for _, value in found.given.get(wanted, ()):
+        if not isinstance(value, (ast.Name, ast.Constant)):
+            return _collection(found, function, value, hops + 1) if hops < _MAX_HOPS else ""
     if isinstance(node, ast.Attribute):
         owner = found.dotted(node.value).rpartition(".")[2].lower()
         return node.attr.lower() if owner.endswith(("db", "database", "mongo", "client")) else ""

@@ -9,6 +9,9 @@ from typing import Final
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 _LEAVES: Final = (ast.expr_context, ast.operator, ast.boolop, ast.cmpop, ast.unaryop)
+_MAX_GIVEN: Final = 20
+_MAX_TERMS: Final = 100
+"""Additions within one text."""
 _KEPT_LENGTH: Final = 20_000
 """Characters of one text that are looked at."""
 
@@ -25,6 +28,8 @@ class Walk:
     classes: dict[str, ast.ClassDef] = field(default_factory=dict)
     calls: list[tuple[str, ast.Call]] = field(default_factory=list)
     assigns: list[tuple[str, ast.Assign | ast.AnnAssign]] = field(default_factory=list)
+    given: dict[str, list[tuple[str, ast.expr]]] = field(default_factory=dict)
+    """By name, also of an attribute: scope and what it was given, the first few times."""
     texts: list[tuple[str, int, str]] = field(default_factory=list)
     """Function, line and content of texts that are no docstrings; what an f-string fills in is `{}`."""
     reads: list[tuple[str, ast.Subscript]] = field(default_factory=list)
@@ -80,6 +85,7 @@ def _kept(found: Walk, node: ast.AST, function: str, owner: str) -> bool:
         return True
     elif isinstance(node, (ast.Assign, ast.AnnAssign)):
         found.assigns.append((function or owner, node))
+        _given(found, node, function or owner)
         _instance(found, node, function, owner)
     elif isinstance(node, ast.Constant):
         if type(node.value) is str and node.value:
@@ -134,6 +140,15 @@ def _import(found: Walk, node: ast.Import | ast.ImportFrom) -> None:
             found.aliases[alias.asname or alias.name] = f"{prefix}{joint}{alias.name}"
 
 
+def _given(found: Walk, node: ast.Assign | ast.AnnAssign, scope: str) -> None:
+    for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+        name = target.attr if isinstance(target, ast.Attribute) else target.id if isinstance(target, ast.Name) else ""
+        if name and node.value is not None:
+            those = found.given.setdefault(name, [])
+            if len(those) < _MAX_GIVEN:
+                those.append((scope, node.value))
+
+
 def _instance(found: Walk, node: ast.Assign | ast.AnnAssign, function: str, owner: str) -> None:
     value = node.value
     if isinstance(value, ast.Await):
@@ -155,14 +170,14 @@ def joined(node: ast.JoinedStr) -> str:
     return "".join(str(each.value) if isinstance(each, ast.Constant) else "{}" for each in node.values[:1000])
 
 
-def text_of(node: ast.expr | None) -> str | None:
+def text_of(node: ast.expr | None, depth: int = 0) -> str | None:
     """The text that an expression is, `{}` for what is not known; None for what is no text."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
         return joined(node)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        left, right = text_of(node.left), text_of(node.right)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and depth < _MAX_TERMS:
+        left, right = text_of(node.left, depth + 1), text_of(node.right, depth + 1)
         if left is not None or right is not None:
             return f"{'{}' if left is None else left}{'{}' if right is None else right}"
     return None
