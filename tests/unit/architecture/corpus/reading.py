@@ -14,10 +14,18 @@ The marks are taken out before a file is written, so the analyser never sees the
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
+from skerry.architecture.build import build
+from skerry.architecture.code.extract import extract
+from skerry.architecture.code.resolve import resolve
+from skerry.architecture.rules import RULES, Subject
+from skerry.architecture.source import Skipped
+
+STAND_ON_CALLS = {"chatty", "no-circuit-breaker", "no-compensation", "no-timeout", "sync-chain"}
 CASES = Path(__file__).parent / "cases"
 DOCKERFILE = 'FROM python:3.12-slim\nCOPY . /srv\nCMD ["python", "-m", "app"]\n'
 PEER = 'from flask import Flask\n\napp = Flask(__name__)\n\n\n@app.get("/a")\ndef a():\n    return {}\n'
@@ -43,11 +51,37 @@ class Case:
     trap: str = ""
     marks: list[Mark] = field(default_factory=list)
 
-    def write(self, folder: Path) -> None:
-        for path, text in self.files.items():
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Files without a disk."""
+
+    contents: Mapping[str, bytes]
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        return {path: len(self.contents[path]) for path in sorted(self.contents)}
+
+    def read(self, path: str) -> bytes:
+        return self.contents[path]
+
+
+def subject_of(texts: Mapping[str, str]) -> Subject:
+    """What a rule is given, of files with these texts. There is no history and there are no traces."""
+    files = Memory({path: text.encode() for path, text in texts.items()})
+    read = [path for path in files.sizes if path.endswith((".py", ".sql"))]
+    code = resolve({path: extract(path, files.read(path)) for path in read})
+    return Subject(files=files, code=code, model=build(files, code))
+
+
+@cache
+def can_be_judged(rule: str) -> bool:
+    """Whether the rule is there, and calls are read if it stands on them."""
+    if rule not in {each.name for each in RULES}:
+        return False
+    probe = subject_of({"app.py": "import requests\n\n\ndef ask():\n    return requests.get('http://peer/a')\n"})
+    return rule not in STAND_ON_CALLS or bool(probe.code.calls)
 
 
 def cases() -> list[Case]:

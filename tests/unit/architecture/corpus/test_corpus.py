@@ -11,22 +11,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from reading import Case, Mark, cases
+from reading import Case, Mark, can_be_judged, cases, subject_of
 
-from skerry.architecture.rules import Finding, Verdict
+from skerry.architecture.rules import RULES, Finding, Verdict
 
-pytest.importorskip("skerry.architecture.analyse", reason="the pipeline is not there yet")
-
-RULES = (
-    "chatty",
-    "distributed-monolith",
-    "no-circuit-breaker",
-    "no-compensation",
-    "no-timeout",
-    "premature-microservices",
-    "shared-database",
-    "sync-chain",
-)
+NAMES = sorted({case.rule for case in cases()})
 LEAST = 0.85
 TRAPS = 3 / 42
 BY_FUNCTION = {"no-compensation"}
@@ -48,17 +37,11 @@ class Score:
         return self.found / (self.found + self.wrong) if self.found + self.wrong else 1.0
 
 
-def findings(case: Case, folder: Path) -> list[Finding]:
+def findings(case: Case) -> list[Finding]:
     """What the case's rule has against the case's system."""
-    from skerry.architecture.analyse import analyse
-
-    from skerry.architecture.rules import RULES as ALL
-
-    case.write(folder)
-    subject = analyse(folder)
-    rules = [rule for rule in ALL if rule.name == case.rule]
-    assert rules, f"there is no rule {case.rule}"
-    return [each for each in rules[0].check(subject) if each.verdict in {Verdict.VIOLATION, Verdict.SUSPECT}]
+    subject = subject_of(case.files)
+    [rule] = [rule for rule in RULES if rule.name == case.rule]
+    return [each for each in rule.check(subject) if each.verdict in {Verdict.VIOLATION, Verdict.SUSPECT}]
 
 
 def meets(mark: Mark, finding: Finding, *, function: bool) -> bool:
@@ -102,19 +85,22 @@ def judge(case: Case, found: list[Finding], score: Score) -> None:
 
 
 @pytest.fixture(scope="module")
-def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Score]:
-    found: dict[str, Score] = {rule: Score() for rule in RULES}
+def scores() -> dict[str, Score]:
+    found: dict[str, Score] = {name: Score() for name in NAMES}
     for case in cases():
-        judge(case, findings(case, tmp_path_factory.mktemp("case")), found[case.rule])
-    for rule, score in found.items():
-        print(f"{rule}: {score.found}/{score.known} found, {score.flagged}/{score.traps} traps, {score.wrong} wrong")
+        if can_be_judged(case.rule):
+            judge(case, findings(case), found[case.rule])
+    for name, score in found.items():
+        print(f"{name}: {score.found}/{score.known} found, {score.flagged}/{score.traps} traps, {score.wrong} wrong")
         print("".join(f"  {note}\n" for note in score.notes), end="")
     return found
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", NAMES)
 def test_most_of_what_is_there_is_found(scores: dict[str, Score], rule: str) -> None:
     """At least 85 % of a rule's known positives are found."""
+    if not can_be_judged(rule):
+        pytest.skip("the rule, or what it stands on, is not there yet")
     assert scores[rule].found >= LEAST * scores[rule].known, "\n".join(scores[rule].notes)
 
 
@@ -124,9 +110,11 @@ def test_hardly_a_trap_is_flagged(scores: dict[str, Score]) -> None:
     assert flagged <= TRAPS * traps, "\n".join(note for s in scores.values() for note in s.notes if "flagged" in note)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", NAMES)
 def test_most_of_what_is_said_is_true(scores: dict[str, Score], rule: str) -> None:
     """At least 85 % of a rule's findings, suspects too, are known positives."""
+    if not can_be_judged(rule):
+        pytest.skip("the rule, or what it stands on, is not there yet")
     assert scores[rule].precision >= LEAST, "\n".join(scores[rule].notes)
 
 
@@ -137,7 +125,8 @@ def test_the_corpus_is_large_enough() -> None:
     for case in cases():
         positives[case.rule] += sum(mark.found for mark in case.marks) + bool(case.expected)
         traps[case.rule] += sum(not mark.found for mark in case.marks) + bool(case.trap)
-    assert set(positives) == set(traps) == set(RULES)
+    assert set(positives) == set(traps)
+    assert len(positives) == 8
     assert min(*positives.values(), *traps.values()) > 1
     assert positives.total() >= 60
     assert traps.total() >= 60
