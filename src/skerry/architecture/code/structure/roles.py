@@ -61,11 +61,11 @@ _TESTING: Final = frozenset(("pytest", "unittest"))
 def role_of(path: str, content: bytes) -> Role:
     """The role of the file at `path`, by its path and its head alone."""
     *folders, name = path.lower().split("/")
-    if _GENERATED_FILE.search(name) or _GENERATED_HEAD.search(content[:_HEAD_SIZE]):
-        return Role.GENERATED
     signs = (
+        (Role.GENERATED, _GENERATED_FILE.search(name)),
         (Role.TEST, _TEST_FILE.match(name) or any(map(_TEST_FOLDER.search, folders))),
         (Role.MIGRATION, _MIGRATIONS.intersection(folders)),
+        (Role.GENERATED, _GENERATED_HEAD.search(content[:_HEAD_SIZE])),
         (Role.EXAMPLE, _EXAMPLES.intersection(folders)),
         (Role.SCRIPT, name in _SCRIPT_FILES or _SCRIPTS.intersection(folders) or _is_command(folders)),
         (Role.JOB, _JOBS.match(name) or any(map(_JOBS.match, folders))),

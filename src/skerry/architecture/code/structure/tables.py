@@ -103,7 +103,7 @@ def _keys(found: Walk, node: ast.AST) -> Iterator[ForeignKey]:
         text = text_of(first)
         if name == "ForeignKey" and text and "." in text and not _is_django(found, each):
             yield ForeignKey(text.rpartition(".")[0].lower(), place)
-        elif name in _DJANGO_KEYS and text:
+        elif name in _DJANGO_KEYS and text and text != "self":
             yield ForeignKey(_referred(found.path, text), place)
         elif name in _DJANGO_KEYS and isinstance(first, (ast.Name, ast.Attribute)):
             yield ForeignKey(f"@{found.dotted(first)}", place)
