@@ -33,10 +33,10 @@ QUIET: Final = frozenset((Role.TEST, Role.GENERATED))
 def read(parsed: Parsed, path: str, content: bytes) -> Structure:
     """All of it for one file. Pure; never raises for what the file holds."""
     role = role_of(path, content)
-    taken = imports.read(parsed.tree, path, inner=role not in QUIET)
+    taken = imports.read(parsed.tree, path, inner=role not in QUIET and role is not Role.MIGRATION)
     role = refined(role, taken)
     lines, allowed = comments.count(parsed.text), comments.allowed(parsed.text, path)
-    if role in QUIET:
+    if role in QUIET or (role is Role.MIGRATION and not tables.makes_some(content)):
         return Structure(role=role, lines=lines, imports=taken, allowed=allowed)
     found = walk(parsed.tree, path)
     if role is Role.MIGRATION:

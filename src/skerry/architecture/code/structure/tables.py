@@ -13,8 +13,19 @@ from skerry.architecture.code.structure.walk import Walk, argument, text_of
 from skerry.architecture.source import Place
 
 _DJANGO_KEYS: Final = frozenset(("ForeignKey", "OneToOneField", "ManyToManyField", "ForeignKeyField", "ParentalKey"))
-_MODEL_BASE: Final = re.compile(r"(?:^|\.)(?:\w*Model|\w*Document|Base|\w*Base)$")
+_MODEL_BASE: Final = re.compile(
+    r"(?:^|\.)(?:\w*Model(?!\w*(?:Serializer|Form|Object|View|Admin|Factory|Choice|Filter|Mutation|Resource|Schema|Type))\w*|"
+    r"\w*Document|\w*Base)$"
+)
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+_MAKES: Final = re.compile(rb"CreateModel|create_table|Table\(|(?i:create\s+(?:unlogged\s+)?table)")
+
+
+def makes_some(content: bytes) -> bool:
+    """Whether a migration is worth a walk: most only change what is there."""
+    return _MAKES.search(content) is not None
 
 
 def read(found: Walk) -> tuple[Table, ...]:
