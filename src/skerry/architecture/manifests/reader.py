@@ -13,9 +13,9 @@ class Reader:
     """`files` with a memory of what could not be read. `given` is output of `helm template` or `kustomize build`."""
 
     def __init__(self, files: Files, given: Sequence[tuple[str, bytes]] = ()) -> None:
-        self.given = dict(given)
-        self.paths = (*files.sizes, *self.given)
-        self.known = frozenset(self.paths)
+        self.given: dict[str, bytes] = dict(given)
+        self.paths: tuple[str, ...] = (*files.sizes, *self.given)
+        self.known: frozenset[str] = frozenset(self.paths)
         self.skipped: list[Skipped] = []
         self._files = files
         self._yaml: dict[str, list[Node]] = {}
