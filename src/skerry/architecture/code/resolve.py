@@ -8,7 +8,7 @@ from dataclasses import replace
 from skerry.architecture.code import calls
 from skerry.architecture.code.extract import FileFacts
 from skerry.architecture.code.facts import Code, ForeignKey, Role, Route, Table, TableUse
-from skerry.architecture.code.structure import Resolved, Structure
+from skerry.architecture.code.structure import Resolved, Structure, labels
 from skerry.architecture.code.structure.graph import Names
 from skerry.architecture.code.structure.imports import Modules
 from skerry.architecture.code.structure.routes import VERBS
@@ -18,7 +18,7 @@ from skerry.architecture.source import Place, Skipped
 
 def resolve(facts: Mapping[str, FileFacts]) -> Code:
     """What all files say together. `facts` are by path; the order does not matter."""
-    files = {path: facts[path].structure for path in sorted(facts)}
+    files = labels.applied({path: facts[path].structure for path in sorted(facts)})
     modules = Modules(files)
     imports = {path: each.imports for path, each in files.items()}
     names = Names(files, modules)

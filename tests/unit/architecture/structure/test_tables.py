@@ -101,3 +101,10 @@ def test_a_file_of_sql_makes_tables() -> None:
         ("a", 2, []),
         ("a", 3, [("b", 4)]),
     ]
+
+
+def test_an_app_with_a_label_calls_its_tables_by_it() -> None:
+    """Whatever its folder is called."""
+    apps = "from django.apps import AppConfig\nclass C(AppConfig):\n    name = 'shop'\n    label = 'store'"
+    model = "from django.db import models\nclass A(models.Model):\n    n = models.IntegerField()"
+    assert [each.name for each in code(shop__apps=apps, shop__models=model).tables] == ["store_a"]

@@ -10,6 +10,7 @@ from skerry.architecture.code.structure import (
     comments,
     graph,
     imports,
+    labels,
     messages,
     routes,
     sagas,
@@ -60,6 +61,7 @@ def read(parsed: Parsed, path: str, content: bytes) -> Structure:
         saga_steps=sagas.read(found),
         spans=tuple((name, *steps.span(node)) for name, node in found.functions.items()),
         variables=variables.read(found),
+        label=labels.read(found),
         allowed=allowed,
     )
 

@@ -76,4 +76,6 @@ class Structure:
     """First and last line of each function that has steps."""
     variables: tuple[str, ...] = ()
     """Names of environment variables that it reads."""
+    label: str = ""
+    """The label that it gives to a Django app."""
     allowed: tuple[Allowed, ...] = ()
