@@ -194,7 +194,7 @@ class DistributedMonolith:
         return Finding(rule=self.name, verdict=Verdict.CLEAN, message=text, evidence=tuple(evidence))
 
 
-distributed_monolith = DistributedMonolith()
+distributed_monolith: DistributedMonolith = DistributedMonolith()
 
 
 def _after(waits: dict[str, dict[str, Evidence]], start: str) -> set[str]:

@@ -178,4 +178,4 @@ def _seen(subject: Subject, service: str) -> Iterator[Evidence]:
     yield Evidence(f"{writes} places write to its tables", Source.CODE)
 
 
-no_compensation = NoCompensation()
+no_compensation: NoCompensation = NoCompensation()

@@ -118,7 +118,7 @@ class PrematureMicroservices:
         )
 
 
-premature_microservices = PrematureMicroservices()
+premature_microservices: PrematureMicroservices = PrematureMicroservices()
 
 
 def _sizes(services: list[Service]) -> list[int]:

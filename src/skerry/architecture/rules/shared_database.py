@@ -140,7 +140,7 @@ class SharedDatabase:
         return Finding(rule=self.name, verdict=Verdict.CLEAN, message=text, services=services, evidence=evidence)
 
 
-shared_database = SharedDatabase()
+shared_database: SharedDatabase = SharedDatabase()
 
 
 def _users(model: SystemModel) -> dict[str, list[Use]]:

@@ -124,7 +124,7 @@ class SyncChain:
         return Finding(rule=self.name, verdict=Verdict.CLEAN, message=text, evidence=evidence)
 
 
-sync_chain = SyncChain()
+sync_chain: SyncChain = SyncChain()
 
 
 def _longest(subject: Subject) -> list[_Chain]:
