@@ -17,6 +17,7 @@ from skerry.architecture.code.resolve import resolve
         "x = " + "a." * 3_000 + "b",
         "a = b.c\n" + "".join(f"x{i} = x{i + 1}.y\n" for i in range(500)) + "import pymongo\nx0.find()\n",
         "import a as a\nfrom . import app\nfrom .app import *\nclass A(A): ...\nclass B(C): ...\nclass C(B): ...\nB().x()\n",
+        "".join(f"class A{i}({', '.join(f'A{j}' for j in range(i))}): ...\n" for i in range(60)) + "A59().x()\n",
         "def f(): f()\ndef g(): h()\ndef h(): g()\n",
         "x = '" + "SELECT * FROM a, " * 2_000 + "'",
         "@app.route('" + "<(" * 5_000 + "')\ndef f(): ...",

@@ -125,10 +125,7 @@ class Names:
 
     def function(self, file: str, name: str) -> tuple[str, str] | None:
         """The file and the function that `name`, as written in `file`, means."""
-        key = (file, name)
-        if key not in self._known:
-            self._known[key] = self._function(file, name, 0)
-        return self._known[key]
+        return self._function(file, name, 0)
 
     def thing(self, file: str, name: str, hops: int = 0) -> tuple[str, str] | None:
         """The file in which a class or another name is defined, and its name there."""
@@ -158,8 +155,13 @@ class Names:
         return {key: frozenset(found) for key, found in edges.items()}
 
     def _function(self, file: str, name: str, hops: int) -> tuple[str, str] | None:
-        if hops > _MAX_HOPS:
-            return None
+        key = (file, name)
+        if key not in self._known and hops <= _MAX_HOPS:
+            self._known[key] = None  # while it is looked for: names and classes may go round in circles
+            self._known[key] = self._looked_for(file, name, hops)
+        return self._known.get(key)
+
+    def _looked_for(self, file: str, name: str, hops: int) -> tuple[str, str] | None:
         if name.startswith("super:"):
             owner, _, method = name[6:].rpartition(".")
             return self._inherited(file, owner, method, hops)

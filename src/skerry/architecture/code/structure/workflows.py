@@ -35,6 +35,8 @@ _REPEATABLE: Final = ("PUT ", "PATCH ", "DELETE ")
 """Methods that can be sent again to the same peer without harm."""
 _DEPTH: Final = 4
 """Functions within functions that are followed."""
+_NEAR: Final = 500
+"""Functions that begin before a call and are tried as the one around it."""
 _MAX_CHANGES: Final = 30
 """Changes of one function that are compared with each other."""
 
@@ -80,12 +82,13 @@ class Workflows:
         for call in self.calls:
             own = spans.get(call.place.file, [])
             at = bisect_right(own, (call.place.line, float("inf"), ""))
-            for first, last, name in reversed(own[:at]):
+            for first, last, name in own[max(0, at - _NEAR) : at][::-1]:
                 if first <= call.place.line <= last:
                     self._calls.setdefault((call.place.file, name), []).append(call)
                     break
 
     def _functions(self) -> Iterator[Workflow]:
+        lines = {(path, name): first for path, each in self.files.items() for name, first, _ in each.spans}
         for key in sorted({*self._steps, *self._calls}):
             path, function = key
             role = self.files[path].role
@@ -97,14 +100,8 @@ class Workflows:
                 continue
             missing = tuple(_missing(path, items, changing))
             changes = tuple(change for each in items for change in _own(path, each))
-            first, _last = self._span(key)
+            first = lines.get(key, 0)
             yield Workflow(place=Place(path, first), function=function, changes=changes, missing=missing, role=role)
-
-    def _span(self, key: tuple[str, str]) -> tuple[int, int]:
-        for name, first, last in self.files[key[0]].spans:
-            if name == key[1]:
-                return first, last
-        return 0, 0
 
     def _items(self, key: tuple[str, str], depth: int, above: tuple[tuple[str, str], ...]) -> list[_Item]:
         steps = self._steps.get(key, [])
