@@ -68,6 +68,12 @@ def test_tests_and_scripts_are_left_out() -> None:
     assert len(code(shop__app=text).workflows) == 1
 
 
+def test_a_relay_may_commit_before_it_sends() -> None:
+    """A function that reads an outbox sends again what it did not send."""
+    text = "def f():\n    db.execute('SELECT * FROM outbox')\n    session.commit()\n    ch.basic_publish(routing_key='a')\n"
+    assert left(EVENTS + text) == []
+
+
 SAGA = """
 from skerry.saga import Saga
 s = Saga("s", version=1, input=dict)

@@ -88,6 +88,7 @@ class Workflows:
                     break
 
     def _functions(self) -> Iterator[Workflow]:
+        relays = self._relays()
         lines = {(path, name): first for path, each in self.files.items() for name, first, _ in each.spans}
         for key in sorted({*self._steps, *self._calls}):
             path, function = key
@@ -98,10 +99,23 @@ class Workflows:
             changing = [each for each in items if each.changes and not each.undoes][:_MAX_CHANGES]
             if len(changing) < 2:
                 continue
-            missing = tuple(_missing(path, items, changing))
+            missing = tuple(
+                each for each in _missing(path, items, changing) if each.what != "commit" or key not in relays
+            )
             changes = tuple(change for each in items for change in _own(path, each))
             first = lines.get(key, 0)
             yield Workflow(place=Place(path, first), function=function, changes=changes, missing=missing, role=role)
+
+    def _relays(self) -> set[tuple[str, str]]:
+        """Functions that use an outbox: what they commit is sent, if not now then by the next run."""
+        used = {
+            (path, use.function)
+            for path, each in self.files.items()
+            for use in each.uses
+            if "outbox" in use.table.lower()
+        }
+        named = {key for key in self._steps if "outbox" in f"{key[0]}.{key[1]}".lower()}
+        return used | named
 
     def _items(self, key: tuple[str, str], depth: int, above: tuple[tuple[str, str], ...]) -> list[_Item]:
         steps = self._steps.get(key, [])
