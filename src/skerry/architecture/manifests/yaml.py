@@ -104,7 +104,7 @@ class _Tree:
             self._place(target)
         elif isinstance(event, yaml.ScalarEvent):
             node = Node(line, event.value)
-            if event.style is None and event.value in _NULL:
+            if event.implicit[0] and event.value in _NULL:
                 node.missing, node.text = True, ""
             self._remember(event.anchor, node)
             self._place(node)
