@@ -25,6 +25,8 @@ VERBS = {
     "projection": "List projections, and have one made anew.",
     "events": "Freeze, compare and export the schemas of events.",
     "split": "Propose services for a monolith, and judge them by later commits.",
+    "decide": "Say whether to split a monolith, with the evidence as a record.",
+    "guard": "Write contracts that keep the boundary of a split.",
 }
 """Every verb with its line in `skerry --help`. The verb `x` is the command `x` in the module `skerry.cli.x`."""
 

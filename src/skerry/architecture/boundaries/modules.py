@@ -133,6 +133,7 @@ class Names:
 
     def __init__(self, paths: frozenset[str]) -> None:
         self._places: dict[str, str] = {}
+        self._names: dict[str, str] = {}
         packages = {str(PurePosixPath(path).parent) for path in paths if path.endswith("/__init__.py")}
         for path in sorted(paths):
             parts = path.removesuffix(".py").removesuffix("/__init__").split("/")
@@ -140,6 +141,11 @@ class Names:
                 if start and "/".join(parts[:start]) in packages:
                     break
                 self._places.setdefault(".".join(parts[start:]), path)
+                self._names[path] = ".".join(parts[start:])
+
+    def name(self, path: str) -> str:
+        """What a module is called from the folder above its outermost package."""
+        return self._names[path]
 
     def targets(self, module: Module) -> Iterator[tuple[str, str]]:
         """Each module that `module` imports, and the name by which it does."""

@@ -149,8 +149,10 @@ def _services(
 
 
 def order(services: Sequence[Proposed], cut: Sequence[Crossing]) -> tuple[str, ...]:
-    """The easiest first: by its share of all transactions, foreign keys, imports and commits that cross, each kind alike."""
-    costs: dict[str, float] = {each.name: 0.0 for each in services}
+    """The easiest first: by its share of all transactions, foreign keys, imports and commits that cross, and by how many of its
+    own commits do, each alike.
+    """
+    costs = {each.name: each.crossing / each.commits if each.commits else 0.0 for each in services}
     kinds: list[Callable[[Crossing], int]] = [
         lambda each: len(each.transactions),
         lambda each: len(each.keys),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -81,6 +81,19 @@ def commit_time(repository: Repository, sha: str) -> float:
     return float(repository.run("log", "-1", "--no-show-signature", "--format=%ct", sha).decode().strip() or 0)
 
 
+def commit_times(repository: Repository, shas: Sequence[str], most: int = 1_000) -> list[float]:
+    """When the commits were made that `shas`, of commits or tags, lead to; at most `most`, and none that are missing."""
+    if not shas:
+        return []
+    try:
+        output = repository.run(
+            "log", "--no-walk=unsorted", "--ignore-missing", "--no-show-signature", "--format=%ct", *shas[:most], "--"
+        )
+    except NoRepository:
+        return []  # a tag of something that is no commit
+    return [float(line) for line in output.decode().split() if line.isdigit()]
+
+
 def _commits(output: bytes, prefix: str) -> Iterator[Commit]:
     tokens = iter(output.decode("utf-8", errors="replace").split("\0"))
     head = ""
@@ -120,7 +133,7 @@ class GitFiles:
     def __init__(self, path: Path, commit: str = "", *, limits: Limits | None = None) -> None:
         """`commit` is a full hash, as in `History.head`; empty for HEAD. Raises `NoRepository`."""
         self._repository = Repository(path)
-        self.commit = commit or resolve(self._repository, None)
+        self.commit: str = commit or resolve(self._repository, None)
         self._limits = limits or Limits()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None

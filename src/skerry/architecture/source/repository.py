@@ -103,16 +103,16 @@ class Repository:
         if command is None:
             raise NoRepository("git is not installed: without it there is no history to read")
         self._command = command
-        self.found = find(path)
-        self._own = tempfile.TemporaryDirectory(prefix="skerry-git-")
+        self.found: Found = find(path)
+        self._own: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="skerry-git-")
         own = Path(self._own.name)
         for name in ("objects", "refs"):
             (own / name).mkdir()
         (own / "config").write_text(self._settings())
-        self.head = self._resolve_head()
+        self.head: str = self._resolve_head()
         (own / "HEAD").write_text(f"{self.head or '0' * 40}\n")
         shallow = _text(self.found.shared / "shallow", MiB)
-        self.shallow = bool(shallow)
+        self.shallow: bool = bool(shallow)
         if shallow:
             (own / "shallow").write_text(shallow)
         self._finalizer = weakref.finalize(self, self._own.cleanup)
