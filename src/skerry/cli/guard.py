@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -24,7 +25,10 @@ from skerry.cli.split import counts, moment, telling
 @click.option(
     "--file", type=click.Path(dir_okay=False, path_type=Path), help="Where to write it. [default: standard output]"
 )
-def guard(path: Path, tool: str, at: str | None, services: str, file: Path | None) -> None:
+@click.option(
+    "-o", "output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="The output format."
+)
+def guard(path: Path, tool: str, at: str | None, services: str, file: Path | None, output: str) -> None:
     """Write contracts that keep the boundary which `skerry split` proposes for PATH.
 
     Imports that cross it today are listed and allowed, so the contracts hold at once and keep new ones out.
@@ -37,7 +41,9 @@ def guard(path: Path, tool: str, at: str | None, services: str, file: Path | Non
         tell("reading history and modules")
         boundary = Boundary(read(path, moment(at)), fewest, most)
     text = tach(boundary) if tool == "tach" else import_linter(boundary)
-    if file is None:
-        click.echo(text, nl=False)
-    else:
+    if file is not None:
         file.write_text(text)
+    if output == "json":
+        click.echo(json.dumps({"tool": tool, "services": boundary.modules, "contracts": text}, indent=2))
+    elif file is None:
+        click.echo(text, nl=False)
