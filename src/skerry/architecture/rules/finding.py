@@ -9,7 +9,7 @@ from typing import Protocol
 
 from skerry.architecture.code.facts import Code
 from skerry.architecture.model import Evidence, SystemModel
-from skerry.architecture.source import Files, History, Place
+from skerry.architecture.source import Files, History, Place, Skipped
 from skerry.architecture.traces.spans import Traces
 
 
@@ -59,6 +59,8 @@ class Subject:
     traces: Traces | None = None
     part: str = ""
     """The folder of the repository that is looked at, relative to its root; empty when it is all of it."""
+    skipped: tuple[Skipped, ...] = ()
+    """Code and manifests that were not read at all; with `code.unparsed`, what makes an analysis partial."""
 
 
 class Rule(Protocol):

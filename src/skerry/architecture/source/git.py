@@ -239,9 +239,13 @@ class GitFiles:
             stop(self._process)
             self._process = None
 
-    def close(self) -> None:
+    def rest(self) -> None:
+        """End the process of git; the next `read` starts another."""
         with self._lock:
             self._end()
+
+    def close(self) -> None:
+        self.rest()
         self._repository.close()
 
     def __enter__(self) -> GitFiles:
