@@ -22,6 +22,13 @@ _URL: Final = re.compile(
     r"(?::(?P<port>[^/,?;]*))?(?P<more>(?:,[^/?]*)?)(?P<path>/[^?#;]*)?(?P<rest>.*)$",
     re.IGNORECASE,
 )
+_PAIRS: Final = re.compile(
+    r"(?:^|[;\s])(?P<key>host|hostaddr|server|data source|addr(?:ess)?|port|dbname|database|initial catalog)\s*=\s*"
+    r"(?P<value>'[^']*'|\"[^\"]*\"|[^;\s]*)",
+    re.IGNORECASE,
+)
+_MAX_PAIRED: Final = 4_000
+"""Characters of a text that may be a list of pairs."""
 _SCHEMA: Final = re.compile(r"(?:currentSchema|search_path|schema)(?:=|%3D)([\w-]+)", re.IGNORECASE)
 _ADDRESS: Final = re.compile(
     r"^(?:[a-z][a-z0-9+.]*://)?(?:[^@/\s]*@)?(?P<host>[A-Za-z0-9_][\w.-]*)(?::(?P<port>\d{1,5}))?(?:[/?].*)?$"
@@ -40,11 +47,11 @@ class Dsn:
 
 
 def dsn(text: str) -> Dsn | None:
-    """None for what is no URL of a store."""
+    """None for what is neither the URL of a store nor a list of `host=`, `database=` and the like."""
     found = _URL.match(text.strip())
     kind = SCHEMES.get(found["scheme"].lower()) if found else None
     if found is None or kind is None:
-        return None
+        return _paired(text) if found is None and "=" in text else None
     path = found["path"] or ""
     database = path if kind == "sqlite" else path.strip("/")
     if kind == "mssql" and (named := re.search(r"database(?:Name)?=([^;&]+)", found["rest"], re.IGNORECASE)):
@@ -53,6 +60,25 @@ def dsn(text: str) -> Dsn | None:
     schema = _SCHEMA.search(found["rest"])
     number = int(port) if port.isdigit() else PORTS.get(kind, 0)
     return Dsn(kind, found["host"].lower(), number, database, schema[1] if schema else "")
+
+
+def _paired(text: str) -> Dsn | None:
+    """`Host=db;Database=shop` and `host=db dbname=shop`, of which the kind can be told by the port alone."""
+    given = {each["key"].lower(): each["value"].strip("'\"") for each in _PAIRS.finditer(text[:_MAX_PAIRED])}
+    host = next(
+        (given[key] for key in ("host", "hostaddr", "server", "data source", "addr", "address") if key in given), ""
+    )
+    database = next((given[key] for key in ("dbname", "database", "initial catalog") if key in given), "")
+    if not host or not database:
+        return None
+    host = host.removeprefix("tcp:")
+    host, _, port = host.replace(",", ":").partition(":")
+    number = given.get("port", port)
+    kind = next(
+        (kind for kind, usual in PORTS.items() if number == str(usual)),
+        "postgresql" if "dbname" in given else "database",
+    )
+    return Dsn(kind, host.lower(), int(number) if number.isdigit() else PORTS.get(kind, 0), database)
 
 
 def host_of(text: str) -> tuple[str, int] | None:

@@ -151,10 +151,18 @@ class Edges:
             if found or how:
                 return found, how
         if target.url:
-            return self._address(caller, target.url)
+            found, how = self._address(caller, target.url)
+            if found or how:
+                return found, how
+        # a name is a guess: it counts only where no manifest says another address and the code has no other default
+        for variable in target.variables:
+            by_name = self.named(_ENDINGS.sub("", variable)) if _ENDINGS.search(variable) else None
+            if by_name and by_name != caller:
+                return by_name, f"by the name of {variable}"
         return None, ""
 
     def _variable(self, caller: str, variable: str) -> tuple[str | None, str]:
+        """The service that a variable of the caller leads to, or the host outside that a manifest gives it."""
         outside = ""
         for each in self._found.deployed.get(caller, []):
             setting = each.workload.env.get(variable)
@@ -162,10 +170,8 @@ class Edges:
                 found, how = self._address(caller, setting.value)
                 if found:
                     return found, f"by {variable} in {setting.place}"
-                outside = outside or how
-        by_name = self.named(_ENDINGS.sub("", variable)) if _ENDINGS.search(variable) else None
-        if by_name and by_name != caller and not outside:
-            return by_name, f"by the name of {variable}"
+                host = addresses.host_of(setting.value) if "://" in setting.value else None
+                outside = outside or how or (host[0] if host and host[0] not in _LOCAL else "")
         return None, outside
 
     def _address(self, caller: str, text: str) -> tuple[str | None, str]:

@@ -42,6 +42,7 @@ _TOOLS: Final = re.compile(
 _GATEWAY: Final = re.compile(
     r"(?:^|[-_])(?:api-?gateway|gateway|gw|edge|ingress|nginx|envoy|frontend-proxy|reverse-?proxy|bff)(?:$|[-_])"
 )
+_PROXIES: Final = re.compile(r"^(?:nginx|nginx-unprivileged|haproxy|envoy|traefik|caddy|httpd|openresty)$")
 _FRONTEND: Final = re.compile(r"(?:^|[-_])(?:frontend|front-end|web-?ui|ui|client|webapp|spa)(?:$|[-_])")
 _JOB: Final = re.compile(
     r"migrat|(?:^|[-_])(?:init|seed|seeder|populate|load-?gen(?:erator)?|loadtest|locust|e2e|tests?|smoke|backup|bootstrap)"
@@ -61,6 +62,11 @@ def store_kind(image: str) -> str:
 def is_tool(image: str) -> bool:
     """Whether an image is a product that systems use, and no part of one."""
     return bool(_TOOLS.search(image.rpartition("/")[2].partition(":")[0].lower()))
+
+
+def is_proxy(image: str) -> bool:
+    """Whether an image made from this one passes requests on, or files, and has no code of its own."""
+    return bool(_PROXIES.match(image.rpartition("/")[2].partition("@")[0].partition(":")[0].lower()))
 
 
 def role(name: str, *, python: bool) -> str:

@@ -24,7 +24,7 @@ _SUFFIXES: Final = {
     "rs": "rust", "php": "php", "ex": "elixir", "kt": "kotlin", "cpp": "c++", "vue": "javascript",
 }  # fmt: skip
 _ASIDE: Final = re.compile(
-    r"(?:^|/)(?:\.[^/]+|benchmarks?|docs?|examples?|extras?|samples?|templates?|tests?|node_modules|vendor)(?:/|$)"
+    r"(?:^|/)(?:\.[^/]+|benchmarks?|docs?|examples?|extras?|samples?|(?:[\w-]+[_-])?templates?|tests?|node_modules|vendor)(?:/|$)"
 )
 _BUILD: Final = re.compile(r"(?:^|/)(?:\.?docker(?:files?)?|build|ci|deploy(?:ment)?|infra|ops|images)(?:/|$)")
 """Where Dockerfiles are collected, away from the code that they pack."""
@@ -70,6 +70,7 @@ class _Search:
     def run(self) -> Found:
         groups: dict[str, list[Deployed]] = defaultdict(list)
         orphans: list[Deployed] = []
+        later: list[Deployed] = []
         for each in self._relevant():
             kind = self._store(each)
             if kind:
@@ -77,15 +78,27 @@ class _Search:
                     self._found.stores[each.system, host] = (kind, each)
             elif each.context is None and images.is_tool(each.workload.image):
                 continue
-            elif (root := self._root(each)) is not None:
-                groups[root].append(each)
+            elif each.context is not None or each.form == "skerry":
+                self._group(each, groups, orphans)
             else:
-                orphans.append(each)
+                later.append(each)
+        for each in later:
+            # what is built is known by now: a folder of a package that another one is built from is no service of its own
+            self._group(each, groups, orphans)
         self._add_undeployed(groups)
         for root, deployed in sorted(groups.items()):
             self._add(root, deployed)
         self._adopt(orphans, {image for each in groups.values() for one in each if (image := one.workload.image)})
         return self._found
+
+    def _group(self, each: Deployed, groups: dict[str, list[Deployed]], orphans: list[Deployed]) -> None:
+        root = self._root(each)
+        if root is None:
+            orphans.append(each)
+            return
+        if each.context is None and f"{posixpath.dirname(root)}/__init__.py".lstrip("/") in self._files.sizes:
+            root = next((outer for outer in groups if outer != root and _within(root, outer)), root)
+        groups[root].append(each)
 
     def _relevant(self) -> list[Deployed]:
         """Without the systems of examples and tests, where the repository is something else itself."""
@@ -246,7 +259,7 @@ class _Search:
             roots=() if virtual or name else (root,),
             workloads=tuple(each.workload for each in deployed),
             language=language,
-            role="job" if jobs else next(iter(roles), images.role(title, python=python and language == "python")),
+            role="job" if jobs else next(iter(roles), self._role(title, root, python=python and language == "python")),
             lines=0 if virtual or name else self._lines(root),
             evidence=tuple(self._evidence(root, deployed)),
         )
@@ -261,6 +274,14 @@ class _Search:
             for found in _PORT.finditer(self._content(root)):
                 if found[1]:
                     self._found.ports.setdefault(int(found[1]), set()).add(title)
+
+    def _role(self, title: str, root: str, *, python: bool) -> str:
+        """By the name that it is deployed by, the folder that it lies in, the image that it is made from."""
+        role = images.role(title, python=python)
+        if role == "service" and images.role(posixpath.basename(root), python=python) == "job":
+            return "job"
+        made = self._manifests.dockerfiles.get(f"{root}/Dockerfile".lstrip("/"))
+        return "gateway" if role == "service" and not python and made and images.is_proxy(made.base) else role
 
     def _title(self, root: str, deployed: list[Deployed]) -> str:
         last = posixpath.basename(root).removesuffix(".py")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from skerry.architecture.code.facts import Code, Kind, Role
+from skerry.architecture.code.facts import Code, Import, Kind, Role
 from skerry.architecture.joining import addresses, images
 from skerry.architecture.joining.addresses import Dsn
 from skerry.architecture.joining.services import Found
@@ -54,6 +54,8 @@ _MAPPERS: Final = frozenset(
         "skerry",
     }
 )
+UNUSED: Final = "who keeps data in this"
+"""Part of the text of what is unknown about a database that nothing is seen to use."""
 _LOCAL: Final = frozenset({"", "localhost", "127.0.0.1", "0.0.0.0", "::1"})  # noqa: S104 - addresses that are read, not bound
 
 
@@ -93,6 +95,7 @@ class Stores:
             ):
                 text = f"{call.function or 'the module'} opens {_shown(where)}"
                 self._keep(owner, self._identity(owner, None, where), Evidence(text, Source.CODE, call.place))
+        self._unused()
 
     def uses(self) -> tuple[Use, ...]:
         """Every use with the tables that the service's code reads and writes."""
@@ -113,6 +116,14 @@ class Stores:
                 )
             )
         return tuple(found)
+
+    def _unused(self) -> None:
+        """Databases that run beside the services and that nothing is known to use."""
+        used = {store.server.rpartition("/")[2].partition(":")[0] for store in self.stores.values()}
+        for kind, each in self._found.stores.values():
+            if kind not in images.PASSING and each.workload.name not in used:
+                text = f"{each.workload.name}: {UNUSED} {kind} is not said"
+                self.unknown.append(Evidence(text, Source.DEPLOY, each.workload.place))
 
     def _has_own(self, service: str, kind: str) -> bool:
         """What is deployed says where a service's data is; a default in code is for a developer's machine."""
@@ -237,7 +248,7 @@ class Stores:
         for file, imports in self._code.imports.items():
             owner = self._owner(file)
             if owner is not None and self._code.roles.get(file) != Role.TEST:
-                found[owner].update(each.module.partition(".")[0] for each in imports if not each.level)
+                found[owner].update(name for each in imports if not each.level and (name := database_library(each)))
         return found
 
     def _reads(self, service: Service, variable: str, kind: str) -> bool:
@@ -265,6 +276,15 @@ class Stores:
                 table = names.get((owner, use.table), use.table).lower()
                 found[owner][1 if use.writes else 0].add(table)
         return found
+
+
+def database_library(each: Import) -> str:
+    """The package that is imported; `` for parts of Django that need no database, such as its settings."""
+    top, _, rest = each.module.partition(".")
+    if top != "django":
+        return top
+    taken = {rest, *(f"{rest}.{name}".lstrip(".") for name in each.names)}
+    return top if any(name.startswith(("db", "contrib")) for name in taken) else ""
 
 
 def _kind_by_name(stem: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from skerry.architecture.code.facts import Change, Role, Workflow
-from skerry.architecture.model import Evidence, Source
+from skerry.architecture.model import Evidence, Service, Source
 from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict
 from skerry.architecture.rules.uncompensated import losses
 
@@ -135,7 +135,14 @@ def _clean(subject: Subject, blamed: set[str]) -> Iterator[Finding]:
         if name in blamed:
             continue
         if not files.get(name):
-            unread.append(name)
+            if not _forwards(subject.model.services[name]):
+                unread.append(name)
+                continue
+            message = f"{name}: it hands requests on and has no code of its own, so it changes no state itself."
+            evidence = subject.model.services[name].evidence
+            yield Finding(
+                rule=NAME, verdict=Verdict.CLEAN, message=message, services=(name,), evidence=evidence, key=name
+            )
             continue
         evidence = tuple(_seen(subject, name))
         message = f"{name}: every change in two places is undone, or is sure to follow."
@@ -149,6 +156,11 @@ def _clean(subject: Subject, blamed: set[str]) -> Iterator[Finding]:
     if not subject.model.services and not blamed:
         message = f"None of {len(code.roles)} files changes state in more than one place without undoing it."
         yield Finding(rule=NAME, verdict=Verdict.CLEAN, message=message, evidence=(Evidence(message, Source.CODE),))
+
+
+def _forwards(service: Service) -> bool:
+    """Whether a service is a proxy that is configured, and not written."""
+    return service.role == "gateway" and (not service.roots or service.language == "")
 
 
 def _files(subject: Subject) -> dict[str, int]:

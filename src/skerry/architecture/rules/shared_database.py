@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Final
 
 from skerry.architecture.code.facts import Role, Table
+from skerry.architecture.joining.stores import UNUSED, database_library
 from skerry.architecture.model import Datastore, Evidence, Source, SystemModel, Use
 from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict
 
@@ -60,13 +61,35 @@ class SharedDatabase:
             if not any(set(each.services) <= pair for pair in shared)
         ]
         yield from found
-        missing = _without_store(subject, users)
+        speaking, known = _speaking(subject), {use.service for uses in users.values() for use in uses}
+        # one service alone shares with nobody, wherever its data is
+        missing = tuple(sorted(speaking - known)) if len(speaking | known) > 1 else ()
         if missing:
-            names = ", ".join(missing)
-            text = f"the code of {names} opens a database and nothing says which: give the values of its variables"
+            text = f"the code of {_listed(missing)} opens a database and nothing says which: give the values of its variables"
             yield Finding(rule=self.name, verdict=Verdict.UNKNOWN, message=text, services=missing, key="unresolved")
-        elif not found:
-            yield self._clean(model, users)
+        unread = self._unread(model, speaking | known)
+        if unread is not None:
+            yield unread
+        if not (found or missing or unread):
+            yield self._clean(model, users, speaking)
+
+    def _unread(self, model: SystemModel, known: set[str]) -> Finding | None:
+        """Databases that nothing is seen to use beside services whose code is not read."""
+        idle = tuple(each for each in model.unknown if UNUSED in each.text)
+        foreign = tuple(
+            name for name, each in model.services.items()
+            if each.role == "service" and each.language not in {"", "python"} and name not in known
+        )  # fmt: skip
+        if not idle or not foreign or len(foreign) + len(known) < 2:
+            return None
+        stores = _listed([each.text.partition(":")[0] for each in idle])
+        text = (
+            f"{stores} hold{'s' if len(idle) == 1 else ''} data, and the code of {_listed(foreign)} is not Python: who shares "
+            "one cannot be said without their variables or traces"
+        )
+        return Finding(
+            rule=self.name, verdict=Verdict.UNKNOWN, message=text, services=foreign, evidence=idle, key="unread"
+        )
 
     def _shared(self, subject: Subject, store: Datastore, uses: list[Use]) -> Finding:
         services = tuple(use.service for use in uses)
@@ -129,11 +152,15 @@ class SharedDatabase:
                     key=f"{one}/{other}",
                 )
 
-    def _clean(self, model: SystemModel, users: dict[str, list[Use]]) -> Finding:
+    def _clean(self, model: SystemModel, users: dict[str, list[Use]], speaking: set[str]) -> Finding:
         evidence = tuple(each for uses in users.values() for use in uses for each in use.evidence[:1])
         services = tuple(sorted({use.service for uses in users.values() for use in uses}))
         if services:
             text = f"each of {len(services)} services that keep data has its own: {len(users)} databases, no two services in one"
+        elif speaking:
+            services = tuple(sorted(speaking))
+            text = f"only the code of {services[0]} opens a database, so no other service can be in it"
+            evidence = model.services[services[0]].evidence[:1]
         else:
             text = f"none of {len(model.services)} services keeps data in a database"
             evidence = tuple(each for service in model.services.values() for each in service.evidence[:1])
@@ -172,17 +199,17 @@ def _crossing(subject: Subject, services: set[str]) -> list[Evidence]:
     return found
 
 
-def _without_store(subject: Subject, users: dict[str, list[Use]]) -> tuple[str, ...]:
-    """Services whose code speaks to a database that is not known; none when no other service could share it."""
-    known = {use.service for uses in users.values() for use in uses}
+def _speaking(subject: Subject) -> set[str]:
+    """Services whose code speaks to a database."""
     speaking: set[str] = set()
     for file, imports in subject.code.imports.items():
         owner = subject.model.service_of(file)
         aside = subject.code.roles.get(file) in {Role.TEST, Role.EXAMPLE, Role.SCRIPT}
-        if owner is not None and not aside and any(each.module.partition(".")[0] in _DATABASES for each in imports):
+        if owner is None or aside or owner in speaking:
+            continue
+        if any(database_library(each) in _DATABASES for each in imports if not each.level):
             speaking.add(owner)
-    speaking = {name for name in speaking if subject.model.services[name].role not in {"job", "library"}}
-    return tuple(sorted(speaking - known)) if len(speaking | known) > 1 else ()
+    return {name for name in speaking if subject.model.services[name].role not in {"job", "library"}}
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

@@ -1,0 +1,100 @@
+"""What is one service, what is none, and where an address leads: cases met in public systems."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from repository import model_of
+
+from skerry.architecture.joining import addresses
+
+APP = "from flask import Flask\n\napp = Flask(__name__)\n"
+DOCKERFILE = "FROM python:3.12\nCOPY . /srv\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "database"),
+    [
+        ("Host=ledger;Username=u;Password=secret;Database=books", "ledger", "books"),
+        ("Server=tcp:ledger,1433;Initial Catalog=books;User Id=u", "ledger", "books"),
+        ("host=ledger port=5432 dbname=books user=u password=secret", "ledger", "books"),
+        ("Data Source=ledger;Database='books'", "ledger", "books"),
+    ],
+)
+def test_pairs_are_an_address_like_a_url(text: str, host: str, database: str) -> None:
+    """Drivers of .NET and libpq take `key=value`; the password is not kept."""
+    found = addresses.dsn(text)
+    assert found is not None
+    assert (found.host, found.database) == (host, database)
+    assert "secret" not in repr(found)
+
+
+@pytest.mark.parametrize("text", ["host=ledger", "a=b;c=d", "Database=books", "http://ledger/?host=x&database=y"])
+def test_pairs_without_host_and_database_are_none(text: str) -> None:
+    """Options that happen to have one of the names are no address."""
+    assert addresses.dsn(text) is None
+
+
+def test_a_url_and_pairs_are_one_database() -> None:
+    """Two services in two languages write the same address in two ways."""
+    compose = (
+        "services:\n  db: {image: 'postgres:16'}\n"
+        "  a: {build: a, environment: {DB_URL: 'postgres://u:p@db/books'}}\n"
+        "  b: {build: b, environment: {DB_CONNECTION_STRING: 'Host=db;Username=u;Password=p;Database=books'}}\n"
+    )
+    go = "package main\n"
+    texts = {"a/main.go": go, "b/main.go": go, "a/Dockerfile": DOCKERFILE, "b/Dockerfile": DOCKERFILE}
+    uses = model_of(texts | {"compose.yaml": compose}).uses
+    assert {use.service for use in uses} == {"a", "b"}
+    assert len({use.store for use in uses}) == 1
+
+
+def test_a_folder_of_a_package_is_no_service_beside_the_package() -> None:
+    """A workload that has the name of a package within a service's own package runs from that service's code."""
+    compose = "services: {web: {build: .}, proxy: {image: 'web:latest', command: run}}\n"
+    texts = {"compose.yaml": compose, "Dockerfile": DOCKERFILE, "shop/__init__.py": "", "shop/proxy/app.py": APP}
+    (service,) = model_of(texts).services.values()
+    assert {work.name for work in service.workloads} == {"web", "proxy"}
+
+
+def test_a_template_of_a_project_is_no_service() -> None:
+    """A framework that brings a project to copy is not that project."""
+    texts = {"setup.py": "", "frame/core.py": "X = 1\n", "frame/project_template/Dockerfile": DOCKERFILE,
+             "frame/project_template/app.py": APP}  # fmt: skip
+    (service,) = model_of(texts).services.values()
+    assert service.roots == ("",)
+
+
+@pytest.mark.parametrize(("base", "role"), [("nginx:1.25", "gateway"), ("node:20", "service")])
+def test_an_image_made_from_a_proxy_is_a_gateway(base: str, role: str) -> None:
+    """Whatever it is called: it hands on requests and files."""
+    texts = {"compose.yaml": "services: {web: {build: web}}", "web/Dockerfile": f"FROM {base}\n", "web/static/a.js": ""}
+    assert model_of(texts).services["web"].role == role
+
+
+def test_a_folder_of_load_is_a_job() -> None:
+    """What only makes load has no place in a system, by the name of its folder too."""
+    texts = {"compose.yaml": "services: {load: {build: load-gen}}", "load-gen/Dockerfile": DOCKERFILE,
+             "load-gen/app.py": APP}  # fmt: skip
+    assert model_of(texts).services["load"].role == "job"
+
+
+def test_settings_of_django_are_no_database() -> None:
+    """`from django.conf import settings` needs none; a model does."""
+    url = "{DATABASE_URL: 'postgres://db/shop'}"
+    compose = f"services:\n  a: {{build: a, environment: {url}}}\n  b: {{build: b, environment: {url}}}\n"
+    texts = {"compose.yaml": compose, "a/Dockerfile": DOCKERFILE, "b/Dockerfile": DOCKERFILE}
+    texts |= {"a/app.py": "from django.conf import settings\n", "b/app.py": "from django.db import models\n"}
+    assert {use.service for use in model_of(texts).uses} == {"b"}
+
+
+def test_databases_that_nothing_is_seen_to_use_are_told() -> None:
+    """A database that runs and that no variable names may be anybody's."""
+    compose = "services: {db: {image: 'mysql:8'}, cache: {image: redis}, a: {build: a}}\n"
+    unknown = model_of({"compose.yaml": compose, "a/Dockerfile": DOCKERFILE, "a/main.go": ""}).unknown
+    assert [each.text.partition(":")[0] for each in unknown] == ["db"]
