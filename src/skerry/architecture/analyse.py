@@ -19,8 +19,8 @@ from skerry.architecture.source.tree import Tree
 from skerry.architecture.traces.spans import Traces
 from skerry.errors import ConfigurationError
 
-_MATTERS: Final = (*reading.SUFFIXES, ".yaml", ".yml", ".toml", ".proto", ".env", "Dockerfile", "requirements.txt")
-"""Names whose absence makes an analysis partial; a picture that is too large does not."""
+_MATTERS: Final = (*reading.SUFFIXES, ".yaml", ".yml", ".toml", ".proto", ".env", "Dockerfile", "requirements.txt", "/")
+"""Ends of names, with that of a folder, whose absence makes an analysis partial; a picture that is too large does not."""
 _KEPT: Final = "check.sqlite3"
 _ORDER: Final = (Verdict.VIOLATION, Verdict.SUSPECT, Verdict.UNKNOWN, Verdict.CLEAN)
 
@@ -52,7 +52,7 @@ def analyse(
     kept. What could not be read is in `skipped` and `code.unparsed` and costs nothing else. Raises `ConfigurationError` when
     there is nothing to read at `path` or in `traces`.
     """
-    told = progress or _Silent()
+    told = _Silent() if progress is None else progress
     told.step("listing files", 0, 0)
     where = _repository(path)
     files = _files(path, where)
@@ -108,13 +108,17 @@ def _repository(path: Path) -> Found | None:
 
 
 def _files(path: Path, where: Found | None) -> Tree | GitFiles:
-    """The work tree; of a repository that has none, its last commit."""
+    """The work tree; the last commit of a repository that has none, or that was cloned without one."""
     try:
         if where is not None and where.folder == path.resolve():
             return GitFiles(path)
-        return Tree(path)
+        tree = Tree(path)
+        if where is not None and not where.prefix and not tree.sizes and not tree.skipped:
+            with suppress(NoRepository):
+                return GitFiles(path)
+        return tree
     except Unreadable as error:
-        raise ConfigurationError(str(error)) from error
+        raise ConfigurationError(f"there is nothing to read: {error}") from error
 
 
 def _kept_in(path: Path, folder: Path | None) -> Path | None:

@@ -21,6 +21,8 @@ from skerry.clock import SYSTEM
 
 MOST: Final = 256 * MiB
 """Bytes of all that is kept; what was not used for longest goes first."""
+_FORMAT: Final = 1
+"""Of what is kept; what was written in another one is not found."""
 _KEY: Final = 16
 _SUM: Final = 8
 _WAIT: Final = 2.0
@@ -45,7 +47,7 @@ def folder() -> Path | None:
 
 def version_of(package: Path) -> bytes:
     """What tells one version of a reader from another: its own source and the interpreter's version."""
-    state = hashlib.sha256(sys.version.encode())
+    state = hashlib.sha256(f"{_FORMAT} {sys.version}".encode())
     for file in sorted(package.rglob("*.py")):
         state.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return state.digest()
@@ -149,10 +151,12 @@ def _open(path: Path) -> sqlite3.Connection | None:
     for _ in range(2):
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
             database = sqlite3.connect(path, timeout=_WAIT)
         except (OSError, sqlite3.Error):
             return None
         try:
+            database.execute("PRAGMA trusted_schema = OFF")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = OFF")
             database.execute(_TABLE)

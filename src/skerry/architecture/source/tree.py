@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,6 @@ _PIECE: Final = 1024 * 1024
 class _Found:
     sizes: dict[str, int] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
-    total: int = 0
     names: int = 0
 
 
@@ -80,6 +80,9 @@ class Tree:
             self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise Unreadable(f"{path}: {error.strerror or 'cannot be opened'}") from error
+        self.close = weakref.finalize(self, os.close, self._root)
+        """Lets go of the folder; nothing can be read afterwards."""
+        self._read = 0
         found = _Found()
         self._walk(self._root, "", 0, found)
         self._sizes = dict(sorted(found.sizes.items()))
@@ -92,13 +95,15 @@ class Tree:
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """Links, devices, what is too large, too deep or too many, and what the system did not let us read."""
+        """Links, devices, what is too large, too deep or too many, and what could not be read. Folders end with `/`."""
         return self._skipped
 
     def read(self, path: str) -> bytes:
         """The content of one of `sizes`. Raises `Unreadable`, also when it has grown past the limit or become a link."""
         if path not in self._sizes:
             raise Unreadable(f"{path}: not a file of this tree")
+        if not self.close.alive:
+            raise Unreadable(f"{path}: the tree is closed")
         *folders, name = path.split("/")
         opened: list[int] = []
         try:
@@ -107,18 +112,16 @@ class Tree:
                 at = os.open(folder, _FOLDER, dir_fd=at)
                 opened.append(at)
             opened.append(os.open(name, _FILE, dir_fd=at))
-            return _content(opened[-1], path, self._limits.file_size)
+            content = _content(opened[-1], path, self._limits.file_size)
         except OSError as error:
             raise Unreadable(f"{path}: {error.strerror or 'cannot be read'}") from error
         finally:
             for each in reversed(opened):
                 os.close(each)
-
-    def close(self) -> None:
-        """Let go of the folder; nothing can be read afterwards."""
-        if self._root >= 0:
-            os.close(self._root)
-            self._root = -1
+        self._read += len(content)
+        if self._read > self._limits.total_size:
+            raise Unreadable(f"{path}: more than {self._limits.total_size} bytes were read of this tree")
+        return content
 
     def __enter__(self) -> Self:
         return self
@@ -134,6 +137,9 @@ class Tree:
             return
         for entry in sorted(entries, key=lambda each: each.name):
             path = f"{prefix}{entry.name}"
+            if not _is_text(entry.name):
+                found.skipped.append(Skipped(path.encode("utf-8", "replace").decode(), "its name is not text"))
+                continue
             try:
                 status = entry.stat(follow_symlinks=False)
             except OSError as error:
@@ -151,22 +157,22 @@ class Tree:
                 for entry in names:
                     found.names += 1
                     if found.names > 2 * self._limits.files:
-                        found.skipped.append(Skipped(prefix or ".", "more names than are looked at"))
+                        found.skipped.append(Skipped(prefix or "./", "more names than are looked at"))
                         return
                     yield entry
         except OSError as error:
-            found.skipped.append(Skipped(prefix or ".", error.strerror or "cannot be listed"))
+            found.skipped.append(Skipped(prefix or "./", error.strerror or "cannot be listed"))
 
     def _enter(self, folder: int, name: str, path: str, depth: int, found: _Found) -> None:
         if name in NOT_SOURCE or name.endswith((".egg-info", ".dist-info")):
             return
         if depth > self._limits.depth:
-            found.skipped.append(Skipped(path, f"more than {self._limits.depth} folders deep"))
+            found.skipped.append(Skipped(f"{path}/", f"more than {self._limits.depth} folders deep"))
             return
         try:
             inner = os.open(name, _FOLDER, dir_fd=folder)
         except OSError as error:
-            found.skipped.append(Skipped(path, error.strerror or "cannot be listed"))
+            found.skipped.append(Skipped(f"{path}/", error.strerror or "cannot be listed"))
             return
         try:
             self._walk(inner, f"{path}/", depth, found)
@@ -179,13 +185,18 @@ class Tree:
             why = f"larger than {self._limits.file_size} bytes"
         if not why and len(found.sizes) >= self._limits.files:
             why = f"more than {self._limits.files} files"
-        if not why and found.total + status.st_size > self._limits.total_size:
-            why = f"more than {self._limits.total_size} bytes in all"
         if why:
             found.skipped.append(Skipped(path, why))
             return
         found.sizes[path] = status.st_size
-        found.total += status.st_size
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _why_not(mode: int) -> str:

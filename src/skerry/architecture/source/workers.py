@@ -6,6 +6,7 @@ process that dies or does not answer costs the file it was at, and no other.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import resource
@@ -15,11 +16,11 @@ import struct
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
-from skerry.architecture.source.files import MiB
+from skerry.architecture.source.files import MiB, Unreadable
 from skerry.clock import SYSTEM
 
 Work = Callable[[str, bytes], bytes]
@@ -33,7 +34,9 @@ _PIECE: Final = 256 * 1024
 _AHEAD: Final = 512 * 1024
 """Bytes of jobs that wait at a worker, so that it need not wait for us."""
 _MOST_AHEAD: Final = 64
-_MOST_WORKERS: Final = 16
+_MOST_WORKERS: Final = 8
+_MOST_OPEN: Final = 65_536
+_ENOUGH: Final = "was not read: other files took too long"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +45,13 @@ class Effort:
 
     memory: int = 384 * MiB
     """Bytes of address space beyond what the process had when it began."""
-    cpu: int = 20
+    cpu: int = 10
     """Seconds of processor time."""
-    wait: float = 60.0
+    wait: float = 30.0
     """Seconds until a worker that says nothing is given up."""
+    lost: float = 120.0
+    """Seconds that may be lost at files that break a worker, all in all. After a quarter of them a file may cost a second only,
+    after all of them nothing is read any more: a repository of such files must not hold its reader up for hours."""
     answer: int = 64 * MiB
     """Bytes of an answer."""
 
@@ -103,10 +109,14 @@ class _Pool:
         self._selector = selectors.DefaultSelector()
         self._again: deque[tuple[str, bytes]] = deque()
         self._number = 0
+        self._wasted = 0.0
 
     def run(self, jobs: Iterator[tuple[str, bytes]]) -> Iterator[Answer]:
         left = True
         while True:
+            if self._wasted > self._effort.lost:
+                yield from (Answer(path, b"", _ENOUGH) for path, _ in self._waiting(jobs))
+                return
             left = self._feed(jobs, left)
             if not any(worker.at for worker in self._workers):
                 return
@@ -121,6 +131,12 @@ class _Pool:
             for worker in list(self._workers):
                 if worker.at and SYSTEM.monotonic() - worker.heard > self._effort.wait:
                     yield from self._lost(worker, "took too long")
+
+    def _waiting(self, jobs: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+        for worker in self._workers:
+            yield from ((path, content) for _, path, content in worker.at)
+        yield from self._again
+        yield from jobs
 
     def close(self) -> None:
         for worker in list(self._workers):
@@ -189,31 +205,38 @@ class _Pool:
         """One that will not answer any more: the file it was at is lost, the others go to the next."""
         at = list(worker.at)
         status = self._end(worker)
+        self._wasted += SYSTEM.monotonic() - worker.heard
+        if self._wasted > self._effort.lost / 4:
+            self._effort = replace(self._effort, cpu=1, wait=min(5.0, self._effort.wait))
         if at:
             self._again.extend((path, content) for _, path, content in at[1:])
             yield Answer(at[0][1], b"", why or _ended(status))
 
     def _start(self) -> _Worker:
+        """Raises `Unreadable` when the system has no process for us."""
         jobs_out, jobs_in = os.pipe()
         answers_out, answers_in = os.pipe()
         with warnings.catch_warnings():
             # from 3.12 on, of threads that might hold a lock: a worker takes none that another thread could hold
             warnings.simplefilter("ignore", DeprecationWarning)
-            gc.freeze()
-            pid = os.fork()
-        if pid == 0:
-            _serve(jobs_out, answers_in, [jobs_in, answers_out, *self._ends()], self._do, self._effort)
-        gc.unfreeze()
-        os.close(jobs_out)
-        os.close(answers_in)
+            gc.freeze()  # what is there already is neither looked at nor copied by a collection over there
+            try:
+                pid = os.fork()
+                if pid == 0:
+                    _serve(jobs_out, answers_in, self._do, self._effort)
+            except OSError as error:
+                os.close(jobs_in)
+                os.close(answers_out)
+                raise Unreadable(f"no process can be started to read files: {error.strerror}") from error
+            finally:
+                gc.unfreeze()
+                os.close(jobs_out)
+                os.close(answers_in)
         os.set_blocking(jobs_in, False)
         worker = _Worker(pid, jobs_in, answers_out)
         self._workers.append(worker)
         self._selector.register(answers_out, selectors.EVENT_READ, worker)
         return worker
-
-    def _ends(self) -> list[int]:
-        return [end for worker in self._workers for end in (worker.jobs, worker.answers)]
 
     def _end(self, worker: _Worker) -> int:
         """Stop it, and say how it ended."""
@@ -235,13 +258,10 @@ def _ended(status: int) -> str:
     return "the process that read it died"
 
 
-def _serve(jobs: int, answers: int, others: Iterable[int], do: Work, effort: Effort) -> None:
-    """The life of a worker; it never returns."""
+def _serve(jobs: int, answers: int, do: Work, effort: Effort) -> NoReturn:
+    """The life of a worker. It never returns, so nothing of ours that waits for an end comes to it twice."""
     try:
-        for end in others:
-            os.close(end)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us is interrupted too, and ends us
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _alone(jobs, answers)
         _limit_memory(effort.memory)
         gc.set_threshold(200_000, 20, 20)  # trees of syntax are large and have no cycles
         with os.fdopen(jobs, "rb", buffering=_PIECE) as source:
@@ -254,6 +274,25 @@ def _serve(jobs: int, answers: int, others: Iterable[int], do: Work, effort: Eff
                 _write(answers, _HEAD.pack(number, well, len(answer)) + answer)
     finally:
         os._exit(0)
+
+
+def _alone(jobs: int, answers: int) -> None:
+    """Nothing open but the two pipes, nothing to be written anywhere else, nobody's signals, and a quiet death."""
+    faulthandler.disable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us is interrupted too, and ends us
+    for name in (signal.SIGTERM, signal.SIGXCPU, signal.SIGALRM):
+        signal.signal(name, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for each in {0, 1, 2} - {jobs, answers}:
+        os.dup2(nothing, each)
+    start = 3
+    for each in sorted((jobs, answers)):
+        os.closerange(start, each)
+        start = max(start, each + 1)
+    os.closerange(start, max(start, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], _MOST_OPEN)))
+    for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
+        resource.setrlimit(kind, (0, 0))
 
 
 def _answer(do: Work, path: str, content: bytes, most: int) -> tuple[bool, bytes]:

@@ -1,0 +1,101 @@
+"""Values as JSON and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import pytest
+
+from skerry.architecture.code.extract import FileFacts, extract
+from skerry.architecture.source import values
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    name: str
+    size: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    colour: Colour
+    leaves: tuple[Leaf, ...] = ()
+    pair: tuple[str, int] = ("", 0)
+    names: frozenset[str] = frozenset()
+    by_name: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    best: Leaf | None = None
+    plain: str | int | bool | None = None
+    inner: tuple[Tree, ...] = ()
+
+
+WHOLE = Tree(
+    colour=Colour.RED,
+    leaves=(Leaf("a"), Leaf("b", 2.5)),
+    pair=("x", 3),
+    names=frozenset(("c", "b")),
+    by_name={"k": (1, 2)},
+    best=Leaf("d"),
+    plain=True,
+    inner=(Tree(colour=Colour.RED),),
+)
+
+
+@pytest.mark.parametrize("value", [WHOLE, Tree(colour=Colour.RED), Leaf("\ud800 \0 é")])
+def test_what_comes_back_is_equal(value: Tree | Leaf) -> None:
+    """Every type that is known, nested, with and without what has a default, and text that is no UTF-8."""
+    assert values.loads(type(value), values.dumps(value)) == value
+
+
+def test_facts_of_a_file_come_back_equal() -> None:
+    """The types that are kept are all known."""
+    text = b"import app\n\n@app.get('/a')\ndef a():\n    b(os.environ['X'])\n\n\ndef b(c):\n    c()  # skerry: allow[x] y\n"
+    facts = extract("app.py", text)
+    assert facts.structure.routes
+    assert values.loads(FileFacts, values.dumps(facts)) == facts
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"null",
+        b"{}",
+        b"[]",
+        b'["blue"]',
+        b'["red",[["a","2"]]]',
+        b'["red",[["a",true]]]',
+        b'["red",[1]]',
+        b'["red",[],["x"]]',
+        b'["red",[],["x","y"]]',
+        b'["red",[],["x",1],[1]]',
+        b'["red",[],["x",1],[],[]]',
+        b'["red",[],["x",1],[],{},null,[]]',
+        b'["red",[],["x",1],[],{},null,null,[],1]',
+        b"[" * 100_000,
+        json.dumps(["red", "ab"]).encode(),
+    ],
+)
+def test_anything_else_is_an_error(content: bytes) -> None:
+    """What is damaged, too long, too deep or of another type is a ValueError and never another value."""
+    with pytest.raises(ValueError, match=r"."):
+        values.loads(Tree, content)
+
+
+def test_a_type_that_is_not_known_is_an_error() -> None:
+    """A type that cannot be kept says so when it is written, not when it is read."""
+
+    @dataclass(frozen=True)
+    class Odd:
+        when: complex
+
+    with pytest.raises(TypeError):
+        values.dumps(Odd(1j))
