@@ -13,6 +13,7 @@ from skerry.architecture.traces.spans import Traces
 FILE = "api/app.py"
 BREAKER = Guard("pybreaker", Place(FILE, 1))
 LIMITED = Timeout(Bound.BOUNDED, 2.0, "timeout=2")
+PEER = Target("http://peer:8000")
 ENDLESS = Timeout(Bound.UNBOUNDED, None, "requests has no limit of its own")
 
 
@@ -34,7 +35,7 @@ def call(
     role: Role = Role.REQUEST,
     breaker: Guard | None = None,
     loop: Loop | None = None,
-    target: Target = Target("http://peer:8000"),
+    target: Target = PEER,
     function: str = "ask",
     library: str = "requests",
 ) -> Call:
