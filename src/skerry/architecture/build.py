@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from skerry.architecture import manifests
 from skerry.architecture.code.facts import Code
-from skerry.architecture.joining import images
+from skerry.architecture.joining import bonds, images
 from skerry.architecture.joining import services as joined
 from skerry.architecture.joining.edges import Edges
 from skerry.architecture.joining.observed import Runtime
@@ -41,6 +41,7 @@ def build(
         guarded=_guarded(read.guarded, found, edges),
         unknown=tuple(dict.fromkeys((*read.unknown, *unread, *found.unknown, *stores.unknown, *edges.unknown))),
     )
+    model = replace(model, bonds=bonds.find(code, read, model))
     return model if traces is None else _observed(model, traces, found)
 
 

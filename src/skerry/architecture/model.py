@@ -130,6 +130,18 @@ class Edge:
     evidence: tuple[Evidence, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Bond:
+    """That `service` cannot be built or started without `other`'s code. `contract`: only what describes its interface."""
+
+    service: str
+    other: str
+    how: str
+    place: Place
+    source: Source
+    contract: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemModel:
     """Everything that was found, each list sorted by name."""
@@ -142,6 +154,7 @@ class SystemModel:
     """Hosts that are called and are no service of this system."""
     guarded: Mapping[str, tuple[Evidence, ...]] = field(default_factory=dict)
     """Services before which a mesh or a proxy stands that ejects them when they fail."""
+    bonds: tuple[Bond, ...] = ()
     unknown: tuple[Evidence, ...] = ()
     """What could not be resolved: a variable without a value, a manifest that is a template."""
 

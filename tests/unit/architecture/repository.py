@@ -10,7 +10,9 @@ from skerry.architecture.code.extract import extract
 from skerry.architecture.code.facts import Code
 from skerry.architecture.code.resolve import resolve
 from skerry.architecture.model import SystemModel
-from skerry.architecture.source import Skipped
+from skerry.architecture.rules import Subject
+from skerry.architecture.source import History, Skipped
+from skerry.architecture.traces.spans import Traces
 
 
 @dataclass(frozen=True)
@@ -36,3 +38,12 @@ def code_of(files: Memory) -> Code:
 def model_of(texts: Mapping[str, str]) -> SystemModel:
     files = Memory(texts)
     return build(files, code_of(files))
+
+
+def subject_of(
+    texts: Mapping[str, str], *, history: History | None = None, traces: Traces | None = None, part: str = ""
+) -> Subject:
+    """What a rule is given of a repository with these files."""
+    files = Memory(texts)
+    code = code_of(files)
+    return Subject(files=files, code=code, model=build(files, code, traces), history=history, traces=traces, part=part)

@@ -7,10 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from skerry.architecture import manifests
-from skerry.architecture.model import Evidence, Source, SystemModel
-from skerry.architecture.rules import code_between
-from skerry.architecture.rules.code_between import Bond
+from skerry.architecture.joining.bonds import shared_models
+from skerry.architecture.model import Bond, Evidence, Source, SystemModel
 from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict
 from skerry.architecture.source import History
 
@@ -18,6 +16,7 @@ MIN_COMMITS: Final = 30
 """Commits that touch a service; a share of fewer says nothing."""
 MAX_FILES: Final = 30
 """A commit of more files formats or moves: it does not tell what belongs together."""
+MAX_SHOWN: Final = 12
 TOO_MANY: Final = 0.30
 """In real systems of several services, 1 % to 27 % of code commits touch two or more."""
 _ROUTINE: Final = re.compile(
@@ -58,46 +57,29 @@ class DistributedMonolith:
             yield self._clean(subject, share)
 
     def _bonds(self, subject: Subject) -> Iterator[Finding]:
-        read = manifests.read(subject.files)
-        contexts = {each.dockerfile: each.context or "" for each in read.deployed if each.dockerfile}
         bonds: dict[tuple[str, str], list[Bond]] = defaultdict(list)
-        for bond in (
-            *code_between.imports(subject.code, subject.model, read),
-            *code_between.packages(read, subject.model),
-            *code_between.copies(read, subject.model, contexts),
-        ):
+        for bond in subject.model.bonds:
             bonds[bond.service, bond.other].append(bond)
         for (service, other), each in sorted(bonds.items()):
             real = [bond for bond in each if not bond.contract]
             if not real:
                 continue  # what only describes an interface may be shared
-            yield Finding(
-                rule=self.name,
-                verdict=Verdict.VIOLATION,
-                severity=Severity.ERROR,
-                services=(service, other),
-                message=f"{real[0].how}: {service} cannot be built or changed without {other}",
-                place=real[0].place,
-                evidence=tuple(Evidence(bond.how, bond.source, bond.place) for bond in real[:12]),
-                key=f"code/{service}/{other}",
+            yield _violation(
+                Severity.ERROR,
+                (service, other),
+                f"{real[0].how}: {service} cannot be built or changed without {other}",
+                tuple(Evidence(bond.how, bond.source, bond.place) for bond in real[:MAX_SHOWN]),
+                f"code/{service}/{other}",
             )
 
     def _models(self, subject: Subject) -> Iterator[Finding]:
-        for library, users in code_between.shared_models(subject.code, subject.model):
+        for library, users in shared_models(subject.code, subject.model):
             names = tuple(sorted(users))
             evidence = tuple(
                 Evidence(f"{name} imports the models in {library}", Source.CODE, users[name]) for name in names
             )
-            yield Finding(
-                rule=self.name,
-                verdict=Verdict.VIOLATION,
-                severity=Severity.ERROR,
-                services=names,
-                message=f"{', '.join(names)} map the same tables by the models in {library or 'the root'}",
-                place=evidence[0].place,
-                evidence=evidence,
-                key=f"models/{library}",
-            )
+            message = f"{', '.join(names)} map the same tables by the models in {library or 'the root'}"
+            yield _violation(Severity.ERROR, names, message, evidence, f"models/{library}")
 
     def _starts(self, model: SystemModel) -> Iterator[Finding]:
         """Services that each wait for the other before they start."""
@@ -123,16 +105,8 @@ class DistributedMonolith:
                         waits[one][other],
                         *(each for name, each in waits[other].items() if name == one or one in _after(waits, name)),
                     )
-                    yield Finding(
-                        rule=self.name,
-                        verdict=Verdict.VIOLATION,
-                        severity=Severity.WARNING,
-                        services=(one, other),
-                        message=f"{one} and {other} wait for each other before they start",
-                        place=evidence[0].place,
-                        evidence=evidence,
-                        key=f"start/{one}/{other}",
-                    )
+                    message = f"{one} and {other} wait for each other before they start"
+                    yield _violation(Severity.WARNING, (one, other), message, evidence, f"start/{one}/{other}")
 
     def _migrations(self, model: SystemModel) -> Iterator[Finding]:
         """One job that changes the databases of several services."""
@@ -148,16 +122,8 @@ class DistributedMonolith:
             others = tuple(sorted({owners[use.store] for use in uses}))
             if len(others) > 1:
                 evidence = tuple(each for use in uses for each in use.evidence)
-                yield Finding(
-                    rule=self.name,
-                    verdict=Verdict.VIOLATION,
-                    severity=Severity.WARNING,
-                    services=others,
-                    message=f"one job, {name}, migrates the databases of {', '.join(others)}",
-                    place=evidence[0].place,
-                    evidence=evidence,
-                    key=f"migration/{name}",
-                )
+                message = f"one job, {name}, migrates the databases of {', '.join(others)}"
+                yield _violation(Severity.WARNING, others, message, evidence, f"migration/{name}")
 
     def _together(self, share: tuple[int, int, Counter[tuple[str, str]], tuple[str, ...]]) -> Finding:
         crossing, commits, pairs, examples = share
@@ -166,15 +132,8 @@ class DistributedMonolith:
             f"{crossing} of {commits} commits to services touch two or more of them ({crossing / commits:.0%}); "
             f"{one} and {other} most, {most} times"
         )
-        return Finding(
-            rule=self.name,
-            verdict=Verdict.VIOLATION,
-            severity=Severity.WARNING,
-            services=(one, other),
-            message=text,
-            evidence=(Evidence(text, Source.GIT), Evidence(f"such as {', '.join(examples)}", Source.GIT)),
-            key="commits",
-        )
+        evidence = (Evidence(text, Source.GIT), Evidence(f"such as {', '.join(examples)}", Source.GIT))
+        return _violation(Severity.WARNING, (one, other), text, evidence, "commits")
 
     def _clean(
         self, subject: Subject, share: tuple[int, int, Counter[tuple[str, str]], tuple[str, ...]] | None
@@ -197,6 +156,22 @@ class DistributedMonolith:
 distributed_monolith: DistributedMonolith = DistributedMonolith()
 
 
+def _violation(
+    severity: Severity, services: tuple[str, ...], message: str, evidence: tuple[Evidence, ...], key: str
+) -> Finding:
+    """One finding, at the place of its first evidence."""
+    return Finding(
+        rule=DistributedMonolith.name,
+        verdict=Verdict.VIOLATION,
+        severity=severity,
+        services=services,
+        message=message,
+        place=evidence[0].place,
+        evidence=evidence,
+        key=key,
+    )
+
+
 def _after(waits: dict[str, dict[str, Evidence]], start: str) -> set[str]:
     """All that must be up before `start`."""
     seen: set[str] = set()
@@ -215,9 +190,13 @@ def _crossing(history: History, model: SystemModel) -> tuple[int, int, Counter[t
     pairs: Counter[tuple[str, str]] = Counter()
     examples: list[str] = []
     roots = {name for name, service in model.services.items() if service.roots and service.roots != ("",)}
+    owners: dict[str, str | None] = {}
     for commit in history.commits:
         code = [path for path in commit.paths if path.endswith(".py") and not re.search(r"(?:^|/)tests?(?:/|_)", path)]
-        touched = sorted({owner for path in code if (owner := model.service_of(path)) in roots and owner})
+        for path in code:
+            if path not in owners:
+                owners[path] = model.service_of(path)
+        touched = sorted({owner for path in code if (owner := owners[path]) in roots and owner})
         if not touched or len(commit.paths) > MAX_FILES or _ROUTINE.search(commit.subject):
             continue
         commits += 1

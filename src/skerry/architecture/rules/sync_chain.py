@@ -112,6 +112,23 @@ class SyncChain:
             return Finding(
                 rule=self.name, verdict=Verdict.UNKNOWN, message=text, evidence=tuple(unknown), key="unresolved"
             )
+        foreign = tuple(
+            each.name for each in services if each.role == "service" and each.language not in {"", "python"}
+        )
+        if foreign and not traces and len(services) > WARN_HOPS:
+            text = (
+                f"the code of {', '.join(foreign)} is not Python, so whom they wait for is not read: give traces; "
+                f"the longest chain that is seen has {longest.hops if longest else 0} hops"
+            )
+            evidence = tuple(each for edge in (longest.edges if longest else ()) for each in edge.evidence[:1])
+            return Finding(
+                rule=self.name,
+                verdict=Verdict.UNKNOWN,
+                message=text,
+                services=foreign,
+                evidence=evidence,
+                key="unread",
+            )
         way = f": {' -> '.join(longest.services)}" if longest else ""
         text = (
             f"{len(edges)} edges wait for an answer; the longest chain has {longest.hops if longest else 0} hops{way}"

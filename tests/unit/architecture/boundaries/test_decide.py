@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -83,6 +84,13 @@ def test_nothing_of_a_repository_is_markdown():
     assert escaped("<b>|`x`\n") == "\\<b\\>\\|\\`x\\`?"
 
 
+def committed(folder: Path) -> None:
+    """Make a repository of one commit of what is in `folder`."""
+    git = ("git", "-c", "user.name=N", "-c", "user.email=n@example.org")
+    for command in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "all")):
+        subprocess.run([*git, *command], cwd=folder, check=True)
+
+
 @pytest.fixture
 def small(tmp_path) -> Path:
     folder = tmp_path / "small"
@@ -90,9 +98,7 @@ def small(tmp_path) -> Path:
     for name in ("a", "b"):
         (folder / name).mkdir()
         (folder / name / "x.py").write_text("x = 1\n")
-    git = ("git", "-c", "user.name=N", "-c", "user.email=n@example.org")
-    for command in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "all")):
-        subprocess.run([*git, *command], cwd=folder, check=True)
+    committed(folder)
     return folder
 
 
@@ -109,11 +115,12 @@ def test_small_repository_stays(small, tmp_path):
     assert "at least 100 are needed" in text
 
 
-def test_this_repository_stays():
-    """What skerry says of itself, and of its monolith, is to stay."""
-    if not (ROOT / ".git").exists():
-        pytest.skip("not in a clone")
-    for folder in (ROOT, ROOT / "examples" / "monolith"):
+def test_this_repository_stays(tmp_path):
+    """What skerry says of itself, and of its monolith, is to stay; an archive without history is made a repository first."""
+    for name in ("src", "examples"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".*", "*.db"))
+    committed(tmp_path)
+    for folder in (tmp_path, tmp_path / "examples" / "monolith"):
         case = decide(folder)
         assert case.decision.answer is Answer.STAY
         assert "authors" in as_markdown(case)

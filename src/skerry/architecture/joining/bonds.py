@@ -5,12 +5,11 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from skerry.architecture.code.facts import Code, Import, Role
 from skerry.architecture.manifests import Manifests
-from skerry.architecture.model import Service, Source, SystemModel
+from skerry.architecture.model import Bond, Service, Source, SystemModel
 from skerry.architecture.source import Place
 
 _ASIDE: Final = frozenset({Role.TEST, Role.EXAMPLE, Role.SCRIPT})
@@ -29,16 +28,11 @@ _CONTRACT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Bond:
-    """That `service` cannot be built or started without `other`'s code. `contract`: only what describes its interface."""
-
-    service: str
-    other: str
-    how: str
-    place: Place
-    source: Source
-    contract: bool = False
+def find(code: Code, manifests: Manifests, model: SystemModel) -> tuple[Bond, ...]:
+    """Every bond, by the two services that it binds."""
+    contexts = {each.dockerfile: each.context or "" for each in manifests.deployed if each.dockerfile}
+    bonds = [*imports(code, model, manifests), *packages(manifests, model), *copies(manifests, model, contexts)]
+    return tuple(sorted(bonds, key=lambda each: (each.service, each.other)))
 
 
 class Modules:
