@@ -1,0 +1,55 @@
+"""`skerry explain`: a rule, or one finding of check with all its evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from skerry.cli import reading
+
+
+@click.command()
+@click.argument("what", metavar="RULE|FINGERPRINT")
+@reading.path
+@reading.traces
+@reading.manifests
+@click.option(
+    "--report",
+    "kept",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take the finding from what `skerry check -o json` wrote, and do not read PATH again.",
+)
+@reading.cached
+def explain(what: str, path: Path, traces: tuple[Path, ...], manifests: Any, kept: Path | None, *, cache: bool) -> None:
+    """Tell what a rule looks for, why it hurts and what to do; or all about one finding.
+
+    FINGERPRINT is the number that `skerry check` shows with each finding; its beginning is enough.
+    """
+    with reading.usage():
+        reading.installed()
+        from skerry.architecture import report as reports
+        from skerry.architecture.rules import RULES
+
+        rules = {rule.name: rule for rule in RULES}
+        if what in rules:
+            reading.put(reports.as_rule(rules[what], **reading.looks(None)), None)
+            return
+        if not set(what.lower()) <= set("0123456789abcdef"):
+            raise click.BadParameter(f"{what[:40]!r} is neither a fingerprint nor one of {', '.join(rules)}")
+        marked = reports.read_report(kept) if kept else _again(path, traces, manifests, cache=cache)
+        found = reports.find(marked, what)
+        text = reports.as_one(found, rules.get(found.finding.rule), **reading.looks(None))
+        reading.put(text, None)
+
+
+def _again(path: Path, traces: tuple[Path, ...], manifests: Any, *, cache: bool) -> tuple[Any, ...]:
+    from skerry.architecture import report as reports
+    from skerry.architecture.analyse import findings
+    from skerry.architecture.rules import RULES
+
+    subject = reading.read(path, traces=traces, manifests=manifests, cache=cache)
+    result = reports.report(subject, findings(subject), rules=RULES)
+    return (*result.findings, *result.allowed, *result.unknown, *result.clean)
