@@ -126,6 +126,10 @@ class Route:
     method: str = ""
     path: str = ""
     """With `{}` for parameters."""
+    router: str = ""
+    """The name of what it is registered with in its file, where that can be put below a path elsewhere."""
+    prefix: str = ""
+    """What of the path is its router's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ from skerry.architecture.code.facts import Code, ForeignKey, Role, Route, Table,
 from skerry.architecture.code.structure import Resolved, Structure, labels
 from skerry.architecture.code.structure.graph import Names
 from skerry.architecture.code.structure.imports import Modules
-from skerry.architecture.code.structure.routes import VERBS
+from skerry.architecture.code.structure.mounts import Prefixes
+from skerry.architecture.code.structure.routes import VERBS, plain
 from skerry.architecture.code.structure.workflows import Workflows
 from skerry.architecture.source import Place, Skipped
 
@@ -46,9 +47,26 @@ def resolve(facts: Mapping[str, FileFacts]) -> Code:
 
 def _routes(names: Names, files: Mapping[str, Structure]) -> Iterator[Route]:
     """Every route at its handler, wherever that stands; a class that answers is its methods."""
-    routes = [route for each in files.values() for given in each.routes for route in _route(names, files, given)]
+    prefixes = Prefixes(files, names)
+    routes = [
+        route
+        for each in files.values()
+        for given in each.routes
+        for below in _mounted(prefixes, given)
+        for route in _route(names, files, below)
+    ]
     known = {(route.place.file, route.function) for route in routes if route.path}
     return (route for route in routes if route.path or (route.place.file, route.function) not in known)
+
+
+def _mounted(prefixes: Prefixes, route: Route) -> Iterator[Route]:
+    """A route below every path that its router is put below in another file."""
+    if not route.router or not route.path:
+        yield route
+        return
+    rest = route.path.removeprefix(plain(route.prefix)) if route.prefix.strip("/") else route.path
+    for prefix in prefixes.of(route.place.file, route.router, route.prefix):
+        yield replace(route, path=plain(f"{prefix}/{rest}"))
 
 
 def _route(names: Names, files: Mapping[str, Structure], route: Route) -> Iterator[Route]:
@@ -86,7 +104,10 @@ def _table(names: Names, models: Mapping[tuple[str, str], str], path: str, name:
     """The table that `name` is; `` for a model that no file defines."""
     if not name.startswith("@"):
         return name
-    found = (path, name[1:]) if (path, name[1:]) in models else names.thing(path, name[1:])
+    wanted = name[1:]
+    found = (path, wanted) if (path, wanted) in models else names.thing(path, wanted)
+    if found not in models:
+        found = names.held(path, wanted)
     return models.get(found, "") if found is not None else ""
 
 

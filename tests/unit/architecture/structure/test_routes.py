@@ -90,3 +90,35 @@ def test_a_class_that_is_named_in_a_route_answers_by_its_methods() -> None:
         ("A.get", "GET", "/a/{}"),
         ("A.post", "POST", "/a/{}"),
     }
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"shop__app": "from shop.users import router\napp = FastAPI()\napp.include_router(router, prefix='/api/users')\n",
+         "shop__users": "router = APIRouter()\n@router.get('/{id}')\ndef f(id): ...\n"},
+        {"shop__app": "from . import users\napp = FastAPI()\napp.include_router(users.router, prefix='/api')\n",
+         "shop__users": "router = APIRouter(prefix='/users')\n@router.get('/{id}')\ndef f(id): ...\n"},
+        {"shop__app": "from .api import api\napp.include_router(api, prefix='/api')\n",
+         "shop__api": "from .users import router\napi = APIRouter()\napi.include_router(router, prefix='/users')\n",
+         "shop__users": "router = APIRouter()\n@router.get('/{id}')\ndef f(id): ...\n"},
+        {"shop__app": "from shop.users import bp\napp.register_blueprint(bp, url_prefix='/api/users')\n",
+         "shop__users": "bp = Blueprint('b', __name__, url_prefix='/old')\n@bp.route('/<id>')\ndef f(id): ...\n"},
+        {"shop__app": "from shop.users import bp\napp.register_blueprint(bp)\n",
+         "shop__users": "bp = Blueprint('b', __name__, url_prefix='/api/users')\n@bp.route('/<id>')\ndef f(id): ...\n"},
+        {"shop__app": "from django.urls import include, path\nurlpatterns = [path('api/users/', include('shop.users'))]\n",
+         "shop__users": "from django.urls import path\nurlpatterns = [path('<int:id>/', f)]\ndef f(r, id): ...\n"},
+    ],
+    ids=["fastapi", "two prefixes", "a router in a router", "a blueprint's new prefix", "a blueprint's own", "django"],
+)  # fmt: skip
+def test_a_router_that_is_put_below_a_path_elsewhere_answers_there(files: dict[str, str]) -> None:
+    """The path is the whole of it, wherever its parts stand."""
+    (found,) = code(shop____init__="", **files).routes
+    assert (found.path, found.place.file) == ("/api/users/{}", "shop/users.py")
+
+
+def test_routers_that_include_each_other_end() -> None:
+    """A circle is no endless path."""
+    one = "from shop.b import r as other\nr = APIRouter()\nr.include_router(other, prefix='/b')\n@r.get('/x')\ndef f(): ...\n"
+    other = one.replace("shop.b", "shop.a").replace("'/b'", "'/a'")
+    assert len(code(shop__a=one, shop__b=other, shop____init__="").routes) < 20

@@ -108,3 +108,23 @@ def test_an_app_with_a_label_calls_its_tables_by_it() -> None:
     apps = "from django.apps import AppConfig\nclass C(AppConfig):\n    name = 'shop'\n    label = 'store'"
     model = "from django.db import models\nclass A(models.Model):\n    n = models.IntegerField()"
     assert [each.name for each in code(shop__apps=apps, shop__models=model).tables] == ["store_a"]
+
+
+def test_tables_that_are_no_classes_are_written_by_their_methods() -> None:
+    """`orders.insert()` of a table that this file, another file or the instance holds."""
+    table = "Table('orders', metadata, Column('id', Integer))"
+    made = f"from sqlalchemy import Table, Column, Integer\norders = {table}\n"
+    found = code(
+        shop____init__="",
+        shop__db=made,
+        shop__app="from .db import orders\ndef add(c):\n    c.execute(orders.insert().values(a=1))\n",
+        shop__own=f"from sqlalchemy import Table\nclass Store:\n    def __init__(self):\n        self.mine = {table}\n"
+        "    def all(self):\n        return self.mine.select()\n",
+    ).uses
+    assert [(each.table, each.writes) for each in found] == [("orders", True), ("orders", False)]
+
+
+def test_a_dictionary_from_another_file_is_no_table() -> None:
+    """It has an `update` too."""
+    found = code(shop____init__="", shop__db="known = {}\n", shop__app="from .db import known\nknown.update(a=1)\n")
+    assert found.uses == ()

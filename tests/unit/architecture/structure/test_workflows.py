@@ -116,3 +116,34 @@ def test_a_list_of_steps_is_a_saga_too() -> None:
     text = "def build(saga):\n    saga.add_step(reserve, release)\n    saga.add_step(charge)\n    saga.add_step(ship)\n"
     assert left(text) == ["remote in build"]
     assert left(text.replace("charge)", "charge, refund)")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "steps = [(reserve, release), (charge, None), (ship, None)]\n",
+        "SAGA = [('a', reserve, undo_it), ('b', charge, None), ('c', ship, recall)]\n",
+        "steps = [{'action': reserve, 'compensate': release}, {'action': charge}, {'action': ship}]\n",
+        "def f(o):\n    steps = [(lambda: reserve(o), lambda: release(o)), (lambda: charge(o), None), (lambda: ship(o), None)]\n",
+    ],
+    ids=["pairs", "with names", "dictionaries", "lambdas"],
+)
+def test_pairs_of_what_does_and_what_undoes_are_a_saga(text: str) -> None:
+    """The step that nothing undoes is told, if it is not the last."""
+    (saga,) = workflows(text)
+    assert saga.saga
+    assert [change.detail for change in saga.missing] == ["charge"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pairs = [(name, value), (key, None), (word, None)]\n",
+        "choices = [('a', _('A')), ('b', _('B'))]\n",
+        "hooks = [(load, save), (start, stop)]\n",
+        "points = [(1, 2), (3, 4)]\n",
+    ],
+)
+def test_other_pairs_are_no_saga(text: str) -> None:
+    """Neither a name nor a word of undoing says so."""
+    assert workflows(text) == ()

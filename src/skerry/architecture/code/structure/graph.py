@@ -144,6 +144,19 @@ class Names:
         source = self._taken[other].get(head)
         return self.thing(other, f"{source}.{tail}" if tail else source, hops + 1) if source else None
 
+    def held(self, file: str, name: str) -> tuple[str, str] | None:
+        """The file in which anything is given its name, and that name: a router, a table, a client."""
+        for _ in range(_MAX_HOPS):
+            split = self._split(file, name)
+            if split is None:
+                return (file, name) if name and "." not in name else None
+            file, name = split
+            taken = self._taken[file].get(name.partition(".")[0])
+            if not taken or not name:
+                return split
+            name = taken + name[len(name.partition(".")[0]) :]
+        return None
+
     def graph(self) -> dict[tuple[str, str], frozenset[tuple[str, str]]]:
         """(file, function) to the functions that it calls."""
         edges: dict[tuple[str, str], set[tuple[str, str]]] = {}

@@ -51,6 +51,16 @@ class SagaStep:
     """Line of the saga itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """That `owner` answers what `router` does, below `prefix`. `replaces`: the router's own prefix does not count then."""
+
+    owner: str
+    router: str
+    prefix: str
+    replaces: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structure:
     """One file. Names of imported things are written out as `module.name`, a relative module with its dots."""
@@ -67,6 +77,7 @@ class Structure:
     """Names at the top of the module, and the class that each is an instance of."""
     reaches: tuple[Reach, ...] = ()
     routes: tuple[Route, ...] = ()
+    mounts: tuple[Mount, ...] = ()
     messages: tuple[Message, ...] = ()
     tables: tuple[Table, ...] = ()
     uses: tuple[TableUse, ...] = ()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from skerry.architecture.code.facts import Kind, Route
 from skerry.architecture.code.structure.graph import target
+from skerry.architecture.code.structure.mounts import PATTERNS
 from skerry.architecture.code.structure.walk import Walk, argument, text_of
 from skerry.architecture.source import Place
 
@@ -78,12 +80,16 @@ def _of_decorator(found: Walk, prefixes: dict[str, str], function: str, decorato
     on = isinstance(func, ast.Attribute)
     path = text_of(argument(call, 0, "path", "rule")) if call else None
     if on and call and name in VERBS and path is not None:
-        prefix = prefixes.get(full.rpartition(".")[0], "")
-        yield Route(place=place, function=function, kind=Kind.HTTP, method=name.upper(), path=plain(prefix + path))
+        router = full.rpartition(".")[0]
+        yield _below(
+            prefixes, router, Route(place=place, function=function, kind=Kind.HTTP, method=name.upper(), path=path)
+        )
     elif on and call and name in _PLAIN and path is not None:
-        prefix = prefixes.get(full.rpartition(".")[0], "")
+        router = full.rpartition(".")[0]
         for method in _methods(call) or ("GET",):
-            yield Route(place=place, function=function, kind=Kind.HTTP, method=method, path=plain(prefix + path))
+            yield _below(
+                prefixes, router, Route(place=place, function=function, kind=Kind.HTTP, method=method, path=path)
+            )
     elif name == "http" and not on and call and len(call.args) > 1:
         for method in (text_of(call.args[0]) or "").split(","):
             where = plain(text_of(call.args[1]) or "")
@@ -96,6 +102,12 @@ def _of_decorator(found: Walk, prefixes: dict[str, str], function: str, decorato
         topic = topic_of(found, full, call)
         if topic and topic not in _NO_HANDLERS:
             yield Route(place=place, function=function, kind=Kind.BROKER, method="on", path=topic)
+
+
+def _below(prefixes: dict[str, str], router: str, route: Route) -> Route:
+    """A route below its router's own prefix."""
+    prefix = prefixes.get(router, "")
+    return replace(route, path=plain(prefix + route.path), router=router, prefix=prefix)
 
 
 def _task(found: Walk, call: ast.Call | None, function: str) -> str:
@@ -133,7 +145,9 @@ def _registered(found: Walk, prefixes: dict[str, str]) -> Iterator[Route]:
                     yield from _one(found, function, call, "", each.elts[0], each.elts[1])
         elif len(call.args) > 1:
             for method in _called(found, call, full, name):
-                yield from _one(found, function, call, method, call.args[0], call.args[1])
+                router = PATTERNS if full.startswith("django.") else ""
+                for route in _one(found, function, call, method, call.args[0], call.args[1]):
+                    yield replace(route, router=router)
 
 
 def _called(found: Walk, call: ast.Call, full: str, name: str) -> tuple[str, ...]:
@@ -159,13 +173,14 @@ def _added(found: Walk, prefixes: dict[str, str], function: str, call: ast.Call,
     elif name == "add_route" and call.args and (text_of(call.args[0]) or "").lower() in {*VERBS, "*"}:
         where, handler = argument(call, 1), argument(call, 2)
     if where is not None and handler is not None:
-        prefix = prefixes.get(found.dotted(call.func).rpartition(".")[0], "")
+        router = found.dotted(call.func).rpartition(".")[0]
         for method in _methods(call) or ("",):
-            yield from _one(found, function, call, method, where, handler, prefix)
+            for route in _one(found, function, call, method, where, handler):
+                yield _below(prefixes, router, route)
 
 
 def _one(
-    found: Walk, function: str, call: ast.Call, method: str, where: ast.expr, handler: ast.expr, prefix: str = ""
+    found: Walk, function: str, call: ast.Call, method: str, where: ast.expr, handler: ast.expr
 ) -> Iterator[Route]:
     path = text_of(where)
     if path is None:
@@ -178,9 +193,7 @@ def _one(
             handler = handler.args[0]
     name = target(found, function, handler) or found.dotted(handler)
     name = name.removesuffix(".__init__")
-    yield Route(
-        place=Place(found.path, call.lineno), function=name, kind=Kind.HTTP, method=method, path=plain(prefix + path)
-    )
+    yield Route(place=Place(found.path, call.lineno), function=name, kind=Kind.HTTP, method=method, path=plain(path))
 
 
 def _servicers(found: Walk) -> Iterator[Route]:

@@ -98,6 +98,8 @@ def _of_method(found: Walk, function: str, func: ast.Attribute, *, mongo: bool) 
         collection = _collection(found, function, func.value)
         if collection:
             yield collection, func.attr in _MONGO_WRITES
+    elif func.attr in _CORE and (table := _core(found, func.value)):
+        yield table, _CORE[func.attr]
     elif func.attr in _MODEL_WRITES and isinstance(func.value, (ast.Name, ast.Call)):
         name = _made(found, function, func.value)
         if name and _is_model(name):
@@ -131,6 +133,16 @@ def _made(found: Walk, function: str, node: ast.expr) -> str:
         made = found.instances.get((function, node.id), "")
         return made if _is_model(made) else _model(name) if _is_model(name) else ""
     return _model(name) if _is_model(name) and "()" not in name and "?" not in name else ""
+
+
+def _core(found: Walk, node: ast.expr) -> str:
+    """The table that `orders` or `self.orders` is: `Table("orders", ...)` here, or what another file gives that name."""
+    name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    for _, value in found.given.get(name, ()):
+        if isinstance(value, ast.Call) and found.dotted(value.func).rpartition(".")[2] == "Table" and value.args:
+            return (text_of(value.args[0]) or "").lower()
+    dotted = found.dotted(node)
+    return f"@{dotted}" if dotted != name and "." in dotted and not dotted.startswith(("self.", "?", "(")) else ""
 
 
 def _collection(found: Walk, function: str, node: ast.expr, hops: int = 0) -> str:
