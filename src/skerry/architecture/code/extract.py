@@ -30,6 +30,7 @@ def extract(path: str, content: bytes) -> FileFacts:
     """
     if path.endswith(".sql"):
         text = decode(content)
-        return FileFacts(structure.read_sql(text, path), calls.read(parse(b""), path))
+        return FileFacts(structure.read_sql(text, path), RawCalls())
     parsed = parse(content)
-    return FileFacts(structure.read(parsed, path, content), calls.read(parsed, path), parsed.lost)
+    found = structure.read(parsed, path, content)
+    return FileFacts(found, calls.read(parsed, found.role), parsed.lost)

@@ -83,7 +83,8 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """The loop that a call is repeated by. `over`: items (each with a call of its own), pages, attempts, polls, fixed."""
+    """The loop that a call is repeated by, at the line within it that asks. `over`: items (each with a call of its own), pages, attempts, polls,
+    fixed (a few that the code lists), misses (what a local copy lacks)."""
 
     place: Place
     over: str
@@ -109,6 +110,8 @@ class Call:
     breaker: Guard | None = None
     retry: Guard | None = None
     loop: Loop | None = None
+    repeated: tuple[Loop, ...] = ()
+    """Loops through items around the calls of the function that it stands in; each at the line that calls it."""
     writes: bool = False
     """Whether it changes something over there."""
     role: Role = Role.REQUEST

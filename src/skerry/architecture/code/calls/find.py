@@ -1,0 +1,228 @@
+"""All calls of a repository that wait for somebody else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from skerry.architecture.code.calls.arguments import Arguments, Given
+from skerry.architecture.code.calls.bounds import Bounds
+from skerry.architecture.code.calls.guards import Guards
+from skerry.architecture.code.calls.libraries import VERBS, Libraries, Seen
+from skerry.architecture.code.calls.raw import Expr, RawCall, RawCalls, RawLoop
+from skerry.architecture.code.calls.values import Is, Scope, Value
+from skerry.architecture.code.calls.world import World
+from skerry.architecture.code.facts import Bound, Call, Guard, Kind, Loop, Role, Target, Timeout
+from skerry.architecture.code.structure import Resolved
+from skerry.architecture.source import Place
+
+_QUEUES: Final = frozenset(("aio_pika", "aiormq", "aiokafka", "nats", "pika", "kombu"))
+_LAST: Final = VERBS | {
+    "urlopen",
+    "open",
+    "connect",
+    "create_connection",
+    "create_pool",
+    "create_engine",
+    "create_async_engine",
+    "SMTP",
+    "SMTP_SSL",
+    "MongoClient",
+    "AsyncIOMotorClient",
+    "ws_connect",
+    "wait",
+    "future",
+    "drain_events",
+    "process_data_events",
+    "await",
+}
+_APPLIED: Final = {
+    "asyncio.to_thread": 0,
+    "anyio.to_thread.run_sync": 0,
+    "starlette.concurrency.run_in_threadpool": 0,
+    "fastapi.concurrency.run_in_threadpool": 0,
+    "asgiref.sync.sync_to_async": 0,
+}
+_APPLIED_METHODS: Final = {"call": 0, "call_async": 0, "submit": 0, "map": 0, "run_in_executor": 1, "apply_async": 0}
+_READING: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+_HEALTH: Final = re.compile(r"(?i)/(?:health|ready|readiness|live|liveness|ping|status|version)(?:z|/|$)")
+_JOBS: Final = re.compile(r"(?:^|\.)(?:task|shared_task|periodic_task|scheduled_job|on_after_configure|actor|job|cron)$")
+_COMMANDS: Final = re.compile(r"(?:^|\.)(?:command|callback)$")
+_MAX_LOOPS: Final = 20
+
+
+def calls(raw: Mapping[str, RawCalls], known: Resolved) -> tuple[Call, ...]:
+    """Every call that leaves the process, with what bounds, guards and repeats it."""
+    world = World(raw, known)
+    finder = _Finder(world, known)
+    found = [each for path in raw for each in finder.of_file(path, raw[path])]
+    found = [_repeated(world, each) for each in found]
+    return tuple(sorted(found, key=lambda each: (each.place.file, each.place.line, each.operation)))
+
+
+class _Finder:
+    def __init__(self, world: World, known: Resolved) -> None:
+        self._world = world
+        self._known = known
+        self._bounds = Bounds(world)
+        self._guards = Guards(world)
+        sockets = frozenset(path.split("/")[0] for path, _ in world.named("setdefaulttimeout"))
+        self._libraries = Libraries(world, self._bounds, sockets)
+        self._grpc = any(name.startswith("grpc") or "_pb2" in name for each in world.raw.values() for _, name in each.imports)
+
+    def of_file(self, path: str, raw: RawCalls) -> Iterator[Call]:
+        """The calls of one file, each place once."""
+        imports = {name for _, name in raw.imports}
+        tops = frozenset(name.split(".")[0] for name in imports)
+        names = {bind.name for bind in raw.binds if bind.value.op == "call" and bind.value.args[0].name.endswith("partial")}
+        names |= {local for local, name in raw.imports if name.rpartition(".")[2] in _LAST and local != name}
+        seen: set[tuple[int, str]] = set()
+        for call in raw.calls:
+            head = call.expr.args[0] if call.expr.name != "await" else Expr("name", "await")
+            last = head.name.rpartition(".")[2]
+            likely = last in _LAST or last in _APPLIED_METHODS or head.name in names or last in names
+            likely = likely or (self._grpc and (last[:1].isupper() or head.op == "name")) or "nameko" in tops or "redis" in tops
+            likely = likely or head.op == "call" or last in {"to_thread", "run_sync", "run_in_threadpool", "sync_to_async"}
+            found = self._call(path, call, tops) if likely else None
+            if found is not None and (found.place.line, found.text) not in seen:
+                seen.add((found.place.line, found.text))
+                yield found
+
+    def _call(self, path: str, call: RawCall, tops: frozenset[str]) -> Call | None:
+        scope = self._world.scope(path, call)
+        if call.expr.name == "await":
+            return self._answer(call, scope, tops)
+        callee = self._world.value(call.expr.args[0], scope)
+        before: tuple[Given, ...] = ()
+        while callee.kind is Is.PARTIAL and callee.base is not None and callee.expr is not None and callee.scope is not None:
+            before = (*before, (callee.expr, callee.scope))
+            callee = callee.base
+            if len(before) > 4:
+                return None
+        seen = self._libraries.seen(callee, Arguments(self._world, call.expr, scope, before), imports=tops)
+        if seen is not None:
+            return self._made(call, scope, seen)
+        return self._applied(call, scope, callee)
+
+    def _applied(self, call: RawCall, scope: Scope, callee: Value) -> Call | None:
+        """A function that is handed to something that calls it: a thread, a breaker."""
+        position = _APPLIED.get(callee.name) if callee.kind is Is.EXTERNAL else None
+        if position is None and callee.kind in {Is.MEMBER, Is.UNKNOWN, Is.FUNCTION}:
+            position = _APPLIED_METHODS.get(call.expr.args[0].name.rpartition(".")[2])
+        handed = call.expr.positional(position) if position is not None else None
+        if handed is None or position is None or handed.op not in {"name", "attr", "call"}:
+            return None
+        inner = Expr("call", "", (handed, *call.expr.args[position + 2 :]), call.expr.keys[position + 1 :], call.expr.line)
+        loop = RawLoop(call.line, "items", True) if call.expr.args[0].name.endswith(".map") else call.loop
+        as_if = replace(call, expr=inner, within=(*call.within, call.expr), loop=loop)
+        value = self._world.value(handed, scope)
+        before: tuple[Given, ...] = ()
+        if value.kind is Is.PARTIAL and value.base is not None and value.expr is not None and value.scope is not None:
+            before, value = ((value.expr, value.scope),), value.base
+        seen = self._libraries.seen(value, Arguments(self._world, inner, scope, before), imports=frozenset())
+        return self._made(as_if, scope, seen) if seen is not None else None
+
+    def _answer(self, call: RawCall, scope: Scope, tops: frozenset[str]) -> Call | None:
+        """A future that somebody else's message fulfils."""
+        if not tops & _QUEUES:
+            return None
+        value = self._world.value(call.expr.args[0], scope)
+        if value.kind is not Is.MADE or value.name.rpartition(".")[2] not in {"create_future", "Future"}:
+            return None
+        library = min(tops & _QUEUES)
+        limit = Timeout(Bound.UNBOUNDED, None, "an answer that does not come is waited for for ever")
+        return self._made(call, scope, Seen(library=library, kind=Kind.RPC, operation="answer", limit=limit, writes=True))
+
+    def _made(self, call: RawCall, scope: Scope, seen: Seen) -> Call:
+        place = Place(scope.file, call.line)
+        limit = seen.limit
+        if limit.bound is not Bound.BOUNDED:
+            limit = self._bounds.around(call, scope) or limit
+        target, path = _target(seen)
+        writes = seen.writes if seen.writes is not None else seen.operation.upper() not in _READING
+        return Call(
+            place=place,
+            function=call.function if call.function != call.cls else "",
+            library=seen.library,
+            kind=seen.kind,
+            operation=seen.operation,
+            target=target,
+            path=path,
+            timeout=limit if limit.place is not None else replace(limit, place=place),
+            breaker=seen.breaker or self._breaker(call, scope, seen),
+            retry=self._guards.retry(call, scope),
+            loop=self._loop(call, scope, path),
+            writes=writes and seen.kind is not Kind.DATABASE,
+            role=self._role(call, scope),
+            text=call.text,
+        )
+
+    def _breaker(self, call: RawCall, scope: Scope, seen: Seen) -> Guard | None:
+        return self._guards.breaker(call, scope, seen.client) if seen.kind in {Kind.HTTP, Kind.GRPC, Kind.RPC} else None
+
+    def _loop(self, call: RawCall, scope: Scope, path: str) -> Loop | None:
+        if call.loop is None:
+            return None
+        return _loop_of(self._world, call.loop, scope, Place(scope.file, call.line), path)
+
+    def _role(self, call: RawCall, scope: Scope) -> Role:
+        role = self._known.roles.get(scope.file, Role.REQUEST)
+        known = self._world.functions.get((scope.file, call.function))
+        names = [each.name or (each.args[0].name if each.args else "") for each in known.decorators] if known else []
+        if role is Role.REQUEST and any(map(_JOBS.search, names)):
+            return Role.JOB
+        return Role.SCRIPT if role is Role.REQUEST and any(map(_COMMANDS.search, names)) else role
+
+
+def _target(seen: Seen) -> tuple[Target, str]:
+    """Whom a call goes to, and the path that it asks for."""
+    parts = [each for each in (seen.base, seen.url) if each is not None and each.kind is Is.TEXT]
+    variables = tuple(dict.fromkeys(name for each in parts for name in each.variables))
+    if seen.kind is not Kind.HTTP:
+        url = parts[0].name if parts else ""
+        return Target(url, variables, seen.service), seen.path
+    own = seen.url.name if seen.url is not None and seen.url.kind is Is.TEXT else ""
+    base = seen.base.name if seen.base is not None and seen.base.kind is Is.TEXT else ""
+    whole = own if "://" in own or not base else f"{base.rstrip('/')}/{own.lstrip('/')}"
+    path = own
+    if "://" in own:
+        path = "/" + own.partition("://")[2].partition("/")[2]
+    elif own.startswith("{}"):
+        path = own[2:].lstrip(":").lstrip("{}") if own[2:3] == ":" else own[2:]
+    path = path.partition("?")[0]
+    return Target(whole, variables, seen.service), path or seen.path
+
+
+def _loop_of(world: World, loop: RawLoop, scope: Scope, place: Place, path: str) -> Loop:
+    over = loop.over
+    if over == "items" and loop.iterated is not None:
+        through = world.value(loop.iterated, scope)
+        if through.kind in {Is.SEQUENCE, Is.MAPPING} and through.expr is not None and through.expr.args:
+            over = "fixed"
+    if over == "items" and _HEALTH.search(path):
+        over = "fixed"
+    return Loop(place, over, loop.varies)
+
+
+def _repeated(world: World, call: Call) -> Call:
+    """With the loops around the calls of its function, as far as two functions up."""
+    if call.kind not in {Kind.HTTP, Kind.GRPC, Kind.RPC} or not call.function:
+        return call
+    found: dict[tuple[str, int], Loop] = {}
+    pending, done = [((call.place.file, call.function), 0)], set[tuple[str, str]]()
+    while pending and len(found) < _MAX_LOOPS:
+        (file, function), hops = pending.pop()
+        if (file, function) in done:
+            continue
+        done.add((file, function))
+        for where, outer in world.callers(file, function):
+            if outer.loop is not None and outer.loop.over == "items" and outer.loop.varies:
+                loop = _loop_of(world, outer.loop, where, Place(where.file, outer.line), call.path)
+                if loop.over == "items":
+                    found[where.file, outer.line] = loop
+            elif hops < 1 and outer.loop is None and outer.function:
+                pending.append(((where.file, outer.function), hops + 1))
+    return replace(call, repeated=tuple(found[key] for key in sorted(found))) if found else call
+

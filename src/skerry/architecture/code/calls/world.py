@@ -1,0 +1,545 @@
+"""What names and expressions mean across the files of a repository, followed as far as reading tells.
+
+Nothing is run: assignments, parameters with what callers pass, returned values, instances with their constructor's arguments.
+Every question has a bounded number of steps; beyond it the answer is that it is not known.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from skerry.architecture.code.calls import settings
+from skerry.architecture.code.calls.raw import Expr, RawBind, RawCall, RawCalls, RawFunction
+from skerry.architecture.code.calls.values import NONE, UNKNOWN, Is, Scope, Value
+from skerry.architecture.code.structure import Resolved
+
+_MAX_DEPTH: Final = 40
+_MAX_STEPS: Final = 4_000
+_MAX_CALLERS: Final = 12
+_CALLED: Final = ("property", "cached_property", "functools.cached_property", "reify")
+_SAME: Final = frozenset(
+    ("float", "int", "str", "bytes", "decimal.Decimal", "contextlib.closing", "typing.cast", "yarl.URL")
+)
+
+
+class World:
+    """All files beside each other."""
+
+    def __init__(self, raw: Mapping[str, RawCalls], known: Resolved) -> None:
+        self.raw = raw
+        self._modules = known.modules
+        self._imports = {path: dict(each.imports) for path, each in raw.items()}
+        self.functions = {(path, f.name): f for path, each in raw.items() for f in each.functions}
+        self._bases = {(path, c.name): c.bases for path, each in raw.items() for c in each.classes}
+        self._binds: dict[tuple[str, str, str], list[RawBind]] = defaultdict(list)
+        self._globals: dict[tuple[str, str], list[RawBind]] = defaultdict(list)
+        self._stars: dict[str, list[tuple[str, RawBind]]] = defaultdict(list)
+        self._named: dict[str, list[tuple[str, RawCall]]] = defaultdict(list)
+        self._memo: dict[tuple[int, str, str, str], Value] = {}
+        self._open: set[int] = set()
+        self._depth = self._steps = 0
+        for path, each in raw.items():
+            self._index(path, each)
+
+    def _index(self, path: str, each: RawCalls) -> None:
+        for bind in each.binds:
+            self._binds[path, bind.scope, bind.name].append(bind)
+            if bind.scope == "*" or (bind.function and bind.scope != bind.function):
+                self._stars[bind.name].append((path, bind))
+            if bind.function == bind.scope and bind.function:
+                self._globals[path, bind.name].append(bind)
+        for call in each.calls:
+            head = call.expr.args[0] if call.expr.args else call.expr
+            if head.name and call.expr.name != "await":
+                self._named[head.name.rpartition(".")[2]].append((path, call))
+
+    def value(self, expr: Expr | None, scope: Scope) -> Value:
+        """What `expr` stands for in `scope`."""
+        if expr is None or self._depth >= _MAX_DEPTH or self._steps > _MAX_STEPS:
+            return UNKNOWN
+        key = (id(expr), scope.file, scope.function, scope.cls)
+        if scope.frame is None and scope.this is None and key in self._memo:
+            return self._memo[key]
+        if not self._depth:
+            self._steps = 0
+        self._depth += 1
+        self._steps += 1
+        try:
+            found = self._value(expr, scope)
+        finally:
+            self._depth -= 1
+        if scope.frame is None and scope.this is None and not self._depth:
+            self._memo[key] = found
+        return found
+
+    def _value(self, expr: Expr, scope: Scope) -> Value:
+        match expr.op:
+            case "name":
+                return self._dotted(expr.name, scope)
+            case "attr":
+                return self.attribute(self.value(expr.args[0], scope), expr.name, scope)
+            case "call":
+                return self._called(expr, scope)
+            case "num":
+                return Value(Is.NUMBER, seconds=float(expr.name))
+            case "none":
+                return NONE
+            case "text":
+                return self._text(expr, scope)
+            case "item":
+                return self._item(expr, scope)
+            case "or":
+                return self._either(expr, scope)
+            case "dict":
+                return Value(Is.MAPPING, expr=expr, scope=scope)
+            case "list":
+                return Value(Is.SEQUENCE, expr=expr, scope=scope)
+            case "each":
+                every = self.value(expr.args[0], scope)
+                one = every.expr.args[0] if every.kind is Is.SEQUENCE and every.expr and every.expr.args else None
+                return self.value(one, every.scope or scope)
+            case "arith":
+                parts = [self.value(each, scope) for each in expr.args]
+                return Value(Is.NUMBER) if any(each.kind is Is.NUMBER for each in parts) else UNKNOWN
+            case _:
+                return UNKNOWN
+
+    # --- names
+
+    def _dotted(self, name: str, scope: Scope) -> Value:
+        first, *rest = name.split(".")
+        found = self._plain(first, scope)
+        for part in rest:
+            found = self.attribute(found, part, scope)
+        return found
+
+    def _plain(self, name: str, scope: Scope) -> Value:
+        if name in {"self", "cls"} and scope.cls:
+            return scope.this or Value(Is.INSTANCE, scope.cls, scope.file)
+        function = scope.function
+        while function and function != scope.cls:
+            found = self._bound(scope.file, function, name, scope)
+            found = self._parameter(scope.file, function, name, scope) if found is None else found
+            if found is None and (scope.file, f"{function}.{name}") in self.functions:
+                return Value(Is.FUNCTION, f"{function}.{name}", scope.file)
+            if found is not None:
+                return found
+            function = function.rpartition(".")[0]
+        found = self._bound(scope.file, scope.cls, name, scope) if scope.cls and not scope.function else None
+        return found if found is not None else self.in_module(scope.file, name)
+
+    def in_module(self, file: str, name: str, hops: int = 0) -> Value:
+        """What `name` is at the top of a module."""
+        if (file, name) in self.functions:
+            return Value(Is.FUNCTION, name, file)
+        if (file, name) in self._bases:
+            return Value(Is.CLASS, name, file)
+        found = self._bound(file, "", name, Scope(file))
+        if found is None or found.kind in {Is.NONE, Is.UNKNOWN}:
+            for bind in self._globals.get((file, name), ())[:4] if found is not None else ():
+                later = self._of_bind(bind, Scope(file, bind.function))
+                found = later if later.kind not in {Is.NONE, Is.UNKNOWN} else found
+        if found is not None:
+            return found
+        target = self._imports.get(file, {}).get(name)
+        return self._imported(file, target, hops) if target else Value(Is.EXTERNAL, name)
+
+    def _imported(self, file: str, target: str, hops: int) -> Value:
+        bare = target.lstrip(".")
+        level = len(target) - len(bare)
+        parts = bare.split(".") if bare else []
+        for length in range(min(len(parts), 12), -1 if level else 0, -1):
+            other = self._modules.find(".".join(parts[:length]), file, level=level)
+            if other is None:
+                continue
+            rest = parts[length:]
+            if not rest:
+                return Value(Is.MODULE, bare, other)
+            if other == file or other not in self.raw or hops > 6:
+                break
+            found = self.in_module(other, rest[0], hops + 1)
+            for part in rest[1:]:
+                found = self.attribute(found, part, Scope(other))
+            return found if found.kind is not Is.EXTERNAL or "." in found.name else Value(Is.EXTERNAL, bare)
+        return Value(Is.EXTERNAL, bare)
+
+    def _bound(self, file: str, place: str, name: str, scope: Scope) -> Value | None:
+        """What a name was given in one place; None where it was given nothing."""
+        found: Value | None = None
+        for bind in reversed(self._binds.get((file, place, name), ())[-6:]):
+            if id(bind) in self._open:
+                continue
+            value = self._of_bind(bind, scope if place else Scope(file, bind.function))
+            if found is None or found.kind in {Is.NONE, Is.UNKNOWN}:
+                found = value if value.kind is not Is.UNKNOWN or found is None else found
+        return found
+
+    def _of_bind(self, bind: RawBind, scope: Scope) -> Value:
+        if id(bind) in self._open:
+            return UNKNOWN
+        self._open.add(id(bind))
+        try:
+            return self.value(bind.value, scope)
+        finally:
+            self._open.discard(id(bind))
+
+    def _parameter(self, file: str, function: str, name: str, scope: Scope) -> Value | None:
+        known = self.functions.get((file, function))
+        each = next((p for p in known.parameters if p.name == name), None) if known else None
+        if known is None or each is None:
+            return None
+        if scope.frame is not None and function == scope.function:
+            if name in scope.frame:
+                expr, where = scope.frame[name]
+                return self.value(expr, where)
+            return self.value(each.default, Scope(file, "", known.cls)) if each.default else UNKNOWN
+        default = self.value(each.default, Scope(file)) if each.default is not None else None
+        if default is not None and default.kind not in {Is.NONE, Is.UNKNOWN}:
+            return default
+        noted = self._annotated(each.annotation, Scope(file)) if each.annotation is not None else UNKNOWN
+        if noted.kind is Is.INSTANCE or (noted.kind is Is.MADE and noted.expr is not None):
+            passed = self._passed(file, known, name) if noted.kind is Is.INSTANCE else UNKNOWN
+            return passed if passed.kind is Is.INSTANCE else noted
+        passed = self._passed(file, known, name)
+        if passed.kind is not Is.UNKNOWN:
+            return passed
+        return noted if noted.kind is not Is.UNKNOWN else default if default is not None else UNKNOWN
+
+    def _passed(self, file: str, known: RawFunction, name: str) -> Value:
+        """What callers pass, when the first of them that can be understood says so."""
+        for where, call in self.callers(file, known.name):
+            found = self.frame(known, call.expr, where).get(name)
+            value = self.value(*found) if found is not None else UNKNOWN
+            if value.kind not in {Is.UNKNOWN, Is.NONE}:
+                return value
+        return UNKNOWN
+
+    def _annotated(self, expr: Expr, scope: Scope) -> Value:
+        if expr.op == "item":
+            inner = expr.args[1]
+            for each in inner.args[1:] if inner.op == "list" else ():
+                found = self.value(each, scope)
+                if each.op == "call" and found.kind is not Is.UNKNOWN:
+                    return found
+            first = inner.args[0] if inner.op == "list" and inner.args else inner
+            return self._annotated(first, scope) if expr.args[0].name.endswith(("Annotated", "Optional")) else UNKNOWN
+        if expr.op == "text":
+            expr = Expr("name", expr.name, line=expr.line)
+        found = self.value(expr, scope)
+        if found.kind is Is.CLASS:
+            return Value(Is.INSTANCE, found.name, found.file)
+        return Value(Is.MADE, found.name) if found.kind is Is.EXTERNAL and "." in found.name else UNKNOWN
+
+    # --- attributes
+
+    def attribute(self, base: Value, name: str, scope: Scope) -> Value:
+        """What the attribute `name` of a value is."""
+        match base.kind:
+            case Is.MODULE:
+                inner = self._imported(base.file, f".{name}" if base.file.endswith("__init__.py") else name, 1)
+                found = self.in_module(base.file, name)
+                return inner if found.kind is Is.EXTERNAL and inner.kind is Is.MODULE else found
+            case Is.EXTERNAL:
+                if name.isupper() and base.name.rpartition(".")[2] in {"settings", "config", "conf", "g"}:
+                    return self._setting(name, scope)
+                if "." not in base.name and base.name[:1].islower():
+                    starred = self._starred(name, scope)
+                    if starred.kind is not Is.UNKNOWN:
+                        return starred
+                return Value(Is.EXTERNAL, f"{base.name}.{name}")
+            case Is.MADE | Is.MEMBER:
+                if base.kind is Is.MADE and base.name.endswith(("FastAPI", "Flask", "Starlette", "Application")):
+                    return self._starred(name, scope)
+                return Value(Is.MEMBER, name, base=base)
+            case Is.INSTANCE | Is.CLASS:
+                return self._of_instance(base, name, scope)
+            case Is.FUNCTION if name in {"delay", "apply_async", "s", "si"}:
+                return Value(Is.MEMBER, name, base=Value(Is.MADE, "celery.Task"))
+            case Is.UNKNOWN:
+                return self._setting(name, scope) if name.isupper() and len(name) > 2 else self._starred(name, scope)
+            case _:
+                return UNKNOWN
+
+    def lineage(self, file: str, name: str) -> Iterator[Value]:
+        """A class and what it is made from: classes of the repository, then what comes from libraries."""
+        pending, seen = [(file, name)], set[tuple[str, str]]()
+        outside: list[Value] = []
+        while pending and len(seen) < 20:
+            each = pending.pop(0)
+            if each in seen:
+                continue
+            seen.add(each)
+            yield Value(Is.CLASS, each[1], each[0])
+            for base in self._bases.get(each, ()):
+                found = self.value(base, Scope(each[0]))
+                if found.kind is Is.CLASS:
+                    pending.append((found.file, found.name))
+                elif found.kind is Is.EXTERNAL:
+                    outside.append(found)
+        yield from outside
+
+    def _of_instance(self, base: Value, name: str, scope: Scope) -> Value:
+        this = base if base.kind is Is.INSTANCE else None
+        for each in self.lineage(base.file, base.name):
+            if each.kind is Is.EXTERNAL:
+                if settings.is_settings(each.name):
+                    return Value(Is.TEXT, "{}", variables=(name.upper(),))
+                if each.name.rpartition(".")[2] not in {
+                    "BaseModel",
+                    "object",
+                    "ABC",
+                    "Protocol",
+                    "Generic",
+                    "NamedTuple",
+                }:
+                    return Value(Is.MEMBER, name, base=self._made_by(base, each))
+                continue
+            function = self.functions.get((each.file, f"{each.name}.{name}"))
+            if function is not None:
+                found = Value(Is.FUNCTION, function.name, each.file, base=this)
+                called = any(one.name in _CALLED for one in function.decorators)
+                return self.result(found, None, scope) if called else found
+            given = self._field(base, each, name)
+            if given is not None:
+                return given
+            binds = self._binds.get((each.file, each.name, name), ())
+            values = [self._of_bind(bind, self._made_in(base, each, bind)) for bind in reversed(binds[-6:])]
+            values.sort(key=lambda value: value.kind in {Is.NONE, Is.UNKNOWN})
+            if values:
+                named = settings.is_settings_class(self, each) and values[0].kind in {Is.TEXT, Is.NUMBER, Is.NONE}
+                text = values[0].name or "{}"
+                if named and values[0].kind is Is.TEXT:
+                    return Value(Is.TEXT, text, variables=(name.upper(), *values[0].variables))
+                return values[0]
+        return UNKNOWN
+
+    def _field(self, base: Value, each: Value, name: str) -> Value | None:
+        """What a class without a constructor of its own was given by name: a dataclass, a model."""
+        if base.expr is None or base.scope is None or (each.file, f"{each.name}.__init__") in self.functions:
+            return None
+        given = base.expr.keyword(name)
+        return self.value(given, base.scope) if given is not None else None
+
+    def _made_in(self, base: Value, each: Value, bind: RawBind) -> Scope:
+        """The scope of what a method gives to `self`; the constructor's with what the instance was made with."""
+        known = self.functions.get((each.file, bind.function))
+        this = base if base.kind is Is.INSTANCE else None
+        if (
+            known is not None
+            and bind.function.endswith(".__init__")
+            and base.expr is not None
+            and base.scope is not None
+        ):
+            return Scope(each.file, bind.function, each.name, self.frame(known, base.expr, base.scope), this)
+        return Scope(each.file, bind.function, each.name)
+
+    def _made_by(self, base: Value, outer: Value) -> Value:
+        """An instance of a class that is made from a library's, as the library sees it."""
+        for each in self.lineage(base.file, base.name):
+            known = self.functions.get((each.file, f"{each.name}.__init__"))
+            for call in self.raw[each.file].calls if known and each.file in self.raw else ():
+                head = call.expr.args[0] if call.expr.args else call.expr
+                if known and call.function == known.name and head.op == "attr" and head.name == "__init__":
+                    frame = self.frame(known, base.expr, base.scope) if base.expr and base.scope else None
+                    return Value(
+                        Is.MADE,
+                        outer.name,
+                        expr=call.expr,
+                        scope=Scope(each.file, known.name, each.name, frame),
+                        base=base,
+                    )
+        return Value(Is.MADE, outer.name, expr=base.expr, scope=base.scope, base=base)
+
+    def _starred(self, name: str, scope: Scope) -> Value:
+        """What an attribute or a named item of something unknown was given, where one place near by says it."""
+        top = scope.file.split("/")[0]
+        found: list[Value] = []
+        for file, bind in self._stars.get(name, ())[:20]:
+            if file.split("/")[0] == top:
+                cls = bind.scope if bind.scope != "*" else ""
+                value = self._of_bind(bind, Scope(file, bind.function, cls))
+                if value.kind in {Is.MADE, Is.INSTANCE, Is.MEMBER} and value not in found:
+                    found.append(value)
+        places = {(each.name, each.line) for each in found}
+        return found[0] if len(places) == 1 else UNKNOWN
+
+    def _setting(self, name: str, scope: Scope) -> Value:
+        """A setting by its name: from the settings of the same tree, else a variable without a value."""
+        top = scope.file.split("/")[0]
+        for file in self._settings_files():
+            if file.split("/")[0] == top or "/" not in file:
+                for bind in reversed(self._binds.get((file, "", name), ())):
+                    value = self._of_bind(bind, Scope(file))
+                    if value.kind in {Is.NUMBER, Is.NONE}:
+                        return value
+                    if value.kind is Is.TEXT:
+                        return Value(Is.TEXT, value.name, variables=(*value.variables, name))
+        return Value(Is.TEXT, "{}", variables=(name,))
+
+    def _settings_files(self) -> list[str]:
+        if not hasattr(self, "_found_settings"):
+            self._found_settings = [path for path in self.raw if settings.is_settings_file(path)]
+        return self._found_settings
+
+    # --- calls
+
+    def _called(self, expr: Expr, scope: Scope) -> Value:
+        callee = self.value(expr.args[0], scope)
+        last = callee.name.rpartition(".")[2]
+        if callee.kind is Is.EXTERNAL:
+            if callee.name == "super" and scope.cls:
+                return self._super(scope)
+            if settings.reads_variable(callee.name):
+                return settings.variable(self, expr, scope)
+            if callee.name in _SAME and len(expr.args) > 1:
+                inner = self.value(expr.args[-1], scope)
+                number = callee.name in {"float", "int"} and inner.kind is not Is.NUMBER
+                return Value(Is.NUMBER, seconds=settings.number(inner.name)) if number else inner
+            if callee.name in {"min", "max"}:
+                return Value(Is.NUMBER)
+            if last == "timedelta":
+                return Value(Is.NUMBER, seconds=settings.seconds(self, expr, scope))
+            if last in {"Depends", "Security", "Provide", "lru_cache"} and len(expr.args) > 1:
+                return self.result(self.value(expr.args[1], scope), None, scope)
+            if callee.name.endswith("functools.partial") or callee.name == "partial":
+                return Value(Is.PARTIAL, base=self.value(expr.positional(0), scope), expr=expr, scope=scope)
+        if callee.kind is Is.MEMBER and last in {"get", "getfloat", "getint"} and settings.is_mapping(callee.base):
+            return settings.variable(self, expr, scope)
+        return self.result(callee, expr, scope)
+
+    def _super(self, scope: Scope) -> Value:
+        """What `super()` stands for: the next class of the repository, or what the library's is made with."""
+        this = Value(Is.INSTANCE, scope.cls, scope.file)
+        for number, each in enumerate(self.lineage(scope.file, scope.cls)):
+            if number and each.kind is Is.CLASS:
+                return Value(Is.INSTANCE, each.name, each.file)
+            if each.kind is Is.EXTERNAL and each.name != "object":
+                return Value(Is.MADE, each.name, base=this)
+        return UNKNOWN
+
+    def result(self, callee: Value, expr: Expr | None, scope: Scope) -> Value:
+        """What comes of calling `callee`; `expr` is the call, None for one without arguments."""
+        match callee.kind:
+            case Is.EXTERNAL:
+                return Value(Is.MADE, callee.name, expr=expr, scope=scope)
+            case Is.MEMBER:
+                return Value(Is.MADE, callee.name, expr=expr, scope=scope, base=callee.base)
+            case Is.CLASS:
+                made = Value(Is.INSTANCE, callee.name, callee.file, expr=expr, scope=scope)
+                return made
+            case Is.FUNCTION:
+                return self._returned(callee, expr, scope)
+            case Is.INSTANCE:
+                method = self._of_instance(callee, "__call__", scope)
+                return self._returned(method, expr, scope) if method.kind is Is.FUNCTION else UNKNOWN
+            case _:
+                return UNKNOWN
+
+    def _returned(self, callee: Value, expr: Expr | None, scope: Scope) -> Value:
+        known = self.functions[callee.file, callee.name]
+        frame = self.frame(known, expr, scope) if expr is not None else {}
+        inside = Scope(callee.file, known.name, known.cls, frame, callee.base)
+        found = UNKNOWN
+        for each in known.returns:
+            value = self.value(each, inside)
+            if value.kind not in {Is.UNKNOWN, Is.NONE}:
+                return value
+            found = value
+        return found
+
+    def frame(self, known: RawFunction, expr: Expr | None, scope: Scope) -> dict[str, tuple[Expr, Scope]]:
+        """What a call gives to the parameters of a function."""
+        given: dict[str, tuple[Expr, Scope]] = {}
+        if expr is None:
+            return given
+        by_position = [each for each in known.parameters if not each.by_name]
+        for number, each in enumerate(by_position):
+            value = expr.positional(number)
+            if value is None:
+                break
+            given[each.name] = (value, scope)
+        for key, value in zip(expr.keys, expr.args[1:], strict=False):
+            if key and key not in {"*", "**"}:
+                given[key] = (value, scope)
+        for spread in expr.spread:
+            found = self.value(spread, scope)
+            if found.kind is Is.MAPPING and found.expr is not None and found.scope is not None:
+                given |= {
+                    key: (value, found.scope)
+                    for key, value in zip(found.expr.keys, found.expr.args, strict=False)
+                    if key and key != "**"
+                }
+        return given
+
+    def callers(self, file: str, function: str) -> list[tuple[Scope, RawCall]]:
+        """The places that call a function of the repository, as far as names tell; a bounded number."""
+        name = function.rpartition(".")[2]
+        wanted = function.rpartition(".")[0].rpartition(".")[2] if name == "__init__" else name
+        found: list[tuple[Scope, RawCall]] = []
+        for where, call in self._named.get(wanted, ())[:200]:
+            scope = self.scope(where, call)
+            callee = self.value(call.expr.args[0], scope)
+            same = callee.kind is Is.FUNCTION and (callee.file, callee.name) == (file, function)
+            made = (
+                callee.kind is Is.CLASS
+                and name == "__init__"
+                and (callee.file, f"{callee.name}.__init__") == (file, function)
+            )
+            if (same or made) and (where, call.function) != (file, function):
+                found.append((scope, call))
+                if len(found) >= _MAX_CALLERS:
+                    break
+        return found
+
+    def named(self, name: str) -> list[tuple[str, RawCall]]:
+        """The calls of anything by this name."""
+        return self._named.get(name, [])
+
+    def scope(self, file: str, call: RawCall) -> Scope:
+        """Where a call stands."""
+        return Scope(file, call.function if call.function != call.cls else "", call.cls)
+
+    # --- texts
+
+    def _text(self, expr: Expr, scope: Scope) -> Value:
+        if not expr.args:
+            return Value(Is.TEXT, expr.name)
+        pieces = expr.name.split("{}")
+        text, variables = pieces[0], list[str]()
+        for number, piece in enumerate(pieces[1:]):
+            hole = self.value(expr.args[number], scope) if number < len(expr.args) else UNKNOWN
+            if hole.kind is Is.NUMBER and hole.seconds is not None:
+                text += f"{hole.seconds:g}"
+            else:
+                text += hole.name if hole.kind is Is.TEXT else "{}"
+            variables += hole.variables
+            text += piece
+        return Value(Is.TEXT, text[:500], variables=tuple(dict.fromkeys(variables))[:8])
+
+    def _item(self, expr: Expr, scope: Scope) -> Value:
+        base, key = self.value(expr.args[0], scope), expr.args[1]
+        if base.kind is Is.MAPPING and base.expr is not None and key.op == "text":
+            found = base.expr.keyword(key.name)
+            return self.value(found, base.scope or scope) if found is not None else UNKNOWN
+        if base.kind is Is.EXTERNAL and base.name.endswith("environ") and key.op == "text":
+            return Value(Is.TEXT, "{}", variables=(key.name,))
+        if key.op == "text" and key.name.isupper() and len(key.name) > 2:
+            return self._setting(key.name, scope)
+        name = key.name.rpartition(".")[2] if key.op in {"text", "name"} else ""
+        found = self._starred(name, scope) if name else UNKNOWN
+        return Value(Is.MEMBER, name, base=base) if found.kind is Is.UNKNOWN and base.kind is Is.MADE else found
+
+    def _either(self, expr: Expr, scope: Scope) -> Value:
+        values = [self.value(each, scope) for each in expr.args]
+        known = [each for each in values if each.kind not in {Is.UNKNOWN, Is.NONE}]
+        if not known:
+            return values[-1] if values else UNKNOWN
+        if expr.name != "or" and any(each.kind is Is.NONE for each in values):
+            return UNKNOWN if known[0].kind is Is.NUMBER else known[0]
+        if known[0].kind is Is.TEXT:
+            variables = tuple(dict.fromkeys(name for each in known for name in each.variables))
+            text = next((each.name for each in known if each.name != "{}"), "{}")
+            return Value(Is.TEXT, text, variables=variables)
+        return known[0] if values[0] is known[0] or known[0].kind is not Is.NUMBER else Value(Is.NUMBER)
