@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from skerry.architecture.code.facts import Loop, Role
+from skerry.architecture.code.facts import Role
 from skerry.architecture.model import Evidence, Source
 from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict
 from skerry.architecture.rules.repeated import ERROR_CALLS, WARN_CALLS, Repeated, repeated
@@ -37,12 +37,13 @@ class Chatty:
         seen, traces = repeated(subject)
         groups: dict[Place, list[Asked]] = defaultdict(list)
         for each in asked:
-            if each.call.loop and each.call.loop.over == _OVER and each.call.loop.varies and not _itself(each):
-                groups[each.call.place].append(each)
+            for loop in () if _itself(each) else (each.call.loop, *each.call.repeated):
+                if loop and loop.over == _OVER and loop.varies:
+                    groups[loop.place].append(each)
         blamed: set[str] = set()
-        for _, calls in sorted(groups.items()):
+        for place, calls in sorted(groups.items()):
             blamed.add(calls[0].service)
-            yield self._violation(calls[0], calls, seen)
+            yield self._violation(calls[0], place, seen)
         for one in seen:
             if not one.told:
                 blamed.add(one.service)
@@ -52,12 +53,11 @@ class Chatty:
                 yield self._clean(name, [each for each in asked if each.service == name], found.read[name], traces)
         yield from unread(subject, self.name, found.read, blamed)
 
-    def _violation(self, asked: Asked, calls: list[Asked], seen: list[Repeated]) -> Finding:
+    def _violation(self, asked: Asked, place: Place, seen: list[Repeated]) -> Finding:
         call = asked.call
         observed = [one for one in seen if (one.service, one.peer) == (asked.service, asked.peer) and asked.peer]
         for one in observed:
             one.told = True
-        loops = [each.call.loop for each in calls if each.call.loop]
         worst = max((one.often for one in observed), default=0)
         peer = f" {asked.peer}" if asked.peer else " another service"
         text = f"{call.function or 'the module'} asks{peer} once for each item of a loop: {call.text or shown(call)}"
@@ -69,8 +69,8 @@ class Chatty:
             severity=Severity.ERROR if worst >= ERROR_CALLS else Severity.WARNING,
             services=tuple(name for name in (asked.service, asked.peer if asked.inside else "") if name),
             message=text,
-            place=call.place,
-            evidence=(asked.said, *_around(loops), *(one.evidence for one in observed)),
+            place=place,
+            evidence=(asked.said, *_around(asked, place), *(one.evidence for one in observed)),
             key=f"{call.function}:{call.operation}:{call.path or asked.peer}",
         )
 
@@ -119,7 +119,6 @@ def _itself(each: Asked) -> bool:
     return each.inside and each.peer == each.service
 
 
-def _around(loops: list[Loop]) -> list[Evidence]:
-    return [
-        Evidence("the loop that it is in", Source.CODE, place) for place in dict.fromkeys(loop.place for loop in loops)
-    ]
+def _around(asked: Asked, place: Place) -> list[Evidence]:
+    """Where the loop is, when it is around a call of the function that asks."""
+    return [Evidence("the loop that calls it", Source.CODE, place)] if place != asked.call.place else []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from skerry.architecture.code.calls.raw import Expr
 
@@ -107,10 +108,11 @@ def _joined(node: ast.JoinedStr, depth: int) -> Expr:
 def _arithmetic(node: ast.BinOp, depth: int) -> Expr:
     left, right = convert(node.left, depth + 1), convert(node.right, depth + 1)
     if isinstance(node.op, ast.Mod) and left.op == "text" and not left.args:
-        holes = right.args if right.op == "list" else (right,)
-        return Expr("text", re.sub(r"%(?:\(\w+\))?[-+ 0#]*[\d.]*[sdrif]", "{}", left.name), holes, line=node.lineno)
+        filled = right.args if right.op == "list" else (right,)
+        return Expr("text", re.sub(r"%(?:\(\w+\))?[-+ 0#]*[\d.]*[sdrif]", "{}", left.name), filled, line=node.lineno)
     if isinstance(node.op, ast.Add) and "text" in (left.op, right.op):
-        text, holes = "", []
+        text = ""
+        holes: list[Expr] = []
         for side in (left, right):
             text += side.name if side.op == "text" else "{}"
             holes += side.args if side.op == "text" else (side,)
@@ -150,7 +152,7 @@ def _negative(node: ast.UnaryOp, depth: int) -> Expr:
     return Expr("arith", type(node.op).__name__, (convert(node.operand, depth + 1),), line=node.lineno)
 
 
-_MAKERS: Final = {
+_MAKERS: Final[dict[type[ast.expr], Callable[[Any, int], Expr]]] = {
     ast.Constant: _constant,
     ast.Name: _named,
     ast.Attribute: _named,

@@ -48,7 +48,9 @@ _APPLIED: Final = {
 _APPLIED_METHODS: Final = {"call": 0, "call_async": 0, "submit": 0, "map": 0, "run_in_executor": 1, "apply_async": 0}
 _READING: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 _HEALTH: Final = re.compile(r"(?i)/(?:health|ready|readiness|live|liveness|ping|status|version)(?:z|/|$)")
-_JOBS: Final = re.compile(r"(?:^|\.)(?:task|shared_task|periodic_task|scheduled_job|on_after_configure|actor|job|cron)$")
+_JOBS: Final = re.compile(
+    r"(?:^|\.)(?:task|shared_task|periodic_task|scheduled_job|on_after_configure|actor|job|cron)$"
+)
 _COMMANDS: Final = re.compile(r"(?:^|\.)(?:command|callback)$")
 _MAX_LOOPS: Final = 20
 
@@ -70,21 +72,32 @@ class _Finder:
         self._guards = Guards(world)
         sockets = frozenset(path.split("/")[0] for path, _ in world.named("setdefaulttimeout"))
         self._libraries = Libraries(world, self._bounds, sockets)
-        self._grpc = any(name.startswith("grpc") or "_pb2" in name for each in world.raw.values() for _, name in each.imports)
+        self._grpc = any(
+            name.startswith("grpc") or "_pb2" in name for each in world.raw.values() for _, name in each.imports
+        )
 
     def of_file(self, path: str, raw: RawCalls) -> Iterator[Call]:
         """The calls of one file, each place once."""
         imports = {name for _, name in raw.imports}
         tops = frozenset(name.split(".")[0] for name in imports)
-        names = {bind.name for bind in raw.binds if bind.value.op == "call" and bind.value.args[0].name.endswith("partial")}
+        names = {
+            bind.name for bind in raw.binds if bind.value.op == "call" and bind.value.args[0].name.endswith("partial")
+        }
         names |= {local for local, name in raw.imports if name.rpartition(".")[2] in _LAST and local != name}
         seen: set[tuple[int, str]] = set()
         for call in raw.calls:
             head = call.expr.args[0] if call.expr.name != "await" else Expr("name", "await")
             last = head.name.rpartition(".")[2]
             likely = last in _LAST or last in _APPLIED_METHODS or head.name in names or last in names
-            likely = likely or (self._grpc and (last[:1].isupper() or head.op == "name")) or "nameko" in tops or "redis" in tops
-            likely = likely or head.op == "call" or last in {"to_thread", "run_sync", "run_in_threadpool", "sync_to_async"}
+            likely = (
+                likely
+                or (self._grpc and (last[:1].isupper() or head.op == "name"))
+                or "nameko" in tops
+                or "redis" in tops
+            )
+            likely = (
+                likely or head.op == "call" or last in {"to_thread", "run_sync", "run_in_threadpool", "sync_to_async"}
+            )
             found = self._call(path, call, tops) if likely else None
             if found is not None and (found.place.line, found.text) not in seen:
                 seen.add((found.place.line, found.text))
@@ -96,7 +109,12 @@ class _Finder:
             return self._answer(call, scope, tops)
         callee = self._world.value(call.expr.args[0], scope)
         before: tuple[Given, ...] = ()
-        while callee.kind is Is.PARTIAL and callee.base is not None and callee.expr is not None and callee.scope is not None:
+        while (
+            callee.kind is Is.PARTIAL
+            and callee.base is not None
+            and callee.expr is not None
+            and callee.scope is not None
+        ):
             before = (*before, (callee.expr, callee.scope))
             callee = callee.base
             if len(before) > 4:
@@ -114,7 +132,9 @@ class _Finder:
         handed = call.expr.positional(position) if position is not None else None
         if handed is None or position is None or handed.op not in {"name", "attr", "call"}:
             return None
-        inner = Expr("call", "", (handed, *call.expr.args[position + 2 :]), call.expr.keys[position + 1 :], call.expr.line)
+        inner = Expr(
+            "call", "", (handed, *call.expr.args[position + 2 :]), call.expr.keys[position + 1 :], call.expr.line
+        )
         loop = RawLoop(call.line, "items", True) if call.expr.args[0].name.endswith(".map") else call.loop
         as_if = replace(call, expr=inner, within=(*call.within, call.expr), loop=loop)
         value = self._world.value(handed, scope)
@@ -133,7 +153,9 @@ class _Finder:
             return None
         library = min(tops & _QUEUES)
         limit = Timeout(Bound.UNBOUNDED, None, "an answer that does not come is waited for for ever")
-        return self._made(call, scope, Seen(library=library, kind=Kind.RPC, operation="answer", limit=limit, writes=True))
+        return self._made(
+            call, scope, Seen(library=library, kind=Kind.RPC, operation="answer", limit=limit, writes=True)
+        )
 
     def _made(self, call: RawCall, scope: Scope, seen: Seen) -> Call:
         place = Place(scope.file, call.line)
@@ -225,4 +247,3 @@ def _repeated(world: World, call: Call) -> Call:
             elif hops < 1 and outer.loop is None and outer.function:
                 pending.append(((where.file, outer.function), hops + 1))
     return replace(call, repeated=tuple(found[key] for key in sorted(found))) if found else call
-

@@ -18,7 +18,12 @@ from skerry.architecture.source import Place
 VERBS: Final = frozenset(("get", "post", "put", "patch", "delete", "head", "options", "request", "stream", "send"))
 _FUNCTIONS: Final = re.compile(r"^(requests|httpx2?|aiohttp|urllib3)(?:\.api)?\.(\w+)$")
 _CLIENTS: Final = (
-    (re.compile(r"^requests\.(?:sessions\.)?[Ss]ession$|^requests_toolbelt\..*Session$|^cachecontrol\.CacheControl$"), "requests"),
+    (
+        re.compile(
+            r"^requests\.(?:sessions\.)?[Ss]ession$|^requests_toolbelt\..*Session$|^cachecontrol\.CacheControl$"
+        ),
+        "requests",
+    ),
     (re.compile(r"^httpx2?\.(?:Async)?Client$"), "httpx"),
     (re.compile(r"^aiohttp\.(?:client\.)?ClientSession$|^aiohttp_retry\.RetryClient$"), "aiohttp"),
     (re.compile(r"^urllib3\.(?:PoolManager|ProxyManager|HTTPS?ConnectionPool)$"), "urllib3"),
@@ -35,11 +40,17 @@ _DEFAULTS: Final = {
     "skerry": Timeout(Bound.DEFAULT, 5.0, "skerry's default policy"),
     "redis": Timeout(Bound.UNBOUNDED, None, "a client without socket_timeout waits for ever"),
 }
-_READS: Final = re.compile(r"^(?:Get|List|Find|Search|Count|Check|Is|Has|Read|Fetch|Query|Lookup|Describe|Validate|Ping|Show)", re.I)
+_READS: Final = re.compile(
+    r"^(?:Get|List|Find|Search|Count|Check|Is|Has|Read|Fetch|Query|Lookup|Describe|Validate|Ping|Show)", re.I
+)
 _STUB: Final = re.compile(r"(\w*?)(?:Async)?Stub$")
 _UNARY: Final = frozenset(("unary_unary", "unary_stream", "stream_unary", "stream_stream"))
-_REDIS: Final = re.compile(r"^(?:redis|aioredis|valkey|fakeredis|rediscluster)\.(?:[\w.]*\.)?(?:Strict)?(?:Redis|Valkey|RedisCluster|from_url)")
-_OWN_COMMANDS: Final = frozenset(("pipeline", "pubsub", "close", "aclose", "register_script", "lock", "from_url", "connection_pool"))
+_REDIS: Final = re.compile(
+    r"^(?:redis|aioredis|valkey|fakeredis|rediscluster)\.(?:[\w.]*\.)?(?:Strict)?(?:Redis|Valkey|RedisCluster|from_url)"
+)
+_OWN_COMMANDS: Final = frozenset(
+    ("pipeline", "pubsub", "close", "aclose", "register_script", "lock", "from_url", "connection_pool")
+)
 _QUEUES: Final = ("aio_pika", "aiormq", "aiokafka", "nats", "pika", "kombu", "aiomqtt", "stomp")
 
 
@@ -215,7 +226,11 @@ class Libraries:
     def _grpc(self, root: Value, way: tuple[str, ...], args: Arguments) -> Seen | None:
         module, _, name = root.name.rpartition(".")
         stub = _STUB.match(name)
-        if stub is None or not way or not (module.endswith("_grpc") or "grpc" in module or "pb2" in module or not module):
+        if (
+            stub is None
+            or not way
+            or not (module.endswith("_grpc") or "grpc" in module or "pb2" in module or not module)
+        ):
             return None
         made = arguments(self.world, root, args.scope)
         channel = made.value("channel", 0)
@@ -277,7 +292,12 @@ class Libraries:
 
     def _nameko(self, root: Value, way: tuple[str, ...], args: Arguments) -> Seen | None:
         last = root.name.rpartition(".")[2]
-        if not root.name.startswith("nameko") or last not in {"RpcProxy", "ServiceRpc", "ClusterRpcProxy", "ClusterRpc"}:
+        if not root.name.startswith("nameko") or last not in {
+            "RpcProxy",
+            "ServiceRpc",
+            "ClusterRpcProxy",
+            "ClusterRpc",
+        }:
             return None
         made = arguments(self.world, root, args.scope)
         cluster = last.startswith("Cluster")
@@ -339,7 +359,11 @@ class Libraries:
         )
 
     def _own_channel(self, channel: Value) -> tuple[Timeout, Guard | None, str] | None:
-        named = channel.kind is Is.MADE and channel.name in {"channel", "grpc_channel", "skerry.client.grpc.grpc_channel"}
+        named = channel.kind is Is.MADE and channel.name in {
+            "channel",
+            "grpc_channel",
+            "skerry.client.grpc.grpc_channel",
+        }
         root, _ = chain(channel)
         if not named or not (root.name.startswith("skerry.") or channel.name.startswith("skerry.")):
             return None
@@ -363,7 +387,11 @@ class Libraries:
         sure = breaker is not None and self.world.value(*breaker).kind not in {Is.NONE, Is.UNKNOWN}
         guard = Guard("CircuitBreaker", where) if sure else None
         total, attempt = args.given("total"), args.given("attempt")
-        limit = self.bounds.explicit(total) if total is not None else Timeout(Bound.DEFAULT, 10.0, "a policy's default", where)
+        limit = (
+            self.bounds.explicit(total)
+            if total is not None
+            else Timeout(Bound.DEFAULT, 10.0, "a policy's default", where)
+        )
         if limit.bound is Bound.UNBOUNDED and attempt is not None:
             limit = self.bounds.explicit(attempt)
         return limit, guard
@@ -430,9 +458,13 @@ _DATABASES: Final[dict[str, _Database]] = {
     "pymysql.connect": _Database("pymysql", ("read_timeout",), "host", 10.0),
     "MySQLdb.connect": _Database("MySQLdb", ("connect_timeout", "read_timeout"), "host"),
     "mysql.connector.connect": _Database("mysql.connector", ("connection_timeout",), "host", 10.0),
-    "pymongo.MongoClient": _Database("pymongo", ("timeoutMS", "socketTimeoutMS", "serverSelectionTimeoutMS"), "host", 30.0),
+    "pymongo.MongoClient": _Database(
+        "pymongo", ("timeoutMS", "socketTimeoutMS", "serverSelectionTimeoutMS"), "host", 30.0
+    ),
     "motor.motor_asyncio.AsyncIOMotorClient": _Database("motor", ("timeoutMS", "socketTimeoutMS"), "host", 30.0),
-    "sqlalchemy.create_engine": _Database("sqlalchemy", (*_PSYCOPG, "command_timeout", "read_timeout", "timeout"), "url"),
+    "sqlalchemy.create_engine": _Database(
+        "sqlalchemy", (*_PSYCOPG, "command_timeout", "read_timeout", "timeout"), "url"
+    ),
     "sqlalchemy.ext.asyncio.create_async_engine": _Database(
         "sqlalchemy", (*_PSYCOPG, "command_timeout", "read_timeout", "timeout"), "url"
     ),
@@ -451,7 +483,8 @@ def args_base(args: Arguments, world: World) -> Value | None:
 
 def _texts(expr: Expr) -> str:
     """All names and texts within an expression, so that a word can be looked for."""
-    found, pending = [], [expr]
+    found: list[str] = []
+    pending = [expr]
     while pending and len(found) < 200:
         each = pending.pop()
         found += [each.name, *each.keys]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from skerry.architecture.code.calls import loops
 from skerry.architecture.code.calls.expressions import convert, one_line
@@ -396,7 +397,7 @@ def _expression(reader: _Reader, node: ast.Expr, place: _Place) -> None:
         reader.push([node.value], place)
 
 
-_VISITORS: Final = {
+_VISITORS: Final[dict[type[ast.AST], Callable[[_Reader, Any, _Place], None]]] = {
     ast.FunctionDef: _function,
     ast.AsyncFunctionDef: _function,
     ast.ClassDef: _class,

@@ -102,6 +102,13 @@ class World:
                 return self.value(one, every.scope or scope)
             case "arith":
                 parts = [self.value(each, scope) for each in expr.args]
+                if expr.name in {"Add", "Div"} and any(each.kind is Is.TEXT for each in parts):
+                    text = ("/" if expr.name == "Div" else "").join(
+                        each.name if each.kind is Is.TEXT else "{}" for each in parts
+                    )
+                    return Value(
+                        Is.TEXT, text[:500], variables=tuple(name for each in parts for name in each.variables)
+                    )
                 return Value(Is.NUMBER) if any(each.kind is Is.NUMBER for each in parts) else UNKNOWN
             case _:
                 return UNKNOWN
@@ -521,8 +528,8 @@ class World:
     def _item(self, expr: Expr, scope: Scope) -> Value:
         base, key = self.value(expr.args[0], scope), expr.args[1]
         if base.kind is Is.MAPPING and base.expr is not None and key.op == "text":
-            found = base.expr.keyword(key.name)
-            return self.value(found, base.scope or scope) if found is not None else UNKNOWN
+            given = base.expr.keyword(key.name)
+            return self.value(given, base.scope or scope) if given is not None else UNKNOWN
         if base.kind is Is.EXTERNAL and base.name.endswith("environ") and key.op == "text":
             return Value(Is.TEXT, "{}", variables=(key.name,))
         if key.op == "text" and key.name.isupper() and len(key.name) > 2:
