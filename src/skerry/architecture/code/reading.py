@@ -14,9 +14,11 @@ from skerry.architecture.code.resolve import resolve
 from skerry.architecture.source import Files, Skipped, Unreadable, values
 from skerry.architecture.source.cache import Cache, version_of
 from skerry.architecture.source.files import MiB
-from skerry.architecture.source.workers import work
+from skerry.architecture.source.workers import Effort, work
 
 SUFFIXES: Final = (".py", ".sql")
+EFFORT: Final = Effort()
+"""What one file may cost."""
 _AT_ONCE: Final = 256
 """Files that are looked up in the cache together."""
 _UNSAVED: Final = 16 * MiB
@@ -57,15 +59,18 @@ class _Reading:
         paths = [path for path in self.files.sizes if path.endswith(SUFFIXES)]
         self.total = len(paths)
         unsaved: dict[bytes, bytes] = {}
-        for answer in work(self._jobs(iter(paths)), _answer):
-            key = self._keys.pop(answer.path)
-            if not answer.why and self._known(answer.path, answer.content):
-                unsaved[key] = answer.content
+        size = 0
+        for given in work(self._jobs(iter(paths)), answer, effort=EFFORT):
+            key = self._keys.pop(given.path)
+            if not given.why and self._known(given.path, given.content):
+                unsaved[key] = given.content
+                size += len(given.content)
             else:
-                self._lose(answer.path, answer.why or "could not be read")
-            if sum(map(len, unsaved.values())) > _UNSAVED:
+                self._lose(given.path, given.why or "could not be read")
+            if size > _UNSAVED:
                 self.kept.keep(unsaved)
                 unsaved.clear()
+                size = 0
         self.kept.keep(unsaved, used=self._used)
 
     def _jobs(self, paths: Iterator[str]) -> Iterator[tuple[str, bytes]]:
@@ -107,5 +112,6 @@ class _Reading:
         self.told(self.done, self.total)
 
 
-def _answer(path: str, content: bytes) -> bytes:
+def answer(path: str, content: bytes) -> bytes:
+    """The facts of one file as a worker tells them."""
     return values.dumps(extract(path, content))

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from skerry.architecture.source import port_of
+
 SCHEMES: Final = {
     "amqp": "amqp", "amqps": "amqp", "cassandra": "cassandra", "clickhouse": "clickhouse", "cockroachdb": "postgresql",
     "kafka": "kafka", "mariadb": "mysql", "memcached": "memcached", "mongodb": "mongodb", "mssql": "mssql",
@@ -56,9 +58,8 @@ def dsn(text: str) -> Dsn | None:
     database = path if kind == "sqlite" else path.strip("/")
     if kind == "mssql" and (named := re.search(r"database(?:Name)?=([^;&]+)", found["rest"], re.IGNORECASE)):
         database = named[1]
-    port = found["port"] or ""
     schema = _SCHEMA.search(found["rest"])
-    number = int(port) if port.isdigit() else PORTS.get(kind, 0)
+    number = port_of(found["port"] or "", PORTS.get(kind, 0))
     return Dsn(kind, found["host"].lower(), number, database, schema[1] if schema else "")
 
 
@@ -72,13 +73,13 @@ def _paired(text: str) -> Dsn | None:
     if not host or not database:
         return None
     host = host.removeprefix("tcp:")
-    host, _, port = host.replace(",", ":").partition(":")
-    number = given.get("port", port)
+    host, _, behind = host.replace(",", ":").partition(":")
+    number = given.get("port", behind)
     kind = next(
         (kind for kind, usual in PORTS.items() if number == str(usual)),
         "postgresql" if "dbname" in given else "database",
     )
-    return Dsn(kind, host.lower(), int(number) if number.isdigit() else PORTS.get(kind, 0), database)
+    return Dsn(kind, host.lower(), port_of(number, PORTS.get(kind, 0)), database)
 
 
 def host_of(text: str) -> tuple[str, int] | None:
@@ -86,4 +87,4 @@ def host_of(text: str) -> tuple[str, int] | None:
     found = _ADDRESS.match(text.strip())
     if found is None:
         return None
-    return found["host"].lower(), int(found["port"] or 0)
+    return found["host"].lower(), port_of(found["port"] or "")

@@ -190,7 +190,7 @@ def _what(span: Span, answer: Span | None, way: Way) -> str:
 def _refused(said: Mapping[str, str | int | float | bool]) -> bool:
     """An error that says no to this one question; the peer is up."""
     status = str(said.get("http.response.status_code", ""))
-    if status.isdigit():
+    if re.fullmatch(r"[0-9]{3}", status):
         return 400 <= int(status) < 500 and int(status) not in {408, 429}
     grpc = str(said.get("rpc.grpc.status_code") or said.get("rpc.response.status_code") or "")
     return grpc in _FAULTLESS or grpc.upper() in _FAULTLESS_NAMES

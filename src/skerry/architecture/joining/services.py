@@ -13,7 +13,7 @@ from skerry.architecture.code.facts import Code, Role
 from skerry.architecture.joining import images
 from skerry.architecture.manifests import Deployed, Manifests
 from skerry.architecture.model import Evidence, Service, Source
-from skerry.architecture.source import Files, Place
+from skerry.architecture.source import Files, Place, port_of
 
 _MARKS: Final = {
     "package.json": "javascript", "go.mod": "go", "pom.xml": "java", "build.gradle": "java", "build.gradle.kts": "kotlin",
@@ -272,8 +272,8 @@ class _Search:
                 self._found.ports.setdefault(port, set()).add(title)
         if not deployed and root.endswith(".py"):
             for found in _PORT.finditer(self._content(root)):
-                if found[1]:
-                    self._found.ports.setdefault(int(found[1]), set()).add(title)
+                if number := port_of(str(found[1] or "")):
+                    self._found.ports.setdefault(number, set()).add(title)
 
     def _role(self, title: str, root: str, *, python: bool) -> str:
         """By the name that it is deployed by, the folder that it lies in, the image that it is made from."""

@@ -15,7 +15,7 @@ from skerry.architecture.joining.addresses import Dsn
 from skerry.architecture.joining.services import Found
 from skerry.architecture.manifests import Deployed
 from skerry.architecture.model import Datastore, Evidence, Service, Setting, Source, SystemModel, Use
-from skerry.architecture.source import Place
+from skerry.architecture.source import Place, port_of
 
 _URL_NAME: Final = re.compile(
     r"(?:^|_)(?:DB|DATABASE|POSTGRES(?:QL)?|PG|MYSQL|MONGO(?:DB)?|SQLALCHEMY|DATASOURCE).*(?:URL|URI|DSN)$|(?:^|_)DSN$|CONNECTION_?STRING$",
@@ -176,7 +176,7 @@ class Stores:
             number = (
                 next((value.value for ending in ("_PORT", "PORT") if (value := env.get(stem + ending))), port) or ""
             )
-            where = Dsn(kind, host, int(number) if number.isdigit() else addresses.PORTS.get(kind, 0), database)
+            where = Dsn(kind, host, port_of(number, addresses.PORTS.get(kind, 0)), database)
             yield variable, setting.place, where
 
     def _kind_of(self, system: str, host: str) -> str:

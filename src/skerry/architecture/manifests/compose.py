@@ -16,7 +16,7 @@ from skerry.architecture.manifests.reader import Reader, below, folder
 from skerry.architecture.manifests.variables import env_file, expand, unresolved
 from skerry.architecture.manifests.yaml import Node
 from skerry.architecture.model import Setting, Workload
-from skerry.architecture.source import Place
+from skerry.architecture.source import Place, port_of
 
 _NAME: Final = re.compile(r"(?:.*[.-])?(?:docker-)?compose(?:[.-].+)?\.ya?ml", re.IGNORECASE)
 _PLAIN: Final = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
@@ -163,8 +163,8 @@ class _Project:
                 target = text.rpartition(":")[2].partition("/")[0]
                 published = text.rpartition(":")[0].rpartition(":")[2]
                 for each in (target, published):
-                    if each.isdigit():
-                        yield int(each)
+                    if number := port_of(each):
+                        yield number
 
     def _mounts(self, chain: list[tuple[str, Node]]) -> Iterator[tuple[str, str]]:
         for _, node in chain:

@@ -20,7 +20,7 @@ from skerry.architecture.manifests.reader import Reader, below, folder
 from skerry.architecture.manifests.variables import env_file
 from skerry.architecture.manifests.yaml import Node
 from skerry.architecture.model import Evidence, Setting, Source, Workload
-from skerry.architecture.source import Place
+from skerry.architecture.source import Place, port_of
 
 _WORKLOADS: Final = frozenset(
     {"CronJob", "DaemonSet", "Deployment", "DeploymentConfig", "Job", "Pod", "ReplicaSet", "Rollout", "StatefulSet"}
@@ -181,7 +181,7 @@ class _Reading:
                 place=Place(path, node.line),
                 image=main["image"].text,
                 command=" ".join((*main["command"].texts(), *main["args"].texts())),
-                ports=tuple(sorted({int(port) for port in ports if port.isdigit()})),
+                ports=tuple(sorted({port_of(each) for each in ports} - {0})),
                 env=env,
                 waits_for=(),
             ),
@@ -224,7 +224,7 @@ class _Reading:
         """A Service's name is a host of every workload that it selects."""
         name, namespace = service.at("metadata", "name").text, service.at("metadata", "namespace").text
         selector = {key: value.text for key, value in service.at("spec", "selector").fields.items()}
-        ports = {int(port["port"].text) for port in service.at("spec", "ports").items if port["port"].text.isdigit()}
+        ports = {port_of(each["port"].text) for each in service.at("spec", "ports").items} - {0}
         for key, each in found.items():
             chosen = selector and all(each.labels.get(label) == value for label, value in selector.items())
             if chosen and (not namespace or namespace == each.system):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skerry.architecture.source.files import Files, Limits, Place, Skipped, Unreadable
+from skerry.architecture.source.files import Files, Limits, Place, Skipped, Unreadable, port_of
 from skerry.architecture.source.history import Commit, History
 
-__all__ = ["Commit", "Files", "History", "Limits", "Place", "Skipped", "Unreadable"]
+__all__ = ["Commit", "Files", "History", "Limits", "Place", "Skipped", "Unreadable", "port_of"]

@@ -9,6 +9,11 @@ from typing import Final, Protocol
 MiB: Final = 1024 * 1024
 
 
+def port_of(text: str, otherwise: int = 0) -> int:
+    """The port that `text` is; `otherwise` for what is none, however many digits it has and of whichever script."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else otherwise
+
+
 class Unreadable(Exception):
     """A file that is not read: too large, not a regular file, gone. Its text says which and why."""
 

@@ -90,7 +90,7 @@ def _text(file: Path, most: int = 4096) -> str:
     if file.is_symlink() or not file.is_file():
         return ""
     with contextlib.suppress(OSError), file.open("rb") as opened:
-        return opened.read(most).decode("utf-8", errors="replace")
+        return opened.read(most).decode("utf-8", errors="replace").partition("\0")[0]
     return ""
 
 
