@@ -40,6 +40,7 @@ def may_trace() -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what this machine cannot run; the summary says so."""
     lacking = {
+        "chromium": shutil.which("chromium") is None,
         "root": os.geteuid() != 0,
         "etcd": not ETCD.exists(),
         "judge": not JUDGE.exists(),
@@ -76,5 +77,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     left_out = config.stash.get(NOT_RUN, [])
     if left_out:
         terminalreporter.write_line(
-            f"NOT RUN: what needs root, the independent judge, etcd, RabbitMQ or strace: {', '.join(left_out)}"
+            f"NOT RUN: what needs root, the independent judge, Chromium, etcd, RabbitMQ or strace: {', '.join(left_out)}"
         )
