@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from skerry.architecture.code.calls import find, read as reading
+from skerry.architecture.code.calls import find
+from skerry.architecture.code.calls import read as reading
 from skerry.architecture.code.calls.raw import RawCalls
 from skerry.architecture.code.facts import Call, Role
 from skerry.architecture.code.parse import Parsed

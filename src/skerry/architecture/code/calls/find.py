@@ -72,6 +72,7 @@ class _Finder:
         self._guards = Guards(world)
         sockets = frozenset(path.split("/")[0] for path, _ in world.named("setdefaulttimeout"))
         self._libraries = Libraries(world, self._bounds, sockets)
+        self._imported = frozenset(other for those in known.imports.values() for other in those)
         self._grpc = any(
             name.startswith("grpc") or "_pb2" in name for each in world.raw.values() for _, name in each.imports
         )
@@ -193,9 +194,17 @@ class _Finder:
         role = self._known.roles.get(scope.file, Role.REQUEST)
         known = self._world.functions.get((scope.file, call.function))
         names = [each.name or (each.args[0].name if each.args else "") for each in known.decorators] if known else []
+        if role is Role.REQUEST and self._by_hand(scope.file):
+            return Role.SCRIPT
         if role is Role.REQUEST and any(map(_JOBS.search, names)):
             return Role.JOB
         return Role.SCRIPT if role is Role.REQUEST and any(map(_COMMANDS.search, names)) else role
+
+    def _by_hand(self, file: str) -> bool:
+        """Whether a file is run by itself, imported by nobody, and answers nobody."""
+        structure = self._known.files[file]
+        answers = structure.routes or any(not each.sends for each in structure.messages)
+        return self._world.raw[file].is_command and file not in self._imported and not answers
 
 
 def _target(seen: Seen) -> tuple[Target, str]:

@@ -41,7 +41,7 @@ _DEFAULTS: Final = {
     "redis": Timeout(Bound.UNBOUNDED, None, "a client without socket_timeout waits for ever"),
 }
 _READS: Final = re.compile(
-    r"^(?:Get|List|Find|Search|Count|Check|Is|Has|Read|Fetch|Query|Lookup|Describe|Validate|Ping|Show)", re.I
+    r"^(?:Get|List|Find|Search|Count|Check|Is|Has|Read|Fetch|Query|Lookup|Describe|Validate|Ping|Show)", re.IGNORECASE
 )
 _STUB: Final = re.compile(r"(\w*?)(?:Async)?Stub$")
 _UNARY: Final = frozenset(("unary_unary", "unary_stream", "stream_unary", "stream_stream"))

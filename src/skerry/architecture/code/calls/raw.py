@@ -129,3 +129,5 @@ class RawCalls:
     classes: tuple[RawClass, ...] = ()
     binds: tuple[RawBind, ...] = ()
     calls: tuple[RawCall, ...] = ()
+    is_command: bool = False
+    """Whether it does something when it is run by itself."""

@@ -210,7 +210,12 @@ def read(parsed: Parsed, *, keep: bool = True) -> RawCalls:
         classes=tuple(reader.classes),
         binds=tuple(reader.binds),
         calls=tuple(reader.calls),
+        is_command=any(isinstance(each, ast.If) and _asks_for_main(each.test) for each in parsed.tree.body),
     )
+
+
+def _asks_for_main(test: ast.expr) -> bool:
+    return isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
 
 
 def _last(node: ast.expr) -> str:

@@ -65,7 +65,7 @@ def seconds(world: World, expr: Expr, scope: Scope) -> float | None:
 
 def is_settings(base: str) -> bool:
     """Whether what is made from this class of a library takes its fields from the environment."""
-    return base.rpartition(".")[2] in {"BaseSettings"}
+    return base.rpartition(".")[2] == "BaseSettings"
 
 
 def is_settings_class(world: World, cls: Value) -> bool:

@@ -383,6 +383,11 @@ class World:
                         return value
                     if value.kind is Is.TEXT:
                         return Value(Is.TEXT, value.name, variables=(*value.variables, name))
+        for file, bind in reversed(self._stars.get(name, ())[-8:]):
+            if file.split("/")[0] == top:
+                value = self._of_bind(bind, Scope(file, bind.function, bind.scope if bind.scope != "*" else ""))
+                if value.kind in {Is.TEXT, Is.NUMBER, Is.NONE}:
+                    return value
         return Value(Is.TEXT, "{}", variables=(name,))
 
     def _settings_files(self) -> list[str]:
@@ -434,8 +439,7 @@ class World:
             case Is.MEMBER:
                 return Value(Is.MADE, callee.name, expr=expr, scope=scope, base=callee.base)
             case Is.CLASS:
-                made = Value(Is.INSTANCE, callee.name, callee.file, expr=expr, scope=scope)
-                return made
+                return Value(Is.INSTANCE, callee.name, callee.file, expr=expr, scope=scope)
             case Is.FUNCTION:
                 return self._returned(callee, expr, scope)
             case Is.INSTANCE:

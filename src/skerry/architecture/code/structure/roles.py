@@ -67,6 +67,7 @@ def role_of(path: str, content: bytes) -> Role:
         (Role.MIGRATION, _MIGRATIONS.intersection(folders)),
         (Role.GENERATED, _GENERATED_HEAD.search(content[:_HEAD_SIZE])),
         (Role.EXAMPLE, _EXAMPLES.intersection(folders)),
+        (Role.SCRIPT, any(folder.startswith(".") for folder in folders)),
         (Role.SCRIPT, name in _SCRIPT_FILES or _SCRIPTS.intersection(folders) or _is_command(folders)),
         (Role.JOB, _JOBS.match(name) or any(map(_JOBS.match, folders))),
     )
