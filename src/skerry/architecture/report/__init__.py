@@ -7,8 +7,8 @@ is a limit to how much of it is written.
 from __future__ import annotations
 
 from skerry.architecture.report.baseline import Baseline, read_baseline
-from skerry.architecture.report.data import as_data
-from skerry.architecture.report.explain import as_rule, find, read_report
+from skerry.architecture.report.data import as_data, finding_data
+from skerry.architecture.report.explain import as_rule, find, read_report, rule_data
 from skerry.architecture.report.finding_text import as_one
 from skerry.architecture.report.markdown import as_markdown
 from skerry.architecture.report.report import Known, Marked, Report, RuleVerdict, report, write_baseline
@@ -28,8 +28,10 @@ __all__ = [
     "as_sarif",
     "as_text",
     "find",
+    "finding_data",
     "read_baseline",
     "read_report",
     "report",
+    "rule_data",
     "write_baseline",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from skerry.architecture.model import Evidence
@@ -23,13 +24,13 @@ def as_data(report: Report) -> dict[str, Any]:
     """
     advice = {each.rule.name: each.rule for each in report.rules}
     return {
-        "findings": [_finding(each, advice) for each in report.findings[:MAX_FINDINGS]],
-        "unknown": [_finding(each, advice) for each in report.unknown[:MAX_FINDINGS]],
-        "clean": [_finding(each, advice) for each in report.clean[:MAX_FINDINGS]],
+        "findings": [finding_data(each, advice) for each in report.findings[:MAX_FINDINGS]],
+        "unknown": [finding_data(each, advice) for each in report.unknown[:MAX_FINDINGS]],
+        "clean": [finding_data(each, advice) for each in report.clean[:MAX_FINDINGS]],
         "unparsed": len(report.unparsed),
         "skipped": [{"file": whole(each.file), "why": clean(each.why)} for each in report.unparsed[:_MAX_LISTED]],
         "allowed": [_allowed(each, advice) for each in report.allowed[:MAX_FINDINGS]],
-        "known": [_finding(each, advice) for each in report.known.there[:MAX_FINDINGS]],
+        "known": [finding_data(each, advice) for each in report.known.there[:MAX_FINDINGS]],
         "gone": [
             {"fingerprint": each.fingerprint, "rule": each.rule, "file": each.file or None, "message": each.message}
             for each in report.known.gone[:MAX_FINDINGS]
@@ -52,7 +53,8 @@ def whole(path: str) -> str:
     return path.encode("utf-8", "replace").decode()
 
 
-def _finding(marked: Marked, advice: dict[str, Rule]) -> dict[str, Any]:
+def finding_data(marked: Marked, advice: Mapping[str, Rule]) -> dict[str, Any]:
+    """One finding; `advice` are the rules by name."""
     finding = marked.finding
     rule = advice.get(finding.rule)
     return {
@@ -73,10 +75,10 @@ def _evidence(each: Evidence) -> dict[str, Any]:
     return {"text": clean(each.text), "source": each.source.value, **at(each.place)}
 
 
-def _allowed(marked: Marked, advice: dict[str, Rule]) -> dict[str, Any]:
+def _allowed(marked: Marked, advice: Mapping[str, Rule]) -> dict[str, Any]:
     assert marked.allowed is not None, "only those with a comment are here"
     comment = {"reason": clean(marked.allowed.reason), **at(marked.allowed.place)}
-    return {**_finding(marked, advice), "comment": comment}
+    return {**finding_data(marked, advice), "comment": comment}
 
 
 def _rule(each: RuleVerdict) -> dict[str, Any]:

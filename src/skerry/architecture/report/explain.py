@@ -40,6 +40,13 @@ def as_rule(rule: Rule, *, width: int = WIDTH, colour: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
+def rule_data(rule: Rule) -> dict[str, Any]:
+    """The same as data."""
+    example = EXAMPLES.get(rule.name)
+    shown = {"fault": example.fault, "skerry": example.skerry, "without": example.without} if example else None
+    return {"rule": rule.name, "why": rule.why, "fix": rule.fix, "example": shown}
+
+
 def find(marked: Iterable[Marked], prefix: str) -> Marked:
     """The finding whose fingerprint begins so. Raises `ConfigurationError` when none does, or several do."""
     if len(prefix) < MIN_PREFIX:
