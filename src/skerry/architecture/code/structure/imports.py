@@ -61,9 +61,16 @@ class Modules:
         self._folders = frozenset(folder for file in self._files for folder in _above(file))
         self._unique = self._only_ones()
         self._roots: dict[str, tuple[str, ...]] = {}
+        self._known: dict[tuple[str, str, int], str | None] = {}
 
     def find(self, module: str, file: str, *, level: int = 0) -> str | None:
         """The file that `module` is, imported from `file`; None where it is not of this repository."""
+        key = (module, file.rpartition("/")[0], level)
+        if key not in self._known:
+            self._known[key] = self._looked_for(module, file, level)
+        return self._known[key]
+
+    def _looked_for(self, module: str, file: str, level: int) -> str | None:
         if level:
             folders = file.split("/")[:-1]
             if level - 1 > len(folders):

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from skerry.architecture.code.structure.raw import SagaStep
-from skerry.architecture.code.structure.steps import UNDO
 from skerry.architecture.code.structure.walk import Walk, argument, text_of
 
 _KINDS: Final = frozenset(("step", "pivot", "retriable"))
@@ -16,6 +15,11 @@ _ADDERS: Final = frozenset(("add_step", "addstep", "sagastep", "saga_step", "wit
 _ACTION_NAMES: Final = ("action", "run", "execute", "step", "forward", "do", "transaction")
 _CALLABLE: Final = (ast.Name, ast.Attribute, ast.Lambda, ast.Call)
 MAX_STEPS: Final = 100
+_TAKES_BACK: Final = re.compile(
+    r"^_?(?:undo|cancel|compensat|roll_?back|refund|release|revert|unreserve|void|restore|reverse|unbook|give_back)",
+    re.IGNORECASE,
+)
+"""Plain words of undoing: pairs of create and delete are found in many tables of functions that are no saga."""
 _UNDO_NAMES: Final = (
     "compensation",
     "compensate",
@@ -96,7 +100,7 @@ def _paired(found: Walk) -> Iterator[SagaStep]:
         name = found.dotted(target).rpartition(".")[2] or "steps"
         undone = [undo for _, undo in known if undo is not None]
         telling = "saga" in f"{found.path}.{scope}.{name}".lower()
-        undoing = sum(1 for undo in undone if UNDO.search(f".{_named(found, undo).rpartition('.')[2]}"))
+        undoing = sum(1 for undo in undone if _TAKES_BACK.search(_named(found, undo).rpartition(".")[2]))
         if len(known) != len(pairs) or not undone or not (telling or undoing * 2 >= len(undone)):
             continue
         for each, (action, undo) in zip(value.elts, known, strict=True):
