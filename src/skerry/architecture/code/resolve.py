@@ -21,6 +21,7 @@ def resolve(facts: Mapping[str, FileFacts]) -> Code:
     """What all files say together. `facts` are by path; the order does not matter."""
     files = labels.applied({path: facts[path].structure for path in sorted(facts)})
     modules = Modules(files)
+    files = _told_apart(files, modules)
     imports = {path: each.imports for path, each in files.items()}
     names = Names(files, modules)
     roles = {path: each.role for path, each in files.items()}
@@ -40,6 +41,7 @@ def resolve(facts: Mapping[str, FileFacts]) -> Code:
         roles=roles,
         lines={path: each.lines for path, each in files.items()},
         variables=_variables(files),
+        settings=_settings(files),
         allowed=tuple(mark for each in files.values() for mark in each.allowed),
         unparsed=tuple(Skipped(path, _lost(facts[path].lost)) for path in files if facts[path].lost),
     )
@@ -117,6 +119,24 @@ def _variables(files: Mapping[str, Structure]) -> dict[str, tuple[str, ...]]:
         for name in each.variables if each.role is not Role.TEST else ():
             found.setdefault(name, []).append(path)
     return {name: tuple(found[name]) for name in sorted(found)}
+
+
+def _settings(files: Mapping[str, Structure]) -> dict[str, tuple[tuple[str, tuple[str, ...]], ...]]:
+    found: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+    for path, each in files.items():
+        for name, made_of in each.settings if each.role is not Role.TEST else ():
+            found.setdefault(name, []).append((path, made_of))
+    return {name: tuple(found[name]) for name in sorted(found)}
+
+
+def _told_apart(files: Mapping[str, Structure], modules: Modules) -> dict[str, Structure]:
+    """`files` in which a program that ends, and that no other file imports, is a script and not what a request waits for."""
+    programs = {path for path, each in files.items() if each.program}
+    if programs:
+        for path, each in files.items():
+            for taken in each.imports if each.role is not Role.TEST else ():
+                programs.difference_update(target for target in modules.targets(taken, path) if target != path)
+    return {path: replace(each, role=Role.SCRIPT) if path in programs else each for path, each in files.items()}
 
 
 def _lost(lines: tuple[int, ...]) -> str:

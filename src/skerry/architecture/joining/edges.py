@@ -20,6 +20,8 @@ _ENDINGS: Final = re.compile(
     r"(?:URL|URI|HOST(?:NAME)?|ADDR(?:ESS)?|ENDPOINT|PORT|TARGET|SERVICE|SVC|SERVER)$",
     re.IGNORECASE,
 )
+_INTERNAL: Final = frozenset({"cluster", "consul", "internal", "intranet", "lan", "local", "localdomain", "mesh"})
+"""Last parts of hosts that no public name has."""
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "0.0.0.0", "host.docker.internal"})  # noqa: S104 - addresses that are read, not bound
 
 
@@ -43,6 +45,7 @@ class Edges:
         self._owner = SystemModel(services=found.services).service_of
         self._drafts: dict[tuple[str, str, bool, str], _Draft] = {}
         self._names = self._spellings()
+        self._namespaces = {system for system, _ in found.hosts} | {"default"}
         self._protos = [each.name for each in manifests.interfaces if each.kind == "proto"]
 
     def read(self) -> None:
@@ -146,7 +149,8 @@ class Edges:
             )
             if found:
                 return found, f"by its name {target.service}"
-        for variable in target.variables:
+        variables = self._made_of(caller, target.variables)
+        for variable in variables:
             found, how = self._variable(caller, variable)
             if found or how:
                 return found, how
@@ -155,11 +159,20 @@ class Edges:
             if found or how:
                 return found, how
         # a name is a guess: it counts only where no manifest says another address and the code has no other default
-        for variable in target.variables:
+        for variable in variables:
             by_name = self.named(_ENDINGS.sub("", variable)) if _ENDINGS.search(variable) else None
             if by_name and by_name != caller:
                 return by_name, f"by the name of {variable}"
         return None, ""
+
+    def _made_of(self, caller: str, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Variables and settings, with the variables that the caller makes those settings from."""
+        found = dict.fromkeys(names)
+        for name in names:
+            for file, variables in self._code.settings.get(name, ()):
+                if self._owner(file) == caller:
+                    found.update(dict.fromkeys(variables))
+        return tuple(found)
 
     def _variable(self, caller: str, variable: str) -> tuple[str | None, str]:
         """The service that a variable of the caller leads to, or the host outside that a manifest gives it."""
@@ -182,13 +195,20 @@ class Edges:
         if host in _LOCAL:
             others = self._found.ports.get(port, set()) - {caller}
             return (next(iter(others)), f"by port {port}") if len(others) == 1 else (None, "")
-        names = [host, host.partition(".")[0]] if "." in host else [host]
+        names = [host, host.partition(".")[0]] if self._inside(host) else [host]
         service = self._by_host(caller, names)
         if service:
             return service, f"by the host {host}"
         if any(name == host for _, name in self._found.stores):
             return None, ""
         return None, host if "." in host else ""
+
+    def _inside(self, host: str) -> bool:
+        """Whether the first part of a host is a service's name: in a cluster, not on the internet, where `api.` is anybody's."""
+        _, *rest = host.split(".")
+        return bool(rest) and (
+            rest[-1] in _INTERNAL or (len(rest) == 1 and rest[0] in self._namespaces) or "svc" in rest
+        )
 
     def _by_host(self, caller: str, names: list[str]) -> str | None:
         """Within the caller's own system first, then wherever the name is the only one."""
@@ -201,7 +221,7 @@ class Edges:
             known = {service for (_, other), service in self._found.hosts.items() if other == name}
             if len(known) == 1:
                 return next(iter(known))
-        return None if self._found.hosts or len(names) > 1 else self.named(names[0])
+        return None if self._found.hosts or len(names) > 1 or "." in names[0] else self.named(names[0])
 
     def _messages(self) -> None:
         sent: dict[str, list[tuple[str, Message]]] = defaultdict(list)

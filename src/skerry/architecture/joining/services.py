@@ -118,8 +118,8 @@ class _Search:
         return found
 
     def _store(self, each: Deployed) -> str:
-        if each.form == "skerry":
-            return ""
+        if each.form == "skerry" or each.job:
+            return ""  # a job that is made from a database's image fills one, and is none
         if each.context is None:
             return images.store_kind(each.workload.image) or self._store_folder(each)
         made = self._manifests.dockerfiles.get(each.dockerfile)
@@ -272,7 +272,7 @@ class _Search:
                 self._found.ports.setdefault(port, set()).add(title)
         if not deployed and root.endswith(".py"):
             for found in _PORT.finditer(self._content(root)):
-                if number := port_of(str(found[1] or "")):
+                if number := port_of((found[1] or b"").decode()):
                     self._found.ports.setdefault(number, set()).add(title)
 
     def _role(self, title: str, root: str, *, python: bool) -> str:

@@ -98,3 +98,73 @@ def test_databases_that_nothing_is_seen_to_use_are_told() -> None:
     compose = "services: {db: {image: 'mysql:8'}, cache: {image: redis}, a: {build: a}}\n"
     unknown = model_of({"compose.yaml": compose, "a/Dockerfile": DOCKERFILE, "a/main.go": ""}).unknown
     assert [each.text.partition(":")[0] for each in unknown] == ["db"]
+
+
+def test_a_job_made_from_a_database_is_no_database() -> None:
+    """It fills one, and nobody keeps data in it."""
+    job = (
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {name: populate}\nspec: {template: {spec: {containers: "
+        "[{name: c, image: 'postgres:16'}]}}}\n"
+    )
+    model = model_of({"k8s/job.yaml": job, "a/Dockerfile": DOCKERFILE, "a/app.py": APP})
+    assert model.unknown == ()
+    assert set(model.services) == {"a"}
+
+
+ASKS = "import requests\n\n\ndef ask():\n    return requests.get(URL + '/x')\n"
+START = "from flask import Flask\nimport requests\n\napp = Flask(__name__)\n"
+
+
+def two(ask: str, environment: str = "{}") -> dict[str, str]:
+    compose = f"services:\n  a: {{build: a, environment: {environment}}}\n"
+    compose += "  orders: {build: orders}\n  other: {build: other}\n"
+    texts = {f"{name}/Dockerfile": DOCKERFILE for name in ("a", "orders", "other")}
+    return texts | {"compose.yaml": compose, "a/app.py": ask, "orders/app.py": APP, "other/app.py": APP}
+
+
+def edges(texts: dict[str, str]) -> set[tuple[str, str]]:
+    return {(edge.caller, edge.callee) for edge in model_of(texts).edges}
+
+
+def test_a_setting_leads_where_the_variables_lead_that_it_is_made_from() -> None:
+    """A manifest says the variable's value, and the code gives it a name of its own."""
+    ask = (
+        "import os\nimport requests\nfrom flask import Flask\n\napp = Flask(__name__)\n"
+        "app.config['STOCK_URI'] = 'http://{}/x'.format(os.environ.get('PEER_ADDR'))\n\n\n"
+        "def ask():\n    return requests.get(app.config['STOCK_URI'], timeout=1)\n"
+    )
+    assert edges(two(ask, "{PEER_ADDR: 'orders:8080'}")) == {("a", "orders")}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ("{}", {("a", "orders")}),
+        ("{ORDERS_URL: 'http://other:80'}", {("a", "other")}),
+        ("{ORDERS_URL: 'https://orders.example.com'}", set()),
+        ("{ORDERS_URL: 'http://orders.shop.svc.cluster.local:80'}", {("a", "orders")}),
+        ("{ORDERS_URL: 'http://mock:80'}", set()),
+    ],
+    ids=["nothing said", "another service", "a host outside", "a name of a cluster", "a host that is no service"],
+)
+def test_a_name_is_an_address_only_where_nothing_else_is_said(environment: str, expected: set[tuple[str, str]]) -> None:
+    """`ORDERS_URL` is a guess; what a manifest gives it is none."""
+    ask = "import os\nimport requests\n\nURL = os.environ['ORDERS_URL']\n" + ASKS[len("import requests\n") :]
+    assert edges(two(ask, environment)) == expected
+
+
+def test_a_default_that_leads_outside_is_no_service_by_name() -> None:
+    """The code says where it goes when nobody says otherwise."""
+    ask = "import os\nimport requests\n\nURL = os.environ.get('ORDERS_URL', 'https://orders.example.com')\n" + ASKS
+    assert edges(two(ask)) == set()
+
+
+def test_programs_of_one_machine_reach_each_other_by_port() -> None:
+    """Each file starts an application with a port, and the other asks it there."""
+    run = "\n\nif __name__ == '__main__':\n    app.run(port={})\n"
+    texts = {
+        "services/one.py": APP + run.format(5001),
+        "services/two.py": APP + "import requests\n\n\ndef ask():\n    return requests.get('http://127.0.0.1:5001/x')\n"
+        + run.format(5002),
+    }  # fmt: skip
+    assert edges(texts) == {("two", "one")}

@@ -23,7 +23,7 @@ from skerry.architecture.code.structure import (
 )
 from skerry.architecture.code.structure.raw import Reach, Structure
 from skerry.architecture.code.structure.resolved import Resolved
-from skerry.architecture.code.structure.roles import refined, role_of
+from skerry.architecture.code.structure.roles import is_program, refined, role_of
 from skerry.architecture.code.structure.walk import Walk, walk
 
 __all__ = ["Reach", "Resolved", "Structure", "read", "read_sql"]
@@ -63,6 +63,8 @@ def read(parsed: Parsed, path: str, content: bytes) -> Structure:
         saga_steps=sagas.read(found),
         spans=tuple((name, *steps.span(node)) for name, node in found.functions.items()),
         variables=variables.read(found),
+        settings=variables.settings(found),
+        program=role is Role.REQUEST and is_program(path, content) and not (answered or sent),
         label=labels.read(found),
         allowed=allowed,
     )

@@ -87,6 +87,10 @@ class Structure:
     """First and last line of each function that has steps."""
     variables: tuple[str, ...] = ()
     """Names of environment variables that it reads."""
+    settings: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Names that are given a value made from environment variables of other names, with those."""
+    program: bool = False
+    """Whether it is run by itself, does one thing and ends, as far as it can be told from it alone."""
     label: str = ""
     """The label that it gives to a Django app."""
     allowed: tuple[Allowed, ...] = ()

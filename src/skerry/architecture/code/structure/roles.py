@@ -54,6 +54,15 @@ _GENERATED_HEAD: Final = re.compile(
 )
 _HEAD_SIZE: Final = 600
 """Bytes at a file's beginning that may say that it is generated."""
+_GUARD: Final = re.compile(rb"^if\s+__name__\s*==\s*[\"']__main__[\"']", re.MULTILINE)
+_LASTS: Final = re.compile(
+    rb"\.run\(|run_app\(|serve_forever|\bserve\(|\.start\(|wait_for_termination|while\s+(?:True|1)\b|run_forever|consum|listen\(|"
+    rb"schedul|uvicorn|gunicorn|Flask\(|FastAPI\(|Starlette\(|Servicer\b"
+)
+"""Words of what goes on for as long as the process lives."""
+_SERVERS: Final = frozenset(
+    ("__main__", "app", "asgi", "index", "main", "run", "serve", "server", "service", "start", "wsgi")
+)
 _LOAD: Final = frozenset(("locust", "molotov"))
 _TESTING: Final = frozenset(("pytest", "unittest"))
 
@@ -69,6 +78,7 @@ def role_of(path: str, content: bytes) -> Role:
         (Role.EXAMPLE, _EXAMPLES.intersection(folders)),
         (Role.SCRIPT, any(folder.startswith(".") for folder in folders)),
         (Role.SCRIPT, name in _SCRIPT_FILES or _SCRIPTS.intersection(folders) or _is_command(folders)),
+        (Role.SCRIPT, any(folder.startswith(".") for folder in folders)),
         (Role.JOB, _JOBS.match(name) or any(map(_JOBS.match, folders))),
     )
     return next((role for role, found in signs if found), Role.REQUEST)
@@ -82,6 +92,12 @@ def refined(role: Role, imports: Sequence[Import]) -> Role:
     if tops & _LOAD:
         return Role.SCRIPT
     return Role.TEST if tops & _TESTING else role
+
+
+def is_program(path: str, content: bytes) -> bool:
+    """Whether a file starts something when it is run, and what it starts looks as if it ends."""
+    name = path.rpartition("/")[2].removesuffix(".py")
+    return name not in _SERVERS and _GUARD.search(content) is not None and not _LASTS.search(content)
 
 
 def _is_command(folders: Sequence[str]) -> bool:

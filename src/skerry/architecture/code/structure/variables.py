@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from typing import Final
 
@@ -17,24 +18,62 @@ _GETTERS: Final = re.compile(
 _ENV_OBJECTS: Final = re.compile(
     r"^(?:environ\.(?:Env|FileAwareEnv)|environs\.Env|starlette\.config\.Config|decouple\.Config)$"
 )
+_MADE_OF: Final = (ast.Call, ast.JoinedStr, ast.BinOp, ast.BoolOp, ast.Subscript)
+_MAX_NODES: Final = 200
 _SETTINGS: Final = re.compile(r"(?:^|\.)BaseSettings$")
 
 
 def read(found: Walk) -> tuple[str, ...]:
     """Their names, sorted."""
-    names: set[str] = set()
-    makers = {name for (scope, name), made in found.instances.items() if not scope and _ENV_OBJECTS.match(made)}
-    for _, call in found.calls:
-        full = found.dotted(call.func)
-        if _GETTERS.match(full) or full.partition(".")[0] in makers:
-            names.add(text_of(argument(call, 0, "key", "var", "name")) or "")
-    for _, node in found.reads:
-        if isinstance(node.ctx, ast.Load) and _ENVIRON.search(found.dotted(node.value)):
-            names.add(text_of(node.slice) or "")
+    makers = _makers(found)
+    names = {_read_by(found, node, makers) for _, node in (*found.calls, *found.reads)}
     for owner in found.classes.values():
         if any(_SETTINGS.search(found.dotted(base)) for base in owner.bases):
             names |= _fields(owner)
     return tuple(sorted(name for name in names if _NAME.match(name)))
+
+
+def settings(found: Walk) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Settings that are made from variables of other names: `config["ORDERS_URL"] = f"http://{os.environ['ORDERS_HOST']}"`."""
+    if not (found.calls or found.reads):
+        return ()
+    makers, made = _makers(found), dict[str, tuple[str, ...]]()
+    for _, node in found.assigns:
+        if node.value is None or not isinstance(node.value, _MADE_OF):
+            continue
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        name = _setting(target)
+        if not name.isupper() or name in made:
+            continue
+        inner = itertools.islice(ast.walk(node.value), _MAX_NODES)
+        used = dict.fromkeys(_read_by(found, each, makers) for each in inner)
+        names = tuple(each for each in used if _NAME.match(each))
+        if names and names != (name,):
+            made[name] = names
+    return tuple(made.items())
+
+
+def _setting(target: ast.expr) -> str:
+    if isinstance(target, ast.Subscript):
+        return text_of(target.slice) or ""
+    return target.attr if isinstance(target, ast.Attribute) else target.id if isinstance(target, ast.Name) else ""
+
+
+def _makers(found: Walk) -> set[str]:
+    return {name for (scope, name), made in found.instances.items() if not scope and _ENV_OBJECTS.match(made)}
+
+
+def _read_by(found: Walk, node: ast.AST, makers: set[str]) -> str:
+    """The variable that an expression reads; `` for any other."""
+    if isinstance(node, ast.Call):
+        full = found.dotted(node.func)
+        if _GETTERS.match(full) or full.partition(".")[0] in makers:
+            return text_of(argument(node, 0, "key", "var", "name")) or ""
+    elif (
+        isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and _ENVIRON.search(found.dotted(node.value))
+    ):
+        return text_of(node.slice) or ""
+    return ""
 
 
 def _fields(node: ast.ClassDef) -> set[str]:

@@ -1,0 +1,50 @@
+"""Programs that a person runs are told from what requests wait for."""
+
+from __future__ import annotations
+
+import pytest
+
+from skerry.architecture.code.facts import Role
+
+from .reading import code
+
+GUARD = "\n\nif __name__ == '__main__':\n    ask()\n"
+ASK = "import grpc\n\n\ndef ask():\n    return grpc.insecure_channel('peer:80')\n"
+
+
+def test_a_program_that_nobody_imports_and_that_ends_is_a_script() -> None:
+    """A client beside a server, to try it by hand."""
+    found = code(shop__server="def serve(): ...\n", shop__client=ASK + GUARD)
+    assert found.roles == {"shop/client.py": Role.SCRIPT, "shop/server.py": Role.REQUEST}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"shop__client": ASK + GUARD, "shop__other": "from client import ask\n"},
+        {"shop__client": ASK},
+        {"shop__main": ASK + GUARD},
+        {"shop__client": ASK + GUARD + "    while True:\n        ask()\n"},
+        {"shop__client": ASK + "from flask import Flask\n\napp = Flask(__name__)\n" + GUARD},
+        {"shop__client": "from fastapi import APIRouter\nr = APIRouter()\n@r.get('/a')\ndef f(): ...\n" + ASK + GUARD},
+    ],
+    ids=["it is imported", "it starts nothing", "it is the main program", "it does not end", "an application", "it answers"],
+)  # fmt: skip
+def test_what_others_use_or_what_goes_on_is_no_script(files: dict[str, str]) -> None:
+    """In doubt, a request may wait for it."""
+    assert Role.SCRIPT not in code(**files).roles.values()
+
+
+def test_a_test_that_imports_a_program_does_not_make_it_serve() -> None:
+    """It is imported where it is tried, and nowhere else."""
+    found = code(shop__client=ASK + GUARD, shop__test_client="from client import ask\n")
+    assert found.roles["shop/client.py"] is Role.SCRIPT
+
+
+def test_settings_are_told_with_the_variables_that_they_are_made_from() -> None:
+    """Under their own name, unless that is the variable's too."""
+    text = (
+        "import os\nHOST = os.environ['HOST']\nPEER_URL = f\"http://{os.environ['PEER']}:{os.getenv('PORT')}\"\n"
+        "app.config['LOGIN'] = 'http://{}'.format(os.environ.get('USERS'))\n"
+    )
+    assert code(app=text).settings == {"LOGIN": (("app.py", ("USERS",)),), "PEER_URL": (("app.py", ("PEER", "PORT")),)}
