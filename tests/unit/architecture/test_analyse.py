@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from skerry.architecture.analyse import analyse, findings
+from skerry.architecture.code import reading
 from skerry.architecture.rules import Subject, Verdict
+from skerry.architecture.source import Unreadable
+from skerry.architecture.source.cache import Cache
+from skerry.architecture.source.tree import Tree
 from skerry.errors import ConfigurationError
 
 COMPOSE = """services:
@@ -124,13 +128,31 @@ def test_what_was_not_read_is_said(tmp_path: Path) -> None:
 
 
 def test_progress_ends_at_its_total(tmp_path: Path) -> None:
-    """Every file of code is counted once, whether it is read or known, and each stage is named."""
+    """Every file of code is counted once, what is known counts at once, and each stage is named."""
     root, kept = system(tmp_path / "tree"), tmp_path / "cache"
-    for _ in range(2):
+    for counted in ([(1, 2), (2, 2), (2, 2)], [(2, 2)]):
         told = Told()
         analyse(root, cache=kept, progress=told)
-        assert [each[1:] for each in told if each[0] == "reading code"] == [(1, 2), (2, 2), (2, 2)]
+        assert [each[1:] for each in told if each[0] == "reading code"] == counted
         assert {each[0] for each in told} == {"listing files", "reading code", "building the model"}
+
+
+def test_what_was_lost_is_tried_again(tmp_path: Path) -> None:
+    """A file that could not be read at all is no state to be kept: the next look reads it."""
+    root, kept = system(tmp_path / "tree"), tmp_path / "cache"
+    (root / "a" / "large.py").write_text("x = 1\n")
+
+    class Shy(Tree):
+        def read(self, path: str) -> bytes:
+            if path == "a/large.py":
+                raise Unreadable(f"{path}: not now")
+            return super().read(path)
+
+    with Cache(kept / "check.sqlite3", version=reading.version()) as cache, Shy(root) as files:
+        for _ in range(2):
+            code = reading.read(files, cache, lambda *_: None)
+            assert [each.file for each in code.unparsed] == ["a/large.py"]
+    assert analyse(root, cache=kept).code.unparsed == ()
 
 
 def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from skerry.architecture.code import calls, structure
 from skerry.architecture.code.calls import RawCalls
-from skerry.architecture.code.parse import decode, parse
+from skerry.architecture.code.parse import decode, parse, parse_imports
 from skerry.architecture.code.structure import Structure
 
 
@@ -31,6 +31,6 @@ def extract(path: str, content: bytes) -> FileFacts:
     if path.endswith(".sql"):
         text = decode(content)
         return FileFacts(structure.read_sql(text, path), RawCalls())
-    parsed = parse(content)
+    parsed = parse_imports(content) if structure.is_quiet(path, content) else parse(content)
     found = structure.read(parsed, path, content)
     return FileFacts(found, calls.read(parsed, found.role), parsed.lost)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -31,9 +32,13 @@ def read(files: Files, kept: Cache, told: Callable[[int, int], None]) -> Code:
     Never raises for what is in a file: one that cannot be read is among `unparsed`, whatever it did to its worker.
     """
     reading = _Reading(files, kept, told)
-    reading.all()
-    told(reading.done, reading.total)
-    code = resolve(reading.facts)
+    code = reading.unchanged() if kept.works else None
+    if code is None:
+        reading.all()
+        code = resolve(reading.facts)
+        if not reading.lost:  # another time it may be read
+            kept.keep({reading.together(): values.dumps(code)})
+    told(len(reading.paths), len(reading.paths))
     return replace(code, unparsed=tuple(sorted((*code.unparsed, *reading.lost))))
 
 
@@ -51,17 +56,41 @@ class _Reading:
     lost: list[Skipped] = field(default_factory=list)
     done: int = 0
     total: int = 0
-    _keys: dict[str, bytes] = field(default_factory=dict)
-    """Of files that are at a worker."""
+    keys: dict[str, bytes] = field(default_factory=dict)
+    """By path, what stands for the path and the content that was read."""
     _used: list[bytes] = field(default_factory=list)
 
+    @property
+    def paths(self) -> list[str]:
+        return [path for path in self.files.sizes if path.endswith(SUFFIXES)]
+
+    def together(self) -> bytes:
+        """What stands for all files that were read."""
+        return self.kept.key("code", b"".join(self.keys[path] for path in sorted(self.keys)))
+
+    def unchanged(self) -> Code | None:
+        """What is kept of exactly these files."""
+        for path in self.paths:
+            try:
+                self.keys[path] = self.kept.key(path, self.files.read(path))
+            except Unreadable:
+                return None
+        key = self.together()
+        found = self.kept.take([key]).get(key)
+        with suppress(ValueError):
+            if found is not None:
+                code = values.loads(Code, found)
+                self.kept.keep({}, used=[key, *self.keys.values()])
+                return code
+        return None
+
     def all(self) -> None:
-        paths = [path for path in self.files.sizes if path.endswith(SUFFIXES)]
-        self.total = len(paths)
+        self.keys.clear()
+        self.total = len(self.paths)
         unsaved: dict[bytes, bytes] = {}
         size = 0
-        for given in work(self._jobs(iter(paths)), answer, effort=EFFORT):
-            key = self._keys.pop(given.path)
+        for given in work(self._jobs(iter(self.paths)), answer, effort=EFFORT):
+            key = self.keys[given.path]
             if not given.why and self._known(given.path, given.content):
                 unsaved[key] = given.content
                 size += len(given.content)
@@ -78,13 +107,13 @@ class _Reading:
         while some := list(islice(paths, _AT_ONCE)):
             contents = {path: content for path in some if (content := self._content(path)) is not None}
             keys = {path: self.kept.key(path, content) for path, content in contents.items()}
+            self.keys |= keys
             taken = self.kept.take(keys.values())
             for path, content in contents.items():
                 key = keys[path]
                 if key in taken and self._known(path, taken[key]):
                     self._used.append(key)
                     continue
-                self._keys[path] = key
                 yield path, content
 
     def _content(self, path: str) -> bytes | None:

@@ -62,6 +62,11 @@ class Cache:
         self._path = path
         self._database = _open(path) if path is not None else None
 
+    @property
+    def works(self) -> bool:
+        """Whether anything can be found at all."""
+        return self._database is not None
+
     def key(self, path: str, content: bytes) -> bytes:
         """For the file `path` with `content`, read by this version."""
         state = hashlib.sha256(self._version)

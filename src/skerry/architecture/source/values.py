@@ -1,8 +1,8 @@
 """Frozen dataclasses as JSON and back, by their types: what workers answer and what is kept.
 
 A dataclass is a list of its fields in order, without those at its end that have their default. Only these types are known:
-str, int, float, bool, None, tuples of one type or of several, dicts by text, frozensets, enums of text, dataclasses, and
-unions of a type with None. Nothing else is made from what was kept, so a file that somebody else wrote can at most be wrong.
+str, int, float, bool, None, tuples of one type or of several, dicts, frozensets, enums of text, dataclasses, and unions of
+a type with None. Nothing else is made from what was kept, so a file that somebody else wrote can at most be wrong.
 """
 
 from __future__ import annotations
@@ -105,9 +105,12 @@ def _sequence(origin: Any, inner: tuple[Any, ...]) -> tuple[_Pack, _Unpack]:
 
 
 def _mapping(inner: tuple[Any, ...]) -> tuple[_Pack, _Unpack]:
-    if inner[0] is not str:
-        raise TypeError("only a mapping by text can be kept")
     pack, unpack = _codec(inner[1])
+    if inner[0] is not str:
+        pack_key, unpack_key = _codec(inner[0])
+        return (lambda values: [[pack_key(key), pack(each)] for key, each in values.items()]), (
+            lambda pairs: {unpack_key(key): unpack(each) for key, each in pairs}
+        )
     return (lambda values: {key: pack(each) for key, each in values.items()}), (
         lambda values: {key: unpack(each) for key, each in values.items()}
     )

@@ -30,6 +30,7 @@ class Tree:
     pair: tuple[str, int] = ("", 0)
     names: frozenset[str] = frozenset()
     by_name: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    by_pair: Mapping[tuple[str, str], frozenset[tuple[str, str]]] = field(default_factory=dict)
     best: Leaf | None = None
     plain: str | int | bool | None = None
     inner: tuple[Tree, ...] = ()
@@ -41,6 +42,7 @@ WHOLE = Tree(
     pair=("x", 3),
     names=frozenset(("c", "b")),
     by_name={"k": (1, 2)},
+    by_pair={("a", "b"): frozenset((("c", "d"),))},
     best=Leaf("d"),
     plain=True,
     inner=(Tree(colour=Colour.RED),),
@@ -78,8 +80,8 @@ def test_facts_of_a_file_come_back_equal() -> None:
         b'["red",[],["x","y"]]',
         b'["red",[],["x",1],[1]]',
         b'["red",[],["x",1],[],[]]',
-        b'["red",[],["x",1],[],{},null,[]]',
-        b'["red",[],["x",1],[],{},null,null,[],1]',
+        b'["red",[],["x",1],[],{},[],null,[]]',
+        b'["red",[],["x",1],[],{},[],null,null,[],1]',
         b"[" * 100_000,
         json.dumps(["red", "ab"]).encode(),
     ],

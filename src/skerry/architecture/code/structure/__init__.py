@@ -26,10 +26,16 @@ from skerry.architecture.code.structure.resolved import Resolved
 from skerry.architecture.code.structure.roles import is_program, refined, role_of
 from skerry.architecture.code.structure.walk import Walk, walk
 
-__all__ = ["Reach", "Resolved", "Structure", "read", "read_sql"]
+__all__ = ["Reach", "Resolved", "Structure", "is_quiet", "read", "read_sql"]
 
 QUIET: Final = frozenset((Role.TEST, Role.GENERATED))
 """Roles of which nothing is read but the imports at the top, and comments."""
+
+
+def is_quiet(path: str, content: bytes) -> bool:
+    """Whether nothing but imports and comments is read of a file, so that no more of it has to be understood."""
+    role = role_of(path, content)
+    return role in QUIET or (role is Role.MIGRATION and not tables.makes_some(content))
 
 
 def read(parsed: Parsed, path: str, content: bytes) -> Structure:
