@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
+from skerry.architecture import traces as traces_of
 from skerry.architecture.build import build
 from skerry.architecture.code import reading
 from skerry.architecture.rules import RULES, Finding, Severity, Subject, Verdict
@@ -152,6 +153,13 @@ def _kept_history(kept: Cache, key: bytes) -> History | None:
 
 
 def _traces(paths: Sequence[Path]) -> Traces | None:
-    if paths:
-        raise ConfigurationError("traces cannot be read yet")
-    return None
+    if not paths:
+        return None
+    for path in paths:
+        if not path.exists():
+            raise ConfigurationError(f"there are no traces at {path}")
+    found = traces_of.read(paths)
+    if not found.traces:
+        why = "; ".join(f"{each.file}: {each.why}" for each in found.skipped[:3])
+        raise ConfigurationError(f"no spans could be read: {why or 'the files are empty'}")
+    return found

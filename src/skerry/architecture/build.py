@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from skerry.architecture import manifests
 from skerry.architecture.code.facts import Code
-from skerry.architecture.joining import bonds, images
+from skerry.architecture.joining import bonds
 from skerry.architecture.joining import services as joined
 from skerry.architecture.joining.edges import Edges
 from skerry.architecture.joining.observed import Runtime
@@ -56,17 +56,15 @@ def _guarded(hosts: Mapping[str, tuple[Evidence, ...]], found: Found, edges: Edg
 
 
 def _observed(model: SystemModel, traces: Traces, found: Found) -> SystemModel:
-    spellings = {images.bare(name): name for name in model.services}
-    spellings |= {host: name for (_, host), name in found.hosts.items()} | {name: name for name in model.services}
-    runtime = Runtime(traces, spellings)
+    runtime = Runtime(traces, model.services, {host: name for (_, host), name in found.hosts.items()})
     stores, uses = dict(model.stores), {(use.service, use.store): use for use in model.uses}
-    for (service, identity), (store, use) in runtime.uses().items():
+    for (service, identity), (store, use) in runtime.databases.uses().items():
         same = _same(store, stores, found)
         stores.setdefault(same, store)
         known = uses.get((service, same))
         uses[service, same] = _both(known, use) if known else replace(use, store=same)
         del identity
-    services = {**model.services, **runtime.new(dict(model.services))}
+    services = {**model.services, **runtime.new()}
     return replace(
         model,
         services=dict(sorted(services.items())),
@@ -84,7 +82,10 @@ def _both(first: Use, other: Use) -> Use:
 def _same(store: Datastore, known: dict[str, Datastore], found: Found) -> str:
     """The identity under which manifests already know a store that a trace shows."""
     host = store.server.rpartition(":")[0] or store.server
-    names = {host} | {each.workload.name for (_, other), (_, each) in found.stores.items() if other == host}
+    short = host.partition(".")[0] if ".svc" in host else host  # as Kubernetes calls it from elsewhere
+    names = {host, short} | {
+        each.workload.name for (_, other), (_, each) in found.stores.items() if other in {host, short}
+    }
     for identity, other in known.items():
         other_host = other.server.rpartition("/")[2].rpartition(":")[0] or other.server.rpartition("/")[2]
         if other.kind == store.kind and other.database == store.database and other_host in names:

@@ -60,6 +60,8 @@ class Exchange:
     span: Span
     entry: Span | None
     """The request or message that the caller was at work on; None where the trace does not show it."""
+    answered: bool
+    """Whether the peer's own span is there."""
     failed: bool
     """The peer's fault: an error that is no refusal of this one question."""
 
@@ -71,16 +73,14 @@ class Exchange:
 
 def exchanges(traces: Traces, names: Names) -> Iterator[tuple[str, list[Exchange]]]:
     """The calls of each trace, in the order of their start."""
-    shown = {names.service(span.service) for spans in traces.traces.values() for span in spans}
     for trace, spans in traces.traces.items():
-        yield trace, list(_Trace(spans, names, shown).exchanges())
+        yield trace, list(_Trace(spans, names).exchanges())
 
 
 class _Trace:
-    def __init__(self, spans: tuple[Span, ...], names: Names, shown: set[str]) -> None:
+    def __init__(self, spans: tuple[Span, ...], names: Names) -> None:
         self._spans = spans
         self._names = names
-        self._shown = shown
         self._by_id = {span.span: span for span in spans}
         self._answers: dict[str, Span] = {}
         for span in spans:
@@ -126,6 +126,7 @@ class _Trace:
             url=str(said.get("url.full") or said.get("url.path") or ""),
             span=span,
             entry=self._entry(below),
+            answered=answer is not None,
             failed=span.error and not _refused(said),
         )
 
@@ -135,7 +136,7 @@ class _Trace:
         for name in ("peer.service", "server.address", "rpc.service"):
             given = str(said.get(name, ""))
             if given:
-                found = self._names.host(given) or (given if given in self._shown else None)
+                found = self._names.known(given) if name == "peer.service" else self._names.host(given)
                 return (found, True) if found else (given, False)
         host = _HOST.match(str(said.get("url.full", "")))
         address = host[0].partition("://")[2] if host else ""

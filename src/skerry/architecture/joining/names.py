@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from skerry.architecture.joining import images
 from skerry.architecture.model import Service
+
+_WORKS: Final = re.compile(r"[-_.](?:workers?|celery|beat|scheduler|consumers?|cron|jobs?|tasks?)$", re.IGNORECASE)
+"""What a second process of one image is called by."""
 
 
 class Names:
@@ -28,7 +33,14 @@ class Names:
 
     def service(self, name: str) -> str:
         """The model's name for a trace's service; the trace's own where the model has none."""
-        return self._exact.get(name) or self._spelt.get(images.bare(name)) or name
+        return self.known(name) or name
+
+    def known(self, name: str) -> str | None:
+        """The model's name for a trace's service; a worker is the service that it works for."""
+        found = self._exact.get(name) or self._spelt.get(images.bare(name))
+        if found is None and (stem := _WORKS.sub("", name)) != name:
+            found = self._exact.get(stem) or self._spelt.get(images.bare(stem))
+        return found
 
     def host(self, address: str) -> str | None:
         """The service that an address means; None for what is outside."""
@@ -39,3 +51,8 @@ class Names:
                 if found:
                     return found
         return None
+
+
+def is_work(name: str) -> bool:
+    """Whether a service is called as the second process of another one is."""
+    return bool(_WORKS.search(name))

@@ -1,34 +1,23 @@
-"""What traces add: edges that were really used, how often and how long, and databases that were really opened."""
+"""What traces add: edges that were really used, how often and how long, and services that only they know."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from skerry.architecture.joining import addresses, images
-from skerry.architecture.model import Datastore, Edge, Evidence, Observed, Service, Source, Use
+from skerry.architecture.joining import images
+from skerry.architecture.joining.exchanges import Way, exchanges
+from skerry.architecture.joining.names import Names, is_work
+from skerry.architecture.joining.opened import Databases
+from skerry.architecture.model import Edge, Evidence, Observed, Service, Source
 from skerry.architecture.source import Place
+from skerry.architecture.traces.fields import UNKNOWN_SERVICE
 from skerry.architecture.traces.spans import Span, SpanKind, Traces
 
-_WRITES: Final = frozenset(
-    {
-        "INSERT",
-        "UPDATE",
-        "DELETE",
-        "MERGE",
-        "REPLACE",
-        "UPSERT",
-        "INSERTONE",
-        "INSERTMANY",
-        "UPDATEONE",
-        "UPDATEMANY",
-        "DELETEONE",
-        "DELETEMANY",
-        "FINDANDMODIFY",
-        "COPY",
-    }
-)
+_MAX_PAIRS: Final = 200
+"""Senders times takers of one topic; with more of them a topic is a bus, and says nothing of who reaches whom."""
 
 
 @dataclass(slots=True)
@@ -40,29 +29,31 @@ class _Seen:
     protocol: str = "http"
 
 
-@dataclass(slots=True)
-class _Data:
-    store: Datastore
-    reads: set[str] = field(default_factory=set)
-    writes: set[str] = field(default_factory=set)
-    place: Place | None = None
-    count: int = 0
-
-
 class Runtime:
-    """Edges, stores and services as traces show them; `named` finds the service that a trace means by a name."""
+    """Edges, databases and services as traces show them. `known` are the services that manifests and code know."""
 
-    def __init__(self, traces: Traces, spellings: dict[str, str]) -> None:
-        self._spellings = spellings
-        self.services: dict[str, Place] = {}
+    def __init__(self, traces: Traces, known: Mapping[str, Service], hosts: Mapping[str, str]) -> None:
+        first = Names(known, hosts.items())
+        self._new: dict[str, Place] = {}
+        for spans in traces.traces.values():
+            for span in spans:
+                if first.known(span.service) is None and span.service != UNKNOWN_SERVICE:
+                    self._new.setdefault(span.service, Place(span.file, span.line))
+        # a worker that only traces know is the service that it works for, which only they know as well
+        alone = {name for name in self._new if not is_work(name)}
+        masters = Names({name: Service(name=name) for name in alone})
+        self._new = {n: place for n, place in self._new.items() if n in alone or masters.known(n) is None}
+        everyone = {**known, **{name: Service(name=name) for name in self._new}}
+        self.names: Names = Names(everyone, hosts.items())
+        self.databases: Databases = Databases()
+        self._services = everyone
         self._edges: dict[tuple[str, str, bool, str], _Seen] = defaultdict(_Seen)
-        self._data: dict[tuple[str, str], _Data] = {}
+        self._sent: dict[str, set[str]] = defaultdict(set)
+        self._taken: dict[str, dict[str, Span]] = defaultdict(dict)
         for spans in traces.traces.values():
             self._trace(spans)
-
-    def name(self, service: str) -> str:
-        """The model's name for a trace's service."""
-        return self._spellings.get(service) or self._spellings.get(images.bare(service)) or service
+        self._unanswered(traces)
+        self._topics()
 
     def edges(self, static: tuple[Edge, ...]) -> tuple[Edge, ...]:
         """`static` with what was seen; edges that only traces know are added."""
@@ -76,13 +67,9 @@ class Runtime:
                 found.append(edge)
                 continue
             seen = left.pop(keys[0])
-            found.append(
-                replace(
-                    edge, observed=_observed(seen), evidence=(*edge.evidence, _said(edge.caller, edge.callee, seen))
-                )
-            )
+            evidence = (*edge.evidence, _said(edge.caller, edge.callee, seen))
+            found.append(replace(edge, observed=_observed(seen), evidence=evidence))
         for (caller, callee, waits, topic), seen in left.items():
-            evidence = (_said(caller, callee, seen),)
             found.append(
                 Edge(
                     caller=caller,
@@ -91,46 +78,62 @@ class Runtime:
                     protocol=seen.protocol,
                     topic=topic,
                     observed=_observed(seen),
-                    evidence=evidence,
+                    evidence=(_said(caller, callee, seen),),
                 )
             )
         return tuple(sorted(found, key=lambda edge: (edge.caller, edge.callee, edge.waits, edge.topic)))
 
-    def uses(self) -> dict[tuple[str, str], tuple[Datastore, Use]]:
-        """By service and identity of the store."""
-        found = {}
-        for (service, identity), data in self._data.items():
-            text = f"{service} opened {identity} in {data.count} spans"
-            use = Use(
-                service=service,
-                store=identity,
-                reads=frozenset(data.reads),
-                writes=frozenset(data.writes),
-                evidence=(Evidence(text, Source.TRACE, data.place),),
-            )
-            found[service, identity] = (data.store, use)
-        return found
-
-    def new(self, known: dict[str, Service]) -> dict[str, Service]:
+    def new(self) -> dict[str, Service]:
         """Services that only traces know."""
         return {
-            name: Service(name=name, language="", evidence=(Evidence(f"spans of {name}", Source.TRACE, place),))
-            for name, place in self.services.items()
-            if name not in known
+            name: Service(
+                name=name,
+                language="",
+                role="job" if images.is_tool(name) else images.role(name, python=True),
+                evidence=(Evidence(f"spans of {name}", Source.TRACE, place),),
+            )
+            for name, place in self._new.items()
         }
 
     def _trace(self, spans: tuple[Span, ...]) -> None:
         by_id = {span.span: span for span in spans}
         for span in spans:
-            service = self.name(span.service)
-            self.services.setdefault(service, Place(span.file, span.line))
+            service = self.names.service(span.service)
             parent = by_id.get(span.parent)
-            if parent is not None and self.name(parent.service) != service:
+            caller = self.names.service(parent.service) if parent is not None else ""
+            if parent is not None and caller != service and {caller, service} <= self._services.keys():
                 waits = span.kind is not SpanKind.CONSUMER and parent.kind is not SpanKind.PRODUCER
-                topic = "" if waits else str(span.attributes.get("messaging.destination.name", ""))
-                self._saw((self.name(parent.service), service, waits, topic), parent if waits else span, span)
-            if "db.system.name" in span.attributes or "db.namespace" in span.attributes:
-                self._database(service, span)
+                said = span.attributes.get("messaging.destination.name") or parent.attributes.get(
+                    "messaging.destination.name"
+                )
+                topic = "" if waits else str(said or "")
+                self._saw((caller, service, waits, topic), parent if waits else span, span)
+            topic = str(span.attributes.get("messaging.destination.name", ""))
+            if topic and span.kind is SpanKind.PRODUCER:
+                self._sent[topic].add(service)
+            elif topic and span.kind is SpanKind.CONSUMER and caller in {"", service}:
+                self._taken[topic].setdefault(service, span)
+            self.databases.saw(service, span)
+
+    def _unanswered(self, traces: Traces) -> None:
+        """Calls of a service that shows no spans itself, or whose spans were not kept."""
+        for _, calls in exchanges(traces, self.names):
+            for each in calls:
+                alone = each.inside and not each.answered and each.way not in {Way.DATABASE, Way.MESSAGE}
+                if alone and each.peer != each.caller and {each.caller, each.peer} <= self._services.keys():
+                    self._saw((each.caller, each.peer, True, ""), each.span, each.span)
+
+    def _topics(self) -> None:
+        """Messages whose taker began a trace of its own."""
+        for topic, takers in self._taken.items():
+            senders = self._sent.get(topic, set())
+            if len(senders) * len(takers) > _MAX_PAIRS:
+                continue
+            for sender in senders:
+                for taker, span in takers.items():
+                    key = (sender, taker, False, topic)
+                    if sender != taker and key not in self._edges and {sender, taker} <= self._services.keys():
+                        self._saw(key, span, span)
 
     def _saw(self, key: tuple[str, str, bool, str], span: Span, other: Span) -> None:
         seen = self._edges[key]
@@ -142,40 +145,6 @@ class Runtime:
             seen.protocol = "grpc"
         elif not key[2]:
             seen.protocol = str(other.attributes.get("messaging.system", "event"))
-
-    def _database(self, service: str, span: Span) -> None:
-        said = span.attributes
-        kind = str(said.get("db.system.name", "database"))
-        kind = addresses.SCHEMES.get(kind, kind)
-        host, namespace = str(said.get("server.address", "")), str(said.get("db.namespace", ""))
-        if not host and not namespace:
-            return
-        if kind == "sqlite":
-            host = ""
-        port = said.get("server.port") or addresses.PORTS.get(kind, 0)
-        database, _, schema = namespace.partition("|")
-        server = f"{host}:{port}" if host and port else host or service
-        identity = (
-            f"sqlite:{service}/{database}"
-            if kind == "sqlite"
-            else f"{kind}://{server}/{database}" + (f"/{schema}" if schema else "")
-        )
-        data = self._data.get((service, identity))
-        if data is None:
-            store = Datastore(
-                identity=identity,
-                kind=kind,
-                server=server,
-                database=database,
-                schema=schema,
-                broker=kind in images.PASSING,
-            )
-            data = self._data[service, identity] = _Data(store, place=Place(span.file, span.line))
-        data.count += 1
-        table = str(said.get("db.collection.name", "")).lower()
-        if table:
-            operation = str(said.get("db.operation.name", "")).upper()
-            (data.writes if operation in _WRITES else data.reads).add(table)
 
 
 def _observed(seen: _Seen) -> Observed:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from skerry.architecture.code.facts import Call, Role, Route
-from skerry.architecture.joining import images
-from skerry.architecture.model import Edge, Evidence, Source, SystemModel
+from skerry.architecture.model import Edge, Evidence, Source
 from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict
-from skerry.architecture.traces.spans import Span, SpanKind, Traces
+from skerry.architecture.rules.waited import PASSING, chains, part
 
 WARN_HOPS: Final = 3
 ERROR_HOPS: Final = 4
@@ -47,15 +46,15 @@ class SyncChain:
 
     def check(self, subject: Subject) -> Iterator[Finding]:
         static = _longest(subject)
-        seen, traces = _observed(subject.traces, subject.model) if subject.traces else (Counter(), 0)
+        seen, traces = chains(subject.traces, subject.model) if subject.traces else (Counter(), 0)
         reported: set[tuple[str, ...]] = set()
         for chain in static:
             if chain.hops >= WARN_HOPS:
                 reported.add(chain.services)
                 yield self._static(chain, seen.get(chain.services, 0), traces)
         for services, count in sorted(seen.items()):
-            known = any(_part(services, other) for other in reported)
-            longer = any(services != other and _part(services, other) for other in seen)
+            known = any(part(services, other) for other in reported)
+            longer = any(services != other and part(services, other) for other in seen)
             if len(services) > WARN_HOPS and not known and not longer:
                 reported.add(services)
                 yield self._runtime(services, count, traces, subject)
@@ -153,7 +152,7 @@ def _longest(subject: Subject) -> list[_Chain]:
     kept: list[_Chain] = []
     for chain in found:
         if chain.hops and not any(
-            _part(chain.services, other.services) or chain.services[-2:] == other.services[-2:] for other in kept
+            part(chain.services, other.services) or chain.services[-2:] == other.services[-2:] for other in kept
         ):
             kept.append(chain)
     return kept
@@ -164,10 +163,9 @@ class _Search:
         self._subject = subject
         self._steps = 0
         self._from: dict[str, list[Edge]] = defaultdict(list)
-        passing = {"gateway", "job", "frontend"}
         for edge in subject.model.edges:
             caller = subject.model.services.get(edge.caller)
-            if edge.waits and caller is not None and caller.role not in passing:
+            if edge.waits and caller is not None and caller.role not in PASSING:
                 self._from[edge.caller].append(edge)
         self._routes: dict[str, list[Route]] = defaultdict(list)
         for route in subject.code.routes:
@@ -228,36 +226,3 @@ def _answers(route: Route, call: Call) -> bool:
     ours, theirs = route.path.strip("/").split("/"), call.path.partition("?")[0].strip("/").split("/")
     same = len(ours) == len(theirs) and all(a == b or "{" in a or "{" in b for a, b in zip(ours, theirs, strict=True))
     return same and route.method.upper() in {"", "*", call.operation.upper()}
-
-
-def _part(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
-    return any(outer[i : i + len(inner)] == inner for i in range(len(outer) - len(inner) + 1))
-
-
-def _observed(traces: Traces, model: SystemModel) -> tuple[Counter[tuple[str, ...]], int]:
-    """How many traces went through each chain of services to its end."""
-    found: Counter[tuple[str, ...]] = Counter()
-    names = {images.bare(name): name for name in model.services}
-    for spans in traces.traces.values():
-        by_id = {span.span: span for span in spans}
-        chains = {_way(span, by_id, model, names) for span in spans}
-        ends = {chain for chain in chains if not any(chain != other and _part(chain, other) for other in chains)}
-        found.update(ends)
-    return found, len(traces.traces)
-
-
-def _way(span: Span, by_id: dict[str, Span], model: SystemModel, names: dict[str, str]) -> tuple[str, ...]:
-    """The services that wait for `span`, the outermost first; a message ends the waiting, a gateway does not count."""
-    way: list[str] = []
-    current: Span | None = span
-    for _ in range(len(by_id) + 1):
-        if current is None:
-            break
-        name = names.get(images.bare(current.service), current.service)
-        service = model.services.get(name)
-        if (not way or way[-1] != name) and not (service and service.role == "gateway"):
-            way.append(name)
-        if current.kind in {SpanKind.CONSUMER, SpanKind.PRODUCER}:
-            break
-        current = by_id.get(current.parent)
-    return tuple(reversed(way))
