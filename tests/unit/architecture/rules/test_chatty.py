@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from skerry.architecture.rules import Finding, Severity, Subject, Verdict
 from skerry.architecture.rules.chatty import chatty
 from skerry.architecture.source import Place
 
-ITEMS = Loop(Place(FILE, 2), "items", varies=True)
+ITEMS = Loop(Place(FILE, 3), "items", varies=True)
+AROUND = Loop(Place(FILE, 9), "items", varies=True)
 
 
 def told(system: Subject, *verdicts: Verdict) -> list[Finding]:
@@ -26,10 +28,17 @@ def told(system: Subject, *verdicts: Verdict) -> list[Finding]:
 
 @pytest.mark.parametrize("kind", [Kind.HTTP, Kind.GRPC, Kind.RPC])
 def test_a_call_for_each_item_is_chatty(kind: Kind) -> None:
-    """By whatever it goes; a warning without traces, at the call, with the loop as evidence."""
+    """By whatever it goes; a warning without traces, at the call."""
     (found,) = told(subject(call(3, kind=kind, loop=ITEMS)))
     assert (found.severity, found.services, found.place) == (Severity.WARNING, ("api", "peer"), Place(FILE, 3))
-    assert Place(FILE, 2) in {each.place for each in found.evidence}
+
+
+def test_a_loop_around_the_function_that_asks_is_chatty_where_the_loop_is() -> None:
+    """The call itself is the evidence."""
+    asking = replace(call(3), repeated=(AROUND,))
+    (found,) = told(subject(asking))
+    assert found.place == AROUND.place
+    assert {each.place for each in found.evidence} == {Place(FILE, 3), AROUND.place}
 
 
 @pytest.mark.parametrize("over", ["pages", "attempts", "polls", "fixed"])
