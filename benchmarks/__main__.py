@@ -21,7 +21,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help="one part, where a benchmark has parts that can be run alone")
     parser.add_argument("-o", dest="output", choices=["text", "json"], default="text")
-    parser.add_argument("--repo", action="append", help="a git repository, for `boundaries`; may be given again")
+    parser.add_argument(
+        "--repo", action="append", help="a repository, for `boundaries` and `check`; may be given again"
+    )
     parser.add_argument("--at", action="append", help="a date up to which `boundaries` learns; may be given again")
     options = parser.parse_args()
     given = {"only": options.only, "repos": options.repo, "moments": options.at}

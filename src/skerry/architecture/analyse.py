@@ -56,7 +56,7 @@ def analyse(
     told = _Silent() if progress is None else progress
     told.step("listing files", 0, 0)
     where = _repository(path)
-    files = _files(path, where)
+    files = source(path)
     with Cache(_kept_in(path, cache), version=reading.version()) as kept:
         code = reading.read(files, kept, lambda done, total: told.step("reading code", done, total))
         seen = _traces(traces)
@@ -108,8 +108,12 @@ def _repository(path: Path) -> Found | None:
         return None
 
 
-def _files(path: Path, where: Found | None) -> Tree | GitFiles:
-    """The work tree; the last commit of a repository that has none, or that was cloned without one."""
+def source(path: Path) -> Tree | GitFiles:
+    """The work tree; the last commit of a repository that has none, or that was cloned without one. To be closed.
+
+    Raises `ConfigurationError` when there is no such folder.
+    """
+    where = _repository(path)
     try:
         if where is not None and where.folder == path.resolve():
             return GitFiles(path)
