@@ -134,6 +134,7 @@ def worst(counts: tuple[int, int, int], suspects: int) -> str:
         for number, severity in zip(counts, (Severity.ERROR, Severity.WARNING, Severity.NOTE), strict=True)
         if number
     ]
-    if suspects:
-        named.append(f"{suspects} of them suspect" if sum(counts) > suspects else "suspected, not proved")
-    return ", ".join(named)
+    told = ", ".join(named)
+    if not suspects:
+        return told
+    return f"{told}, {suspects} of them suspect" if sum(counts) > suspects else f"{told} (suspected, not proved)"

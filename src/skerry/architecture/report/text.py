@@ -12,6 +12,7 @@ from skerry.architecture.report.report import Marked, Report, RuleVerdict
 MAX_FINDINGS: Final = 50
 """Of one rule."""
 MAX_LISTED: Final = 20
+_OF_A_RULE: Final = 3
 _CLEAN_EVIDENCE: Final = 3
 
 
@@ -67,11 +68,23 @@ def _clean(report: Report, page: Page) -> Iterator[str]:
         return
     yield ""
     yield f"{page.word('clean')}, by what was seen"
-    for each in shown[:MAX_LISTED]:
-        yield from page.wrap(f"{each.finding.rule}: {each.finding.message}", "  ", "    ")
-        yield from evidence_lines(each.finding.evidence, page, "    ", most=_CLEAN_EVIDENCE)
-    if len(shown) > MAX_LISTED:
-        yield f"  … and {len(shown) - MAX_LISTED} more"
+    yield from _by_rule(shown, page)
+
+
+def _by_rule(shown: list[Marked], page: Page) -> Iterator[str]:
+    """Verdicts with what they stand on; of a rule that judges service by service those that stand on most."""
+    groups: dict[str, list[Marked]] = {}
+    for each in shown:
+        groups.setdefault(each.finding.rule, []).append(each)
+    for rule, group in groups.items():
+        group.sort(key=lambda each: -sum(seen.place is not None for seen in each.finding.evidence))
+        for each in group[:_OF_A_RULE]:
+            message = each.finding.message
+            yield from page.wrap(f"{rule}: {message}", "  ", "    ")
+            more = tuple(seen for seen in each.finding.evidence if seen.place or seen.text not in message)
+            yield from evidence_lines(more, page, "    ", most=_CLEAN_EVIDENCE)
+        if len(group) > _OF_A_RULE:
+            yield f"  … and {len(group) - _OF_A_RULE} more of {rule}: -o json has all of them"
 
 
 def _unknown(report: Report, page: Page) -> Iterator[str]:
@@ -79,11 +92,7 @@ def _unknown(report: Report, page: Page) -> Iterator[str]:
         return
     yield ""
     yield f"{page.word('unknown')}, and what is missing"
-    for each in report.unknown[:MAX_LISTED]:
-        yield from page.wrap(f"{each.finding.rule}: {each.finding.message}", "  ", "    ")
-        yield from evidence_lines(each.finding.evidence, page, "    ", most=_CLEAN_EVIDENCE)
-    if len(report.unknown) > MAX_LISTED:
-        yield f"  … and {len(report.unknown) - MAX_LISTED} more: -o json has all of them"
+    yield from _by_rule(list(report.unknown), page)
 
 
 def _accepted(report: Report, page: Page) -> Iterator[str]:
