@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -57,15 +58,14 @@ def analyse(
     told.step("listing files", 0, 0)
     where = _repository(path)
     files = source(path)
-    with Cache(_kept_in(path, cache), version=reading.version()) as kept:
+    past = None
+    with _uncollected(), Cache(_kept_in(path, cache), version=reading.version()) as kept:
         code = reading.read(files, kept, lambda done, total: told.step("reading code", done, total))
         seen = _traces(traces)
         told.step("building the model", 0, 0)
         model = build(files, code, seen, given=given)
-        past = None
-        if (
-            where is not None and len(model.services) > 1
-        ):  # of a single one the rules ask nothing that history could tell
+        # of a single service the rules ask nothing that history could tell
+        if where is not None and len(model.services) > 1:
             told.step("reading history", 0, 0)
             past = _history(path, where, kept)
     if isinstance(files, GitFiles):
@@ -93,6 +93,18 @@ def findings(subject: Subject) -> tuple[Finding, ...]:
     if isinstance(subject.files, GitFiles):
         subject.files.rest()
     return tuple(sorted(found, key=_rank))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Facts are many and have no cycles: looking for these again and again takes as long as all the rest."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _rank(finding: Finding) -> tuple[int, int, str, Place, str, str]:
