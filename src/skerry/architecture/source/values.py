@@ -11,9 +11,10 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from typing import Any, Final, TypeVar, cast
 
 T = TypeVar("T")
@@ -22,6 +23,7 @@ _set: Final = object.__setattr__
 
 _Pack = Callable[[Any], Any]
 _Unpack = Callable[[Any], Any]
+_Set = Callable[[Any, Any], None]
 
 
 def dumps(value: Any) -> bytes:
@@ -56,15 +58,14 @@ def _codec(kind: Any) -> tuple[_Pack, _Unpack]:
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return str, {each.value: each for each in kind}.__getitem__
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return _record(kind)
+        record = _Record(kind)
+        return record.pack, record.unpack
     raise TypeError(f"{kind!r} cannot be kept")
 
 
 def _plain(kind: type) -> _Unpack:
-    allowed = (float, int) if kind is float else (kind,)
-
     def unpack(value: Any) -> Any:
-        if type(value) not in allowed:
+        if type(value) is not kind and not (kind is float and type(value) is int):
             raise TypeError
         return value
 
@@ -116,41 +117,62 @@ def _mapping(inner: tuple[Any, ...]) -> tuple[_Pack, _Unpack]:
     )
 
 
-def _record(kind: type) -> tuple[_Pack, _Unpack]:
-    """Fields are looked up when the first value comes: a type may hold values of its own type."""
-    hints: dict[str, Any] = {}
-    fields = dataclasses.fields(kind)
-    defaults = [_default(each) for each in fields]
-    codecs: list[tuple[str, _Pack, _Unpack]] = []
+class _Record:
+    """How a dataclass is written and read. Fields are looked up when the first value comes: a type may hold its own kind."""
 
-    def known() -> list[tuple[str, _Pack, _Unpack]]:
-        if not codecs:
-            hints.update(typing.get_type_hints(kind))
-            codecs.extend((each.name, *_codec(hints[each.name])) for each in fields)
-        return codecs
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+        self._fields = dataclasses.fields(kind)
+        self._defaults = [_default(each) for each in self._fields]
+        self._needed = max((i for i, each in enumerate(self._defaults, 1) if each is dataclasses.MISSING), default=0)
+        self._packs: list[_Pack | None] = []
+        self._unpacks: list[tuple[_Set, _Unpack]] = []
+        self._get: Callable[[Any], Sequence[Any]] = _nothing
 
-    def pack(value: Any) -> list[Any]:
-        found = [getattr(value, each.name) for each in fields]
-        end = len(found)
-        while end and defaults[end - 1] is not dataclasses.MISSING and found[end - 1] == defaults[end - 1]:
+    def _prepare(self) -> None:
+        hints = typing.get_type_hints(self._kind)
+        names = [each.name for each in self._fields]
+        codecs = [_codec(hints[name]) for name in names]
+        self._packs = [None if pack is _same else pack for pack, _ in codecs]
+        self._unpacks = [(_setter(self._kind, name), unpack) for name, (_, unpack) in zip(names, codecs, strict=True)]
+        if len(names) == 1:
+            only = attrgetter(names[0])
+            self._get = lambda value: (only(value),)
+        elif names:
+            self._get = attrgetter(*names)
+
+    def pack(self, value: Any) -> list[Any]:
+        if not self._packs:
+            self._prepare()
+        found = self._get(value)
+        end, defaults = len(found), self._defaults
+        while end > self._needed and found[end - 1] == defaults[end - 1]:
             end -= 1
-        return [pack(each) for (_, pack, _), each in zip(known(), found[:end], strict=False)]
+        return [each if pack is None else pack(each) for pack, each in zip(self._packs, found[:end], strict=False)]
 
-    def unpack(values: Any) -> Any:
-        if type(values) is not list or len(values) > len(fields):
+    def unpack(self, values: Any) -> Any:
+        if not self._unpacks:
+            self._prepare()
+        if type(values) is not list or not self._needed <= len(values) <= len(self._unpacks):
             raise TypeError
-        made: Any = object.__new__(kind)
-        i = -1
-        for i, value in enumerate(values):
-            name, _, inner = known()[i]
-            _set(made, name, inner(value))
-        for j in range(i + 1, len(fields)):
-            if defaults[j] is dataclasses.MISSING:
-                raise TypeError
-            _set(made, fields[j].name, defaults[j])
+        made: Any = object.__new__(self._kind)
+        for (put, inner), value in zip(self._unpacks, values, strict=False):
+            put(made, inner(value))
+        for i in range(len(values), len(self._unpacks)):
+            self._unpacks[i][0](made, self._defaults[i])
         return made
 
-    return pack, unpack
+
+def _nothing(_: Any) -> Sequence[Any]:
+    return ()
+
+
+def _setter(kind: type, name: str) -> _Set:
+    """Gives a frozen value its field, by the slot itself where there is one."""
+    slot = getattr(kind, name, None)
+    if isinstance(slot, types.MemberDescriptorType):
+        return slot.__set__
+    return lambda made, value: _set(made, name, value)
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
