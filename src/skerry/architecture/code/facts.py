@@ -83,8 +83,10 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """The loop that a call is repeated by, at the line within it that asks. `over`: items (each with a call of its own), pages, attempts, polls,
-    fixed (a few that the code lists), misses (what a local copy lacks).
+    """The loop that a call is repeated by, at the line within it that asks.
+
+    `over`: items (each with a call of its own), pages, attempts, polls, fixed (a few that the code lists), misses (what a local
+    copy lacks).
     """
 
     place: Place

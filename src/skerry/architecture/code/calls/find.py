@@ -10,7 +10,8 @@ from typing import Final
 from skerry.architecture.code.calls.arguments import Arguments, Given
 from skerry.architecture.code.calls.bounds import Bounds
 from skerry.architecture.code.calls.guards import Guards
-from skerry.architecture.code.calls.libraries import VERBS, Libraries, Seen
+from skerry.architecture.code.calls.libraries import Libraries, Seen
+from skerry.architecture.code.calls.likely import HANDS_ON
 from skerry.architecture.code.calls.raw import Expr, RawCall, RawCalls, RawLoop
 from skerry.architecture.code.calls.values import Is, Scope, Value
 from skerry.architecture.code.calls.world import World
@@ -19,33 +20,6 @@ from skerry.architecture.code.structure import Resolved
 from skerry.architecture.source import Place
 
 _QUEUES: Final = frozenset(("aio_pika", "aiormq", "aiokafka", "nats", "pika", "kombu"))
-_LAST: Final = VERBS | {
-    "urlopen",
-    "open",
-    "connect",
-    "create_connection",
-    "create_pool",
-    "create_engine",
-    "create_async_engine",
-    "SMTP",
-    "SMTP_SSL",
-    "MongoClient",
-    "AsyncIOMotorClient",
-    "ws_connect",
-    "wait",
-    "future",
-    "drain_events",
-    "process_data_events",
-    "await",
-}
-_APPLIED: Final = {
-    "asyncio.to_thread": 0,
-    "anyio.to_thread.run_sync": 0,
-    "starlette.concurrency.run_in_threadpool": 0,
-    "fastapi.concurrency.run_in_threadpool": 0,
-    "asgiref.sync.sync_to_async": 0,
-}
-_APPLIED_METHODS: Final = {"call": 0, "call_async": 0, "submit": 0, "map": 0, "run_in_executor": 1, "apply_async": 0}
 _READING: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 _HEALTH: Final = re.compile(r"(?i)/(?:health|ready|readiness|live|liveness|ping|status|version)(?:z|/|$)")
 _JOBS: Final = re.compile(
@@ -70,36 +44,18 @@ class _Finder:
         self._known = known
         self._bounds = Bounds(world)
         self._guards = Guards(world)
-        sockets = frozenset(path.split("/")[0] for path, _ in world.named("setdefaulttimeout"))
+        sockets = frozenset(path.split("/")[0] for path, _ in world.bodies.named("setdefaulttimeout"))
         self._libraries = Libraries(world, self._bounds, sockets)
         self._imported = frozenset(other for those in known.imports.values() for other in those)
-        self._grpc = any(
-            name.startswith("grpc") or "_pb2" in name for each in world.raw.values() for _, name in each.imports
-        )
 
     def of_file(self, path: str, raw: RawCalls) -> Iterator[Call]:
         """The calls of one file, each place once."""
-        imports = {name for _, name in raw.imports}
-        tops = frozenset(name.split(".")[0] for name in imports)
-        names = {
-            bind.name for bind in raw.binds if bind.value.op == "call" and bind.value.args[0].name.endswith("partial")
-        }
-        names |= {local for local, name in raw.imports if name.rpartition(".")[2] in _LAST and local != name}
+        if not raw.likely:
+            return
+        tops = frozenset(name.lstrip(".").split(".")[0] for _, name in raw.imports)
         seen: set[tuple[int, str]] = set()
-        for call in raw.calls:
-            head = call.expr.args[0] if call.expr.name != "await" else Expr("name", "await")
-            last = head.name.rpartition(".")[2]
-            likely = last in _LAST or last in _APPLIED_METHODS or head.name in names or last in names
-            likely = (
-                likely
-                or (self._grpc and (last[:1].isupper() or head.op == "name"))
-                or "nameko" in tops
-                or "redis" in tops
-            )
-            likely = (
-                likely or head.op == "call" or last in {"to_thread", "run_sync", "run_in_threadpool", "sync_to_async"}
-            )
-            found = self._call(path, call, tops) if likely else None
+        for call in self._world.bodies.of(path).calls:
+            found = self._call(path, call, tops) if call.likely else None
             if found is not None and (found.place.line, found.text) not in seen:
                 seen.add((found.place.line, found.text))
                 yield found
@@ -120,16 +76,16 @@ class _Finder:
             callee = callee.base
             if len(before) > 4:
                 return None
-        seen = self._libraries.seen(callee, Arguments(self._world, call.expr, scope, before), imports=tops)
+        seen = self._libraries.seen(callee, Arguments(self._world, call.expr, scope, before))
         if seen is not None:
             return self._made(call, scope, seen)
         return self._applied(call, scope, callee)
 
     def _applied(self, call: RawCall, scope: Scope, callee: Value) -> Call | None:
         """A function that is handed to something that calls it: a thread, a breaker."""
-        position = _APPLIED.get(callee.name) if callee.kind is Is.EXTERNAL else None
-        if position is None and callee.kind in {Is.MEMBER, Is.UNKNOWN, Is.FUNCTION}:
-            position = _APPLIED_METHODS.get(call.expr.args[0].name.rpartition(".")[2])
+        position = HANDS_ON.get(call.expr.args[0].name.rpartition(".")[2])
+        if callee.kind not in {Is.EXTERNAL, Is.MEMBER, Is.UNKNOWN, Is.FUNCTION}:
+            return None
         handed = call.expr.positional(position) if position is not None else None
         if handed is None or position is None or handed.op not in {"name", "attr", "call"}:
             return None
@@ -142,7 +98,7 @@ class _Finder:
         before: tuple[Given, ...] = ()
         if value.kind is Is.PARTIAL and value.base is not None and value.expr is not None and value.scope is not None:
             before, value = ((value.expr, value.scope),), value.base
-        seen = self._libraries.seen(value, Arguments(self._world, inner, scope, before), imports=frozenset())
+        seen = self._libraries.seen(value, Arguments(self._world, inner, scope, before))
         return self._made(as_if, scope, seen) if seen is not None else None
 
     def _answer(self, call: RawCall, scope: Scope, tops: frozenset[str]) -> Call | None:

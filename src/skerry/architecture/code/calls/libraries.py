@@ -9,13 +9,13 @@ from typing import Final
 
 from skerry.architecture.code.calls.arguments import Arguments, Given, arguments, chain
 from skerry.architecture.code.calls.bounds import Bounds
+from skerry.architecture.code.calls.likely import VERBS
 from skerry.architecture.code.calls.raw import Expr
 from skerry.architecture.code.calls.values import Is, Scope, Value
 from skerry.architecture.code.calls.world import World
 from skerry.architecture.code.facts import Bound, Guard, Kind, Timeout
 from skerry.architecture.source import Place
 
-VERBS: Final = frozenset(("get", "post", "put", "patch", "delete", "head", "options", "request", "stream", "send"))
 _FUNCTIONS: Final = re.compile(r"^(requests|httpx2?|aiohttp|urllib3)(?:\.api)?\.(\w+)$")
 _CLIENTS: Final = (
     (
@@ -81,7 +81,7 @@ class Libraries:
     setdefault: frozenset[str]
     """Top folders in which `socket.setdefaulttimeout` is called."""
 
-    def seen(self, callee: Value, args: Arguments, *, imports: frozenset[str]) -> Seen | None:
+    def seen(self, callee: Value, args: Arguments) -> Seen | None:
         """What a call of `callee` is, None for what does not leave the process."""
         if callee.kind is Is.EXTERNAL:
             return self._function(callee, args)
@@ -96,7 +96,6 @@ class Libraries:
             found = recognise(root, way, args)
             if found is not None:
                 return found
-        del imports
         return None
 
     def _default(self, library: str) -> Timeout:
@@ -201,7 +200,7 @@ class Libraries:
     def _by_adapter(self, client: Value, made: Arguments) -> Timeout | None:
         """What an adapter that is mounted on a session does, or the session's own class."""
         owners = [client.base] if client.base is not None and client.base.kind is Is.INSTANCE else []
-        for path, call in self.world.named("mount"):
+        for path, call in self.world.bodies.named("mount"):
             if path == made.scope.file and call.expr.args[0].op in {"name", "attr"}:
                 scope = self.world.scope(path, call)
                 target = self.world.value(call.expr.args[0], scope)

@@ -85,31 +85,32 @@ def sides(test: ast.expr) -> tuple[bool, bool]:
 def _over(iterated: ast.expr, names: frozenset[str], *, leaves: bool) -> str:
     if isinstance(iterated, ast.Tuple | ast.List | ast.Set | ast.Dict):
         return "fixed"
-    if any(_ATTEMPTS.search(name) for name in names):
-        return "attempts"
-    called = _dotted(iterated.func) if isinstance(iterated, ast.Call) else _dotted(iterated)
+    called = _dotted(iterated)
     last = called.rpartition(".")[2]
-    if last in {"range", "count"} and isinstance(iterated, ast.Call):
-        if len(iterated.args) > 2 or last == "count" or any(_PAGES.search(name) for name in names):
-            return "pages"
-        sized = any(isinstance(each, ast.Call) and _dotted(each.func) == "len" for each in iterated.args)
-        return "items" if sized else "attempts" if leaves else "items"
-    if last == "enumerate" and isinstance(iterated, ast.Call) and iterated.args:
+    if isinstance(iterated, ast.Call) and last == "enumerate" and iterated.args:
         return _over(iterated.args[0], names, leaves=leaves)
-    if re.search(r"(?i)attempt|retry", called):
+    if re.search(r"(?i)attempt|retry", called) or any(_ATTEMPTS.search(name) for name in names):
         return "attempts"
+    if isinstance(iterated, ast.Call) and last in {"range", "count"}:
+        return _over_numbers(iterated, names, leaves=leaves)
     if re.search(r"(?i)batch|chunk|pages|paginat|grouper", last):
         return "pages"
-    if last and _STREAMS.search(last) and not last.endswith("s.items"):
-        return "polls"
-    return "items"
+    return "polls" if _STREAMS.search(last) else "items"
+
+
+def _over_numbers(iterated: ast.Call, names: frozenset[str], *, leaves: bool) -> str:
+    """`range` and `count`: pages and chunks, attempts that end with the first success, or the indexes of items."""
+    if len(iterated.args) > 2 or _dotted(iterated).endswith("count") or any(_PAGES.search(name) for name in names):
+        return "pages"
+    sized = any(isinstance(each, ast.Call) and _dotted(each.func) == "len" for each in iterated.args)
+    return "attempts" if leaves and not sized else "items"
 
 
 def _gone_through(iterated: ast.expr) -> Expr | None:
     """What is gone through, where it is a name, or the items of one."""
-    if isinstance(iterated, ast.Call) and isinstance(iterated.func, ast.Attribute):
-        if iterated.func.attr in {"items", "values", "keys"} and not iterated.args:
-            return _gone_through(iterated.func.value)
+    method = iterated.func if isinstance(iterated, ast.Call) and not iterated.args else None
+    if isinstance(method, ast.Attribute) and method.attr in {"items", "values", "keys"}:
+        return _gone_through(method.value)
     if (
         isinstance(iterated, ast.Call)
         and _dotted(iterated.func) in {"enumerate", "sorted", "list", "zip"}
@@ -123,10 +124,11 @@ def _dependent(names: frozenset[str], body: list[ast.AST]) -> frozenset[str]:
     """`names`, and what is made of them in the body."""
     found = set(names)
     for each in body:
-        if isinstance(each, ast.Assign | ast.AnnAssign | ast.NamedExpr | ast.AugAssign) and each.value is not None:
-            if any(isinstance(part, ast.Name) and part.id in found for part in _bounded([each.value])):
-                for target in each.targets if isinstance(each, ast.Assign) else [each.target]:
-                    found |= _names(target)
+        if not isinstance(each, ast.Assign | ast.AnnAssign | ast.NamedExpr | ast.AugAssign) or each.value is None:
+            continue
+        if any(isinstance(part, ast.Name) and part.id in found for part in _bounded([each.value])):
+            for target in each.targets if isinstance(each, ast.Assign) else [each.target]:
+                found |= _names(target)
     return frozenset(found)
 
 

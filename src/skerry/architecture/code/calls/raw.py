@@ -116,18 +116,34 @@ class RawCall:
     within: tuple[Expr, ...] = ()
     loop: RawLoop | None = None
     awaited: bool = False
+    likely: bool = False
+    """Whether it looks like a call of a library that waits for somebody else."""
     text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RawCalls:
-    """Everything of one file."""
+class RawBody:
+    """Everything of one file that is followed."""
 
-    imports: tuple[tuple[str, str], ...] = ()
-    """Local name, and what it stands for: dotted, with leading dots where it is relative."""
     functions: tuple[RawFunction, ...] = ()
     classes: tuple[RawClass, ...] = ()
     binds: tuple[RawBind, ...] = ()
     calls: tuple[RawCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawCalls:
+    """What one file says of its calls. Most files are only asked for what is in front; `body` is unpacked when it is needed."""
+
+    imports: tuple[tuple[str, str], ...] = ()
+    """Local name, and what it stands for: dotted, with leading dots where it is relative."""
+    called: tuple[str, ...] = ()
+    """The last names of what it calls."""
+    starred: tuple[str, ...] = ()
+    """Names of attributes and items that it gives a value to."""
+    likely: bool = False
+    """Whether one of its calls may leave the process."""
     is_command: bool = False
     """Whether it does something when it is run by itself."""
+    body: str = ""
+    """A `RawBody` as `source.values` writes it."""

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from skerry.architecture.code.calls import loops
+from skerry.architecture.code.calls import likely, loops
 from skerry.architecture.code.calls.expressions import convert, one_line
 from skerry.architecture.code.calls.loops import Around
 from skerry.architecture.code.calls.raw import (
     Expr,
     RawBind,
+    RawBody,
     RawCall,
     RawCalls,
     RawClass,
@@ -20,6 +21,7 @@ from skerry.architecture.code.calls.raw import (
     RawParameter,
 )
 from skerry.architecture.code.parse import Parsed
+from skerry.architecture.source import values
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _LEAVES: Final = (ast.expr_context, ast.operator, ast.boolop, ast.cmpop, ast.unaryop, ast.Name, ast.Constant)
@@ -145,6 +147,8 @@ class _Reader:
     classes: list[RawClass] = field(default_factory=list)
     binds: list[RawBind] = field(default_factory=list)
     calls: list[RawCall] = field(default_factory=list)
+    nodes: list[ast.expr] = field(default_factory=list)
+    """Of the calls, in the same order."""
     returns: dict[str, list[Expr]] = field(default_factory=dict)
     sets: dict[str, list[Expr]] = field(default_factory=dict)
     pending: list[tuple[ast.AST, _Place]] = field(default_factory=list)
@@ -204,13 +208,27 @@ def read(parsed: Parsed, *, keep: bool = True) -> RawCalls:
         replace(each, returns=tuple(reader.returns.get(name, ())[:8]), sets=tuple(reader.sets.get(name, ())[:8]))
         for name, each in reader.functions.items()
     )
+    imported = likely.Imported(reader.imports)
+    calls = tuple(
+        replace(each, likely=True, text=one_line(reader.lines, node)) if imported.may_leave(each) else each
+        for each, node in zip(reader.calls, reader.nodes, strict=True)
+    )
+    body = RawBody(functions=functions, classes=tuple(reader.classes), binds=tuple(reader.binds), calls=calls)
     return RawCalls(
         imports=tuple(reader.imports.items()),
-        functions=functions,
-        classes=tuple(reader.classes),
-        binds=tuple(reader.binds),
-        calls=tuple(reader.calls),
+        called=tuple(sorted({likely.last(each) for each in calls})),
+        starred=tuple(
+            sorted(
+                {
+                    bind.name
+                    for bind in reader.binds
+                    if (bind.scope != bind.function and bind.function) or bind.scope == "*"
+                }
+            )
+        ),
+        likely=any(each.likely for each in calls),
         is_command=any(isinstance(each, ast.If) and _asks_for_main(each.test) for each in parsed.tree.body),
+        body=values.dumps(body).decode(),
     )
 
 
@@ -292,6 +310,7 @@ def _call(reader: _Reader, node: ast.Call, place: _Place) -> None:
     inner = replace(place, awaited=False)
     if not plain and len(reader.calls) < _MAX_FACTS:
         expr = convert(node)
+        reader.nodes.append(node)
         reader.calls.append(
             RawCall(
                 expr=expr,
@@ -301,7 +320,6 @@ def _call(reader: _Reader, node: ast.Call, place: _Place) -> None:
                 within=place.within,
                 loop=loops.around(node, place.loops),
                 awaited=place.awaited,
-                text=one_line(reader.lines, node),
             )
         )
         inner = replace(inner, within=(*place.within, expr)[-_MAX_WITHIN:])
@@ -382,6 +400,7 @@ def _return(reader: _Reader, node: ast.Return | ast.Yield, place: _Place) -> Non
 def _await(reader: _Reader, node: ast.Await, place: _Place) -> None:
     if isinstance(node.value, ast.Name | ast.Attribute):
         awaited = Expr("call", "await", (convert(node.value),), (), node.lineno)
+        reader.nodes.append(node)
         reader.calls.append(
             RawCall(
                 expr=awaited,
@@ -391,7 +410,6 @@ def _await(reader: _Reader, node: ast.Await, place: _Place) -> None:
                 within=place.within,
                 loop=loops.around(node.value, place.loops),
                 awaited=True,
-                text=one_line(reader.lines, node),
             )
         )
     reader.push([node.value], replace(place, awaited=True))

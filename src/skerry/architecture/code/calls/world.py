@@ -6,11 +6,11 @@ Every question has a bounded number of steps; beyond it the answer is that it is
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from skerry.architecture.code.calls import settings
+from skerry.architecture.code.calls.bodies import Bodies
 from skerry.architecture.code.calls.raw import Expr, RawBind, RawCall, RawCalls, RawFunction
 from skerry.architecture.code.calls.values import NONE, UNKNOWN, Is, Scope, Value
 from skerry.architecture.code.structure import Resolved
@@ -18,7 +18,11 @@ from skerry.architecture.code.structure import Resolved
 _MAX_DEPTH: Final = 40
 _MAX_STEPS: Final = 4_000
 _MAX_CALLERS: Final = 12
+_MAX_PLACES: Final = 30
+_MAX_NAMED: Final = 200
 _CALLED: Final = ("property", "cached_property", "functools.cached_property", "reify")
+_APPLICATIONS: Final = ("FastAPI", "Flask", "Starlette", "Application")
+_PLAIN_BASES: Final = frozenset(("BaseModel", "object", "ABC", "Protocol", "Generic", "NamedTuple"))
 _SAME: Final = frozenset(
     ("float", "int", "str", "bytes", "decimal.Decimal", "contextlib.closing", "typing.cast", "yarl.URL")
 )
@@ -29,31 +33,23 @@ class World:
 
     def __init__(self, raw: Mapping[str, RawCalls], known: Resolved) -> None:
         self.raw = raw
+        self.bodies = Bodies(raw, known)
+        self.functions = self.bodies.functions
         self._modules = known.modules
-        self._imports = {path: dict(each.imports) for path, each in raw.items()}
-        self.functions = {(path, f.name): f for path, each in raw.items() for f in each.functions}
-        self._bases = {(path, c.name): c.bases for path, each in raw.items() for c in each.classes}
-        self._binds: dict[tuple[str, str, str], list[RawBind]] = defaultdict(list)
-        self._globals: dict[tuple[str, str], list[RawBind]] = defaultdict(list)
-        self._stars: dict[str, list[tuple[str, RawBind]]] = defaultdict(list)
-        self._named: dict[str, list[tuple[str, RawCall]]] = defaultdict(list)
+        self._settings_files = [path for path in raw if settings.is_settings_file(path)]
         self._memo: dict[tuple[int, str, str, str], Value] = {}
         self._open: set[int] = set()
         self._depth = self._steps = 0
-        for path, each in raw.items():
-            self._index(path, each)
-
-    def _index(self, path: str, each: RawCalls) -> None:
-        for bind in each.binds:
-            self._binds[path, bind.scope, bind.name].append(bind)
-            if bind.scope == "*" or (bind.function and bind.scope != bind.function):
-                self._stars[bind.name].append((path, bind))
-            if bind.function == bind.scope and bind.function:
-                self._globals[path, bind.name].append(bind)
-        for call in each.calls:
-            head = call.expr.args[0] if call.expr.args else call.expr
-            if head.name and call.expr.name != "await":
-                self._named[head.name.rpartition(".")[2]].append((path, call))
+        self._follow: dict[str, Callable[[Expr, Scope], Value]] = {
+            "name": lambda expr, scope: self._dotted(expr.name, scope),
+            "attr": lambda expr, scope: self.attribute(self.value(expr.args[0], scope), expr.name, scope),
+            "call": self._called,
+            "text": self._text,
+            "item": self._item,
+            "or": self._either,
+            "each": self._each,
+            "arith": self._sum,
+        }
 
     def value(self, expr: Expr | None, scope: Scope) -> Value:
         """What `expr` stands for in `scope`."""
@@ -76,42 +72,30 @@ class World:
 
     def _value(self, expr: Expr, scope: Scope) -> Value:
         match expr.op:
-            case "name":
-                return self._dotted(expr.name, scope)
-            case "attr":
-                return self.attribute(self.value(expr.args[0], scope), expr.name, scope)
-            case "call":
-                return self._called(expr, scope)
-            case "num":
-                return Value(Is.NUMBER, seconds=float(expr.name))
             case "none":
                 return NONE
-            case "text":
-                return self._text(expr, scope)
-            case "item":
-                return self._item(expr, scope)
-            case "or":
-                return self._either(expr, scope)
-            case "dict":
-                return Value(Is.MAPPING, expr=expr, scope=scope)
-            case "list":
-                return Value(Is.SEQUENCE, expr=expr, scope=scope)
-            case "each":
-                every = self.value(expr.args[0], scope)
-                one = every.expr.args[0] if every.kind is Is.SEQUENCE and every.expr and every.expr.args else None
-                return self.value(one, every.scope or scope)
-            case "arith":
-                parts = [self.value(each, scope) for each in expr.args]
-                if expr.name in {"Add", "Div"} and any(each.kind is Is.TEXT for each in parts):
-                    text = ("/" if expr.name == "Div" else "").join(
-                        each.name if each.kind is Is.TEXT else "{}" for each in parts
-                    )
-                    return Value(
-                        Is.TEXT, text[:500], variables=tuple(name for each in parts for name in each.variables)
-                    )
-                return Value(Is.NUMBER) if any(each.kind is Is.NUMBER for each in parts) else UNKNOWN
+            case "num":
+                return Value(Is.NUMBER, seconds=float(expr.name))
+            case "dict" | "list":
+                return Value(Is.MAPPING if expr.op == "dict" else Is.SEQUENCE, expr=expr, scope=scope)
             case _:
-                return UNKNOWN
+                follow = self._follow.get(expr.op)
+                return follow(expr, scope) if follow is not None else UNKNOWN
+
+    def _each(self, expr: Expr, scope: Scope) -> Value:
+        """An element of what is gone through: the first, where the code lists them."""
+        every = self.value(expr.args[0], scope)
+        one = every.expr.args[0] if every.kind is Is.SEQUENCE and every.expr and every.expr.args else None
+        return self.value(one, every.scope or scope)
+
+    def _sum(self, expr: Expr, scope: Scope) -> Value:
+        """Arithmetic: a text that is put together, or a number that is not worked out."""
+        parts = [self.value(each, scope) for each in expr.args]
+        if expr.name in {"Add", "Div"} and any(each.kind is Is.TEXT for each in parts):
+            joint = "/" if expr.name == "Div" else ""
+            text = joint.join(each.name if each.kind is Is.TEXT else "{}" for each in parts)
+            return Value(Is.TEXT, text[:500], variables=tuple(name for each in parts for name in each.variables))
+        return Value(Is.NUMBER) if any(each.kind is Is.NUMBER for each in parts) else UNKNOWN
 
     # --- names
 
@@ -139,18 +123,19 @@ class World:
 
     def in_module(self, file: str, name: str, hops: int = 0) -> Value:
         """What `name` is at the top of a module."""
+        self.bodies.of(file)
         if (file, name) in self.functions:
             return Value(Is.FUNCTION, name, file)
-        if (file, name) in self._bases:
+        if (file, name) in self.bodies.bases:
             return Value(Is.CLASS, name, file)
         found = self._bound(file, "", name, Scope(file))
         if found is None or found.kind in {Is.NONE, Is.UNKNOWN}:
-            for bind in self._globals.get((file, name), ())[:4] if found is not None else ():
+            for bind in self.bodies.globals.get((file, name), ())[:4] if found is not None else ():
                 later = self._of_bind(bind, Scope(file, bind.function))
                 found = later if later.kind not in {Is.NONE, Is.UNKNOWN} else found
         if found is not None:
             return found
-        target = self._imports.get(file, {}).get(name)
+        target = self.bodies.imports.get(file, {}).get(name)
         return self._imported(file, target, hops) if target else Value(Is.EXTERNAL, name)
 
     def _imported(self, file: str, target: str, hops: int) -> Value:
@@ -175,7 +160,7 @@ class World:
     def _bound(self, file: str, place: str, name: str, scope: Scope) -> Value | None:
         """What a name was given in one place; None where it was given nothing."""
         found: Value | None = None
-        for bind in reversed(self._binds.get((file, place, name), ())[-6:]):
+        for bind in reversed(self.bodies.binds.get((file, place, name), ())[-6:]):
             if id(bind) in self._open:
                 continue
             value = self._of_bind(bind, scope if place else Scope(file, bind.function))
@@ -198,21 +183,18 @@ class World:
         if known is None or each is None:
             return None
         if scope.frame is not None and function == scope.function:
-            if name in scope.frame:
-                expr, where = scope.frame[name]
-                return self.value(expr, where)
-            return self.value(each.default, Scope(file, "", known.cls)) if each.default else UNKNOWN
-        default = self.value(each.default, Scope(file)) if each.default is not None else None
-        if default is not None and default.kind not in {Is.NONE, Is.UNKNOWN}:
+            expr, where = scope.frame.get(name, (each.default, Scope(file, "", known.cls)))
+            return self.value(expr, where)
+        default = self.value(each.default, Scope(file)) if each.default is not None else UNKNOWN
+        if default.kind not in {Is.NONE, Is.UNKNOWN}:
             return default
         noted = self._annotated(each.annotation, Scope(file)) if each.annotation is not None else UNKNOWN
-        if noted.kind is Is.INSTANCE or (noted.kind is Is.MADE and noted.expr is not None):
-            passed = self._passed(file, known, name) if noted.kind is Is.INSTANCE else UNKNOWN
-            return passed if passed.kind is Is.INSTANCE else noted
+        if noted.kind is Is.MADE and noted.expr is not None:
+            return noted
         passed = self._passed(file, known, name)
-        if passed.kind is not Is.UNKNOWN:
-            return passed
-        return noted if noted.kind is not Is.UNKNOWN else default if default is not None else UNKNOWN
+        if noted.kind is Is.INSTANCE and passed.kind is not Is.INSTANCE:
+            return noted
+        return next((value for value in (passed, noted) if value.kind is not Is.UNKNOWN), default)
 
     def _passed(self, file: str, known: RawFunction, name: str) -> Value:
         """What callers pass, when the first of them that can be understood says so."""
@@ -245,29 +227,38 @@ class World:
         """What the attribute `name` of a value is."""
         match base.kind:
             case Is.MODULE:
-                inner = self._imported(base.file, f".{name}" if base.file.endswith("__init__.py") else name, 1)
-                found = self.in_module(base.file, name)
-                return inner if found.kind is Is.EXTERNAL and inner.kind is Is.MODULE else found
+                return self._of_module(base, name)
             case Is.EXTERNAL:
-                if name.isupper() and base.name.rpartition(".")[2] in {"settings", "config", "conf", "g"}:
-                    return self._setting(name, scope)
-                if "." not in base.name and base.name[:1].islower():
-                    starred = self._starred(name, scope)
-                    if starred.kind is not Is.UNKNOWN:
-                        return starred
-                return Value(Is.EXTERNAL, f"{base.name}.{name}")
-            case Is.MADE | Is.MEMBER:
-                if base.kind is Is.MADE and base.name.endswith(("FastAPI", "Flask", "Starlette", "Application")):
-                    return self._starred(name, scope)
-                return Value(Is.MEMBER, name, base=base)
+                return self._of_library(base, name, scope)
             case Is.INSTANCE | Is.CLASS:
                 return self._of_instance(base, name, scope)
-            case Is.FUNCTION if name in {"delay", "apply_async", "s", "si"}:
-                return Value(Is.MEMBER, name, base=Value(Is.MADE, "celery.Task"))
-            case Is.UNKNOWN:
-                return self._setting(name, scope) if name.isupper() and len(name) > 2 else self._starred(name, scope)
+            case Is.MADE if base.name.endswith(_APPLICATIONS):
+                return self._starred(name, scope)
+            case Is.MADE | Is.MEMBER:
+                return Value(Is.MEMBER, name, base=base)
             case _:
-                return UNKNOWN
+                return self._of_other(base, name, scope)
+
+    def _of_other(self, base: Value, name: str, scope: Scope) -> Value:
+        if base.kind is Is.FUNCTION and name in {"delay", "apply_async", "s", "si"}:
+            return Value(Is.MEMBER, name, base=Value(Is.MADE, "celery.Task"))
+        if base.kind is not Is.UNKNOWN:
+            return UNKNOWN
+        return self._setting(name, scope) if name.isupper() and len(name) > 2 else self._starred(name, scope)
+
+    def _of_module(self, base: Value, name: str) -> Value:
+        found = self.in_module(base.file, name)
+        if found.kind is not Is.EXTERNAL:
+            return found
+        inner = self._imported(base.file, f".{name}" if base.file.endswith("__init__.py") else name, 1)
+        return inner if inner.kind is Is.MODULE else found
+
+    def _of_library(self, base: Value, name: str, scope: Scope) -> Value:
+        if name.isupper() and base.name.rpartition(".")[2] in {"settings", "config", "conf", "g"}:
+            return self._setting(name, scope)
+        local = "." not in base.name and base.name[:1].islower()
+        starred = self._starred(name, scope) if local else UNKNOWN
+        return starred if starred.kind is not Is.UNKNOWN else Value(Is.EXTERNAL, f"{base.name}.{name}")
 
     def lineage(self, file: str, name: str) -> Iterator[Value]:
         """A class and what it is made from: classes of the repository, then what comes from libraries."""
@@ -279,7 +270,7 @@ class World:
                 continue
             seen.add(each)
             yield Value(Is.CLASS, each[1], each[0])
-            for base in self._bases.get(each, ()):
+            for base in self.bodies.bases.get(each, ()):
                 found = self.value(base, Scope(each[0]))
                 if found.kind is Is.CLASS:
                     pending.append((found.file, found.name))
@@ -288,39 +279,39 @@ class World:
         yield from outside
 
     def _of_instance(self, base: Value, name: str, scope: Scope) -> Value:
-        this = base if base.kind is Is.INSTANCE else None
         for each in self.lineage(base.file, base.name):
-            if each.kind is Is.EXTERNAL:
-                if settings.is_settings(each.name):
-                    return Value(Is.TEXT, "{}", variables=(name.upper(),))
-                if each.name.rpartition(".")[2] not in {
-                    "BaseModel",
-                    "object",
-                    "ABC",
-                    "Protocol",
-                    "Generic",
-                    "NamedTuple",
-                }:
-                    return Value(Is.MEMBER, name, base=self._made_by(base, each))
-                continue
-            function = self.functions.get((each.file, f"{each.name}.{name}"))
-            if function is not None:
-                found = Value(Is.FUNCTION, function.name, each.file, base=this)
-                called = any(one.name in _CALLED for one in function.decorators)
-                return self.result(found, None, scope) if called else found
-            given = self._field(base, each, name)
-            if given is not None:
-                return given
-            binds = self._binds.get((each.file, each.name, name), ())
-            values = [self._of_bind(bind, self._made_in(base, each, bind)) for bind in reversed(binds[-6:])]
-            values.sort(key=lambda value: value.kind in {Is.NONE, Is.UNKNOWN})
-            if values:
-                named = settings.is_settings_class(self, each) and values[0].kind in {Is.TEXT, Is.NUMBER, Is.NONE}
-                text = values[0].name or "{}"
-                if named and values[0].kind is Is.TEXT:
-                    return Value(Is.TEXT, text, variables=(name.upper(), *values[0].variables))
-                return values[0]
+            found = (
+                self._inherited(base, each, name) if each.kind is Is.EXTERNAL else self._own(base, each, name, scope)
+            )
+            if found is not None:
+                return found
         return UNKNOWN
+
+    def _inherited(self, base: Value, outer: Value, name: str) -> Value | None:
+        """What a class has from a library's."""
+        if settings.is_settings(outer.name):
+            return Value(Is.TEXT, "{}", variables=(name.upper(),))
+        if outer.name.rpartition(".")[2] in _PLAIN_BASES:
+            return None
+        return Value(Is.MEMBER, name, base=self._made_by(base, outer))
+
+    def _own(self, base: Value, each: Value, name: str, scope: Scope) -> Value | None:
+        """What one class of the repository itself says of an attribute."""
+        function = self.functions.get((each.file, f"{each.name}.{name}"))
+        if function is not None:
+            this = base if base.kind is Is.INSTANCE else None
+            found = Value(Is.FUNCTION, function.name, each.file, base=this)
+            called = any(one.name in _CALLED for one in function.decorators)
+            return self.result(found, None, scope) if called else found
+        given = self._field(base, each, name)
+        if given is not None:
+            return given
+        binds = self.bodies.binds.get((each.file, each.name, name), ())
+        values = [self._of_bind(bind, self._made_in(base, each, bind)) for bind in reversed(binds[-6:])]
+        values.sort(key=lambda value: value.kind in {Is.NONE, Is.UNKNOWN})
+        if values and values[0].kind is Is.TEXT and settings.is_settings_class(self, each):
+            return Value(Is.TEXT, values[0].name or "{}", variables=(name.upper(), *values[0].variables))
+        return values[0] if values else None
 
     def _field(self, base: Value, each: Value, name: str) -> Value | None:
         """What a class without a constructor of its own was given by name: a dataclass, a model."""
@@ -346,7 +337,7 @@ class World:
         """An instance of a class that is made from a library's, as the library sees it."""
         for each in self.lineage(base.file, base.name):
             known = self.functions.get((each.file, f"{each.name}.__init__"))
-            for call in self.raw[each.file].calls if known and each.file in self.raw else ():
+            for call in self.bodies.of(each.file).calls if known else ():
                 head = call.expr.args[0] if call.expr.args else call.expr
                 if known and call.function == known.name and head.op == "attr" and head.name == "__init__":
                     frame = self.frame(known, base.expr, base.scope) if base.expr and base.scope else None
@@ -361,65 +352,66 @@ class World:
 
     def _starred(self, name: str, scope: Scope) -> Value:
         """What an attribute or a named item of something unknown was given, where one place near by says it."""
-        top = scope.file.split("/")[0]
         found: list[Value] = []
-        for file, bind in self._stars.get(name, ())[:20]:
-            if file.split("/")[0] == top:
-                cls = bind.scope if bind.scope != "*" else ""
-                value = self._of_bind(bind, Scope(file, bind.function, cls))
-                if value.kind in {Is.MADE, Is.INSTANCE, Is.MEMBER} and value not in found:
-                    found.append(value)
+        for file, bind in self.bodies.given(name, scope.file):
+            cls = bind.scope if bind.scope != "*" else ""
+            value = self._of_bind(bind, Scope(file, bind.function, cls))
+            if value.kind in {Is.MADE, Is.INSTANCE, Is.MEMBER} and value not in found:
+                found.append(value)
         places = {(each.name, each.line) for each in found}
         return found[0] if len(places) == 1 else UNKNOWN
 
     def _setting(self, name: str, scope: Scope) -> Value:
         """A setting by its name: from the settings of the same tree, else a variable without a value."""
         top = scope.file.split("/")[0]
-        for file in self._settings_files():
+        for file in self._settings_files:
             if file.split("/")[0] == top or "/" not in file:
-                for bind in reversed(self._binds.get((file, "", name), ())):
+                self.bodies.of(file)
+                for bind in reversed(self.bodies.binds.get((file, "", name), ())):
                     value = self._of_bind(bind, Scope(file))
                     if value.kind in {Is.NUMBER, Is.NONE}:
                         return value
                     if value.kind is Is.TEXT:
                         return Value(Is.TEXT, value.name, variables=(*value.variables, name))
-        for file, bind in reversed(self._stars.get(name, ())[-8:]):
-            if file.split("/")[0] == top:
-                value = self._of_bind(bind, Scope(file, bind.function, bind.scope if bind.scope != "*" else ""))
-                if value.kind in {Is.TEXT, Is.NUMBER, Is.NONE}:
-                    return value
+        for file, bind in reversed(self.bodies.given(name, scope.file)):
+            value = self._of_bind(bind, Scope(file, bind.function, bind.scope if bind.scope != "*" else ""))
+            if value.kind in {Is.TEXT, Is.NUMBER, Is.NONE}:
+                return value
         return Value(Is.TEXT, "{}", variables=(name,))
-
-    def _settings_files(self) -> list[str]:
-        if not hasattr(self, "_found_settings"):
-            self._found_settings = [path for path in self.raw if settings.is_settings_file(path)]
-        return self._found_settings
 
     # --- calls
 
     def _called(self, expr: Expr, scope: Scope) -> Value:
         callee = self.value(expr.args[0], scope)
-        last = callee.name.rpartition(".")[2]
-        if callee.kind is Is.EXTERNAL:
-            if callee.name == "super" and scope.cls:
-                return self._super(scope)
-            if settings.reads_variable(callee.name):
-                return settings.variable(self, expr, scope)
-            if callee.name in _SAME and len(expr.args) > 1:
-                inner = self.value(expr.args[-1], scope)
-                number = callee.name in {"float", "int"} and inner.kind is not Is.NUMBER
-                return Value(Is.NUMBER, seconds=settings.number(inner.name)) if number else inner
-            if callee.name in {"min", "max"}:
-                return Value(Is.NUMBER)
-            if last == "timedelta":
-                return Value(Is.NUMBER, seconds=settings.seconds(self, expr, scope))
-            if last in {"Depends", "Security", "Provide", "lru_cache"} and len(expr.args) > 1:
-                return self.result(self.value(expr.args[1], scope), None, scope)
-            if callee.name.endswith("functools.partial") or callee.name == "partial":
-                return Value(Is.PARTIAL, base=self.value(expr.positional(0), scope), expr=expr, scope=scope)
-        if callee.kind is Is.MEMBER and last in {"get", "getfloat", "getint"} and settings.is_mapping(callee.base):
+        found = self._special(callee, expr, scope) if callee.kind is Is.EXTERNAL else None
+        if found is not None:
+            return found
+        looks_up = callee.kind is Is.MEMBER and callee.name in {"get", "getfloat", "getint"}
+        if looks_up and settings.is_mapping(callee.base):
             return settings.variable(self, expr, scope)
         return self.result(callee, expr, scope)
+
+    def _special(self, callee: Value, expr: Expr, scope: Scope) -> Value | None:
+        """What comes of functions whose meaning is known; None for all others."""
+        last = callee.name.rpartition(".")[2]
+        found: Value | None = None
+        if callee.name == "super" and scope.cls:
+            found = self._super(scope)
+        elif settings.reads_variable(callee.name):
+            found = settings.variable(self, expr, scope)
+        elif callee.name in _SAME and len(expr.args) > 1:
+            inner = self.value(expr.args[-1], scope)
+            number = callee.name in {"float", "int"} and inner.kind is not Is.NUMBER
+            found = Value(Is.NUMBER, seconds=settings.number(inner.name)) if number else inner
+        elif callee.name in {"min", "max"}:
+            found = Value(Is.NUMBER)
+        elif last == "timedelta":
+            found = Value(Is.NUMBER, seconds=settings.seconds(self, expr, scope))
+        elif last in {"Depends", "Security", "Provide", "lru_cache"} and len(expr.args) > 1:
+            found = self.result(self.value(expr.args[1], scope), None, scope)
+        elif callee.name in {"functools.partial", "partial"}:
+            found = Value(Is.PARTIAL, base=self.value(expr.positional(0), scope), expr=expr, scope=scope)
+        return found
 
     def _super(self, scope: Scope) -> Value:
         """What `super()` stands for: the next class of the repository, or what the library's is made with."""
@@ -489,7 +481,7 @@ class World:
         name = function.rpartition(".")[2]
         wanted = function.rpartition(".")[0].rpartition(".")[2] if name == "__init__" else name
         found: list[tuple[Scope, RawCall]] = []
-        for where, call in self._named.get(wanted, ())[:200]:
+        for where, call in self.bodies.named(wanted, file)[:_MAX_NAMED]:
             scope = self.scope(where, call)
             callee = self.value(call.expr.args[0], scope)
             same = callee.kind is Is.FUNCTION and (callee.file, callee.name) == (file, function)
@@ -503,10 +495,6 @@ class World:
                 if len(found) >= _MAX_CALLERS:
                     break
         return found
-
-    def named(self, name: str) -> list[tuple[str, RawCall]]:
-        """The calls of anything by this name."""
-        return self._named.get(name, [])
 
     def scope(self, file: str, call: RawCall) -> Scope:
         """Where a call stands."""
