@@ -107,7 +107,7 @@ class Edges:
             for each in deployed:
                 place = each.workload.place
                 for callee in each.calls:
-                    other = self._found.hosts.get((each.system, callee))
+                    other = self._found.hosts.get((each.system, callee.lower()))
                     if other and other != name:
                         text = f"{each.workload.name} is declared to call {callee}"
                         self.add(name, other, Evidence(text, Source.SPEC, place), waits=True, protocol="http")

@@ -75,7 +75,7 @@ class _Search:
             kind = self._store(each)
             if kind:
                 for host in (each.workload.name, *each.workload.hosts):
-                    self._found.stores[each.system, host] = (kind, each)
+                    self._found.stores[each.system, host.lower()] = (kind, each)
             elif each.context is None and images.is_tool(each.workload.image):
                 continue
             elif each.context is not None or each.form == "skerry":
@@ -267,7 +267,7 @@ class _Search:
         self._found.deployed[title] = deployed
         for each in deployed:
             for host in (each.workload.name, *each.workload.hosts):
-                self._found.hosts.setdefault((each.system, host), title)
+                self._found.hosts.setdefault((each.system, host.lower()), title)
             for port in each.workload.ports:
                 self._found.ports.setdefault(port, set()).add(title)
         if not deployed and root.endswith(".py"):

@@ -180,8 +180,14 @@ class Stores:
             yield variable, setting.place, where
 
     def _kind_of(self, system: str, host: str) -> str:
-        found = self._found.stores.get((system, host))
+        found = self._found.stores.get((system, self._known(system, host)))
         return found[0] if found else ""
+
+    def _known(self, system: str, host: str) -> str:
+        """The name by which a host runs here: `db` for `db.default` and `db.shop.svc.cluster.local`."""
+        short, _, rest = host.partition(".")
+        inside = "." not in rest or ".svc" in host or rest.endswith((".local", ".internal"))
+        return short if rest and inside and (system, short) in self._found.stores else host
 
     def _identity(self, service: str, each: Deployed | None, where: Dsn) -> Datastore:
         host, port = where.host, where.port
@@ -191,13 +197,15 @@ class Stores:
         kind = self._kind_of(system, host) or self._kind_of("", host) or where.kind
         if self._kind_of(system, host) and each is not None:
             # one server has one name, by whichever of its hosts it is reached
-            host = self._found.stores[system, host][1].workload.name
+            host = self._found.stores[system, self._known(system, host)][1].workload.name
             port = addresses.PORTS.get(kind, port)
         short = host.partition(".svc")[0].split(".")[0] if ".svc" in host else host
         local = short in _LOCAL and not (each and each.form == "compose")
         server = f"{short or 'localhost'}:{port}" if port else short or "localhost"
         if system and each and each.form == "compose":
-            server_id = f"{system}/{server}" if (system, where.host) in self._found.stores else server
+            server_id = (
+                f"{system}/{server}" if (system, self._known(system, where.host)) in self._found.stores else server
+            )
         else:
             server_id = server
         if short in _LOCAL and not local:

@@ -20,6 +20,7 @@ from skerry.architecture.source import Place, port_of
 
 _NAME: Final = re.compile(r"(?:.*[.-])?(?:docker-)?compose(?:[.-].+)?\.ya?ml", re.IGNORECASE)
 _PLAIN: Final = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+_SHOWN: Final = (".example", ".sample", ".template", ".dist", "-example", "-sample")
 MAX_EXTENDS: Final = 8
 MAX_SERVICES: Final = 2_000
 
@@ -140,11 +141,16 @@ class _Project:
                 found.setdefault(name, self._setting(name, value, path))
             # later files win over earlier ones, and `environment` over all of them
             for each in reversed(node["env_file"].items or [node["env_file"]]):
-                file = below(folder(path), self._expand(each["path"].text or each.text))
-                if file and file in self._reader.known:
+                file = self._env_file(below(folder(path), self._expand(each["path"].text or each.text)))
+                if file:
                     for name, (known, line) in self._env(file).items():
                         found.setdefault(name, Setting(known, Place(file, line)))
         return found
+
+    def _env_file(self, file: str | None) -> str:
+        """A file of variables; where it is kept out of the repository, the one beside it that shows what it looks like."""
+        candidates = [file, *(f"{file}{ending}" for ending in _SHOWN)] if file else []
+        return next((each for each in candidates if each and each in self._reader.known), "")
 
     def _setting(self, name: str, value: Node, path: str) -> Setting:
         text = self._expand(f"${{{name}}}" if value.missing else value.text)

@@ -168,3 +168,29 @@ def test_programs_of_one_machine_reach_each_other_by_port() -> None:
         + run.format(5002),
     }  # fmt: skip
     assert edges(texts) == {("two", "one")}
+
+
+def test_a_database_is_known_by_any_spelling_of_its_host() -> None:
+    """With the namespace behind it, and whatever the case."""
+    compose = (
+        "services:\n  shopDB: {image: 'postgres:16'}\n"
+        "  a: {build: a, environment: {DATABASE_URL: 'postgres://SHOPDB/shop'}}\n"
+        "  orders: {build: orders, environment: {DB_HOST: shopdb.default, DB_NAME: shop}}\n"
+    )
+    driver = "import os\nimport psycopg\n\nNAMES = os.environ['DATABASE_URL'], os.environ['DB_HOST']\n"
+    texts = {"compose.yaml": compose} | {f"{name}/Dockerfile": DOCKERFILE for name in ("a", "orders")}
+    model = model_of(texts | {"a/app.py": driver, "orders/app.py": driver})
+    assert {use.service for use in model.uses} == {"a", "orders"}
+    assert len(model.stores) == 1
+    assert model.unknown == ()
+
+
+def test_variables_that_are_kept_out_of_the_repository_are_shown_beside_it() -> None:
+    """Services that read one file of variables have one value, as the example of that file has."""
+    compose = "services:\n  a: {build: a, env_file: .env}\n  orders: {build: orders, env_file: .env}\n"
+    driver = "import os\nimport psycopg\n\nURL = os.environ['DATABASE_URL']\n"
+    texts = {"compose.yaml": compose} | {f"{name}/Dockerfile": DOCKERFILE for name in ("a", "orders")}
+    texts |= {".env.example": "DATABASE_URL=postgres://db/shop\n", "a/app.py": driver, "orders/app.py": driver}
+    assert len({use.store for use in model_of(texts).uses}) == 1
+    texts[".env.example"] = "DATABASE_URL=\n"
+    assert model_of(texts).uses == ()

@@ -147,3 +147,16 @@ def test_pairs_of_what_does_and_what_undoes_are_a_saga(text: str) -> None:
 def test_other_pairs_are_no_saga(text: str) -> None:
     """Neither a name nor a word of undoing says so."""
     assert workflows(text) == ()
+
+
+def test_a_message_and_the_wait_for_its_answer_are_one_call() -> None:
+    """Asking over a queue changes state in one place, the other service's."""
+    text = "import pika\n\n\ndef f(m):\n    ch.basic_publish(routing_key='a')\n    return wait_for(m)\n"
+    assert left(text, [("wait_for(", "answer", "")]) == []
+
+
+def test_one_function_that_asks_whomever_it_is_told_says_nothing() -> None:
+    """Which of its calls undoes which cannot be seen."""
+    text = "def f():\n    ask('stock.take')\n    ask('bill.charge')\n    ask('stock.give')\n\n\n"
+    text += "def ask(what):\n    return wait_for(what)\n"
+    assert left(text, [("wait_for(", "answer", "")]) == []

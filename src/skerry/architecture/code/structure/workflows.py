@@ -135,7 +135,7 @@ class Workflows:
                 place = Place(key[0], step.line)
                 undoes = bool(step.handler) and step.what in {"commit", "publish"}
                 items.append(_Item(step, (Change("undo" if undoes else step.what, place, step.name),), undoes=undoes))
-        return sorted(items, key=lambda each: each.step.line)
+        return _asked_by_message(sorted(items, key=lambda each: each.step.line))
 
     def _called(
         self, key: tuple[str, str], step: Step, depth: int, above: tuple[tuple[str, str], ...]
@@ -185,6 +185,21 @@ class Workflows:
         )
 
 
+def _waits_for_answer(item: _Item) -> bool:
+    """Whether it asks by a message and waits; whom, the message's text may say."""
+    return any(change.what == "remote" and change.detail.split(" ")[0] == "answer" for change in item.changes)
+
+
+def _asked_by_message(items: list[_Item]) -> list[_Item]:
+    """`items` without messages whose answer is waited for at once: the two are one call."""
+    kept: list[_Item] = []
+    for item in items:
+        if _waits_for_answer(item) and kept and [change.what for change in kept[-1].changes] == ["publish"]:
+            kept.pop()
+        kept.append(item)
+    return kept
+
+
 def _nearest(steps: list[Step], line: int) -> Step | None:
     """The step that stands around a call at `line`: the last one that begins before it within a few lines."""
     near = [step for step in steps if 0 <= line - step.line <= 3] or [
@@ -230,6 +245,10 @@ def _threatens(item: _Item, later: _Item) -> bool:
     """Whether `later` may fail after `item` was done, in one run."""
     if item.keyed or (item.step.line == later.step.line and item.step.name == later.step.name):
         return False
+    if item.step.what == "call" and item.step.name == later.step.name and _waits_for_answer(item):
+        return (
+            False  # one function that asks whomever it is told to: it cannot be seen whom, nor which call undoes which
+        )
     mine, other = item.changes[-1].what, later.changes[0].what
     if (mine, other) not in {
         ("commit", "publish"),
