@@ -63,7 +63,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
     worst = Severity.NOTE if rule.name == "premature-microservices" else Severity.WARNING
     return {
         "id": rule.name,
-        "name": "".join(part.capitalize() for part in rule.name.split("-")),
+        "name": "Never" + "".join(part.capitalize() for part in rule.name.split("-")),
         "shortDescription": {"text": f"NEVER {rule.name.replace('-', ' ')}"},
         "fullDescription": {"text": rule.why},
         "help": {
