@@ -159,7 +159,8 @@ class Bar:
             TimeElapsedColumn(),
         )
         self._shown = Shown(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._shown.add_task("reading", total=None)
+        self._what = "reading"
+        self._task = self._shown.add_task(self._what, total=None)
 
     def __enter__(self) -> Bar:
         self._shown.start()
@@ -170,7 +171,11 @@ class Bar:
 
     def step(self, what: str, done: int, total: int) -> None:
         """Move the bar."""
-        self._shown.update(self._task, description=what, completed=done, total=total or None)
+        if what != self._what:
+            # a new one: a bar that has had a total cannot do without one again
+            self._shown.remove_task(self._task)
+            self._what, self._task = what, self._shown.add_task(what, total=total or None)
+        self._shown.update(self._task, completed=done)
 
 
 def _given(manifests: Any) -> tuple[tuple[str, bytes], ...]:

@@ -246,3 +246,32 @@ def test_it_works_as_a_process_in_a_pipe(shared) -> None:
     )
     assert done.returncode == 1
     assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_traces_add_what_was_seen_at_run_time(good, tmp_path) -> None:
+    """Twenty equal calls below one span are a finding with run-time evidence, though no code was seen to make them."""
+    key = {"traceId": "0" * 31 + "1"}
+    parent = key | {"spanId": "0" * 15 + "1", "name": "GET /bill", "kind": 2}
+    spans = [parent | {"startTimeUnixNano": "1000000000", "endTimeUnixNano": "3000000000"}]
+    attributes = [
+        {"key": name, "value": {"stringValue": text}}
+        for name, text in (
+            ("http.request.method", "GET"),
+            ("server.address", "orders"),
+            ("url.full", "http://orders/o/7"),
+        )
+    ]
+    for number in range(20):
+        start = 1_000_000_000 + number * 10_000_000
+        span = key | {"spanId": f"{number + 2:016x}", "parentSpanId": "0" * 15 + "1", "name": "GET", "kind": 3}
+        times = {"startTimeUnixNano": str(start), "endTimeUnixNano": str(start + 9_000_000)}
+        spans.append(span | times | {"attributes": attributes})
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "billing"}}]}
+    file = tmp_path / "traces.jsonl"
+    file.write_text(json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}) + "\n")
+    command = ["check", str(good), "--rule", "chatty", "--traces", str(file), "-o", "json", "--fail-on", "never"]
+    [finding] = json.loads(CliRunner().invoke(main, command).stdout)["findings"]
+    assert finding["services"] == ["billing", "orders"]
+    assert "trace" in {each["source"] for each in finding["evidence"]}
+    command[command.index("json")] = "text"
+    assert "seen at run time: " in CliRunner().invoke(main, command).stdout

@@ -79,9 +79,9 @@ def evidence_lines(found: tuple[Evidence, ...], page: Page, indent: str, *, most
     # traces are few and weigh most: they are never what is cut off
     room = max(most - len(runtime), most // 2)
     for each in static[:room]:
-        yield from _evidence(each, page, indent, each.source.value)
+        yield from _evidence(each, page, indent)
     for each in runtime[:most]:
-        yield from _evidence(each, page, indent, "seen at run time")
+        yield from _evidence(each, page, indent)
     left = len(static[room:]) + len(runtime[most:])
     if left:
         yield f"{indent}… and {left} more"
@@ -111,9 +111,11 @@ def services(names: tuple[str, ...]) -> str:
     return f"services: {', '.join(clean(name, 80) for name in names[:_MAX_SERVICES])}{more}"
 
 
-def _evidence(each: Evidence, page: Page, indent: str, source: str) -> Iterator[str]:
+def _evidence(each: Evidence, page: Page, indent: str) -> Iterator[str]:
     place = f"{_at(each.place)}  " if each.place else ""
-    yield from page.wrap(f"- {place}{each.text} [{source}]", indent, f"{indent}  ")
+    runtime = each.source is Source.TRACE
+    text = f"seen at run time: {each.text}" if runtime else f"{each.text} [{each.source.value}]"
+    yield from page.wrap(f"- {place}{text}", indent, f"{indent}  ")
 
 
 def _kind(finding: Finding, page: Page) -> str:

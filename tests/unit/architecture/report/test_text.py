@@ -42,7 +42,7 @@ def test_a_finding_has_its_place_and_both_kinds_of_evidence() -> None:
     many = tuple(Evidence(f"line {n}", Source.CODE, Place("a.py", n)) for n in range(1, 30))
     text = as_text(reported(found(evidence=(*many, TRACE))))
     assert "error  order/app.py:12  " in text
-    assert "- traces.jsonl:7  p99 31 s in 12 traces [seen at run time]" in text
+    assert "- traces.jsonl:7  seen at run time: p99 31 s in 12 traces" in text
     assert "… and 22 more" in text
 
 
