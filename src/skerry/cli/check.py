@@ -84,6 +84,8 @@ def check(
     Nothing of the repository is run, imported or written. Exit status: 0 nothing that counts, 1 findings, 2 wrong usage,
     3 nothing that counts, but some files could not be understood.
     """
+    if write_baseline is not None and rules:
+        raise click.UsageError("--write-baseline with --rule would forget what other rules have found")
     subject = reading.read(path, traces=traces, manifests=manifests, cache=cache)
     from skerry.architecture import report as reports
     from skerry.architecture.analyse import findings

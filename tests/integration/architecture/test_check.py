@@ -58,7 +58,8 @@ def good(shared) -> Path:
 
 
 def check(folder: Path, *options: str, status: int = 0, given: str | None = None) -> Result:
-    command = ["check", str(folder), "--rule", "shared-database", *options]
+    rule = [] if "--write-baseline" in options else ["--rule", "shared-database"]
+    command = ["check", str(folder), *rule, *options]
     result = CliRunner().invoke(main, command, input=given)
     assert result.exit_code == status, result.output
     return result
@@ -163,6 +164,7 @@ def test_rendered_manifests_come_from_standard_input(tmp_path, shared) -> None:
         ("--fail-on", "always"),
         ("-o", "xml"),
         ("--output", "no/such/folder/file"),
+        ("--write-baseline", "b.json", "--rule", "chatty"),
     ],
 )
 def test_wrong_usage_is_status_two(good, options) -> None:
@@ -176,6 +178,17 @@ def test_what_is_no_baseline_is_status_two(good, tmp_path) -> None:
     file.write_text("[]")
     result = check(good, "--baseline", str(file), status=2)
     assert result.stderr.startswith(f"error: the baseline {file} is not of version 1")
+
+
+def test_without_the_extra_it_says_which(good) -> None:
+    """A light installation has no reader of YAML: one line names what to install, and nothing is half read."""
+    script = f"import sys; sys.modules['yaml'] = None\nfrom skerry.cli.main import main\nmain(['check', {str(good)!r}])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == "error: Reading a repository needs packages that are not installed: pip install 'skerry[check]'\n"
+    )
 
 
 def test_nothing_is_written_into_the_repository(shared) -> None:

@@ -93,7 +93,8 @@ def _layers(model: SystemModel, names: list[str]) -> dict[str, int]:
     onward: dict[str, set[str]] = defaultdict(set)
     for caller, callee in calls:
         onward[caller].add(callee)
-    forward = [(caller, callee) for caller, callee in calls if caller not in _reached(onward, callee)]
+    behind = {callee: _reached(onward, callee) for callee in {callee for _, callee in calls}}
+    forward = [(caller, callee) for caller, callee in calls if caller not in behind[callee]]
     for _ in range(min(len(layer), _MAX_ROUNDS)):
         moved = False
         for caller, callee in forward:
