@@ -119,7 +119,13 @@ class NoTimeout:
         if calls:
             known = [each.call.timeout.seconds for each in calls if each.call.timeout.seconds is not None]
             span = f", between {seconds(min(known))} and {seconds(max(known))}" if known else ""
-            text = f"each of {len(calls)} calls ends by itself{span}"
+            if known and min(known) == max(known):
+                span = f", after {seconds(known[0])}"
+            text = (
+                f"each of {len(calls)} calls ends by itself{span}"
+                if len(calls) > 1
+                else f"its one call ends by itself{span}"
+            )
             if known and max(known) > _LONG:
                 text += "; the longest is a limit and hardly a protection"
         else:
@@ -158,12 +164,13 @@ def _limits(calls: list[Asked]) -> tuple[Evidence, ...]:
     """What bounds the calls, each way once with how many it holds, the longest first."""
     ways: dict[tuple[str, float], list[Asked]] = defaultdict(list)
     for each in calls:
-        limit = each.call.timeout
-        ways[limit.why or f"{each.call.library} is given a limit", limit.seconds or 0.0].append(each)
+        given = each.call.timeout
+        ways[given.why or f"{each.call.library} is given a limit", given.seconds or 0.0].append(each)
     found = []
     for (why, length), group in sorted(ways.items(), key=lambda item: -item[0][1]):
-        shortly = f"{seconds(length)}: " if length else ""
-        default = " by the library's default" if group[0].call.timeout.bound is Bound.DEFAULT else ""
+        limit = f"at most {seconds(length)}" if length else "limited"
+        default = ", by the library's default" if group[0].call.timeout.bound is Bound.DEFAULT else ""
         place = group[0].call.timeout.place or group[0].call.place
-        found.append(Evidence(f"{shortly}{why}{default} ({len(group)} calls)", Source.CODE, place))
+        calls_of = shown(group[0].call) if len(group) == 1 else f"{len(group)} calls of {group[0].call.library}"
+        found.append(Evidence(f"{calls_of}: {limit} ({why}{default})", Source.CODE, place))
     return tuple(found[:SHOWN])

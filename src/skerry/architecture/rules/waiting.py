@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -56,9 +57,10 @@ def waits(subject: Subject) -> Waits:
     """The calls that requests and jobs wait for."""
     callees = _callees(subject)
     found = Waits()
+    shared = _shared(subject)
     for call in subject.code.calls:
-        if call.role in SERVED:
-            service = subject.model.service_of(call.place.file) or ""
+        service = subject.model.service_of(call.place.file) or ""
+        if call.role in SERVED and (service or shared is None or posixpath.basename(call.place.file) in shared):
             found.asked.append(_asked(call, service, callees))
     files: dict[str, int] = defaultdict(int)
     for file, role in subject.code.roles.items():
@@ -97,6 +99,21 @@ def shown(call: Call) -> str:
 def seconds(value: float) -> str:
     """`2 s`, `0.5 s`."""
     return f"{value:g} s"
+
+
+def _shared(subject: Subject) -> frozenset[str] | None:
+    """Names of files that services import, wherever those lie; None where there are no services.
+
+    What no service has and none imports is a sample or a tool, and no request waits for it.
+    """
+    if not subject.model.services:
+        return None
+    names: set[str] = set()
+    for file, imports in subject.code.imports.items():
+        if subject.model.service_of(file) is not None:
+            for each in imports:
+                names.update((each.module.rpartition(".")[2], *each.names))
+    return frozenset(f"{name}.py" for name in names)
 
 
 def _callees(subject: Subject) -> dict[Call, str]:

@@ -114,9 +114,10 @@ def opened(path: Path, budget: Budget) -> Iterator[Opened]:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise Unusable(error.strerror or "cannot be opened") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Unusable("not a regular file")
     with os.fdopen(handle, "rb") as raw:
-        if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
-            raise Unusable("not a regular file")
         packed = raw.peek(2)[:2] == _GZIP
         if packed:
             with gzip.open(raw) as unpacked:

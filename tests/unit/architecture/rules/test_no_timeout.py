@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from facts import ENDLESS, FILE, LIMITED, call, subject
 
-from skerry.architecture.code.facts import Bound, Kind, Role, Target, Timeout
+from skerry.architecture.code.facts import Bound, Import, Kind, Role, Target, Timeout
 from skerry.architecture.rules import Finding, Severity, Subject, Verdict
 from skerry.architecture.rules.no_timeout import no_timeout
 from skerry.architecture.source import Place
@@ -87,3 +88,13 @@ def test_where_no_source_was_read_the_verdict_is_unknown() -> None:
     system = subject()
     bare = Subject(files=system.files, code=type(system.code)(), model=system.model)
     assert [each.verdict for each in no_timeout.check(bare)] == [Verdict.UNKNOWN]
+
+
+def test_samples_beside_the_services_are_nobodys_request_and_shared_clients_are() -> None:
+    """A file of no service counts when a service imports it."""
+    stray = replace(call(3, timeout=ENDLESS), place=Place("shared/client.py", 3))
+    system = subject(stray, to_peer=())
+    assert not told(system)
+    imported = {FILE: (Import("shared.client", Place(FILE, 1)),)}
+    used = replace(system, code=replace(system.code, imports=imported))
+    assert [each.place for each in told(used)] == [Place("shared/client.py", 3)]
