@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from skerry.architecture.code.calls.raw import Expr
@@ -76,27 +75,3 @@ class Arguments:
 def arguments(world: World, made: Value, scope: Scope) -> Arguments:
     """The arguments that something was made with; none where only its type is known."""
     return Arguments(world, made.expr, made.scope or scope)
-
-
-def chain(value: Value) -> tuple[Value, tuple[str, ...]]:
-    """What a value hangs on, and the way from it: `client().db.find` is `client()` and `db`, `find`; calls are `()`."""
-    way: list[str] = []
-    for _ in range(30):
-        if value.kind is Is.MEMBER and value.base is not None:
-            way.append(value.name)
-        elif value.kind is Is.MADE and value.base is not None and value.base.kind in {Is.MADE, Is.MEMBER}:
-            way += ["()", value.name]
-        else:
-            break
-        value = value.base
-    return value, tuple(reversed(way))
-
-
-def steps(value: Value) -> Iterator[Value]:
-    """A value and everything that it hangs on."""
-    each: Value | None = value
-    for _ in range(30):
-        if each is None:
-            return
-        yield each
-        each = each.base

@@ -58,7 +58,8 @@ class Bodies:
             if bind.function == bind.scope and bind.function:
                 self.globals[path, bind.name].append(bind)
         for call in found.calls:
-            self._calls[path, likely.last(call)].append(call)
+            for name in likely.names(call):
+                self._calls[path, name].append(call)
         return found
 
     def given(self, name: str, near: str) -> list[tuple[str, RawBind]]:

@@ -11,8 +11,8 @@ from skerry.architecture.code.calls.arguments import Arguments, Given
 from skerry.architecture.code.calls.bounds import Bounds
 from skerry.architecture.code.calls.guards import Guards
 from skerry.architecture.code.calls.libraries import Libraries, Seen
-from skerry.architecture.code.calls.likely import HANDS_ON
-from skerry.architecture.code.calls.raw import Expr, RawCall, RawCalls, RawLoop
+from skerry.architecture.code.calls.likely import handed_on
+from skerry.architecture.code.calls.raw import RawCall, RawCalls, RawLoop
 from skerry.architecture.code.calls.values import Is, Scope, Value
 from skerry.architecture.code.calls.world import World
 from skerry.architecture.code.facts import Bound, Call, Guard, Kind, Loop, Role, Target, Timeout
@@ -83,22 +83,14 @@ class _Finder:
 
     def _applied(self, call: RawCall, scope: Scope, callee: Value) -> Call | None:
         """A function that is handed to something that calls it: a thread, a breaker."""
-        position = HANDS_ON.get(call.expr.args[0].name.rpartition(".")[2])
-        if callee.kind not in {Is.EXTERNAL, Is.MEMBER, Is.UNKNOWN, Is.FUNCTION}:
+        as_if = handed_on(call) if callee.kind in {Is.EXTERNAL, Is.MEMBER, Is.UNKNOWN, Is.FUNCTION} else None
+        if as_if is None:
             return None
-        handed = call.expr.positional(position) if position is not None else None
-        if handed is None or position is None or handed.op not in {"name", "attr", "call"}:
-            return None
-        inner = Expr(
-            "call", "", (handed, *call.expr.args[position + 2 :]), call.expr.keys[position + 1 :], call.expr.line
-        )
-        loop = RawLoop(call.line, "items", True) if call.expr.args[0].name.endswith(".map") else call.loop
-        as_if = replace(call, expr=inner, within=(*call.within, call.expr), loop=loop)
-        value = self._world.value(handed, scope)
+        value = self._world.value(as_if.expr.args[0], scope)
         before: tuple[Given, ...] = ()
         if value.kind is Is.PARTIAL and value.base is not None and value.expr is not None and value.scope is not None:
             before, value = ((value.expr, value.scope),), value.base
-        seen = self._libraries.seen(value, Arguments(self._world, inner, scope, before))
+        seen = self._libraries.seen(value, Arguments(self._world, as_if.expr, scope, before))
         return self._made(as_if, scope, seen) if seen is not None else None
 
     def _answer(self, call: RawCall, scope: Scope, tops: frozenset[str]) -> Call | None:

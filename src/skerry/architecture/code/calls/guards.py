@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from skerry.architecture.code.calls.arguments import steps
 from skerry.architecture.code.calls.raw import Expr, RawCall
-from skerry.architecture.code.calls.values import Is, Scope, Value
+from skerry.architecture.code.calls.values import Is, Scope, Value, steps
 from skerry.architecture.code.calls.world import World
 from skerry.architecture.code.facts import Guard
 from skerry.architecture.source import Place

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from skerry.architecture.code.calls.arguments import Arguments, Given, arguments, chain
+from skerry.architecture.code.calls.arguments import Arguments, Given, arguments
 from skerry.architecture.code.calls.bounds import Bounds
 from skerry.architecture.code.calls.likely import VERBS
 from skerry.architecture.code.calls.raw import Expr
-from skerry.architecture.code.calls.values import Is, Scope, Value
+from skerry.architecture.code.calls.values import Is, Scope, Value, chain
 from skerry.architecture.code.calls.world import World
 from skerry.architecture.code.facts import Bound, Guard, Kind, Timeout
 from skerry.architecture.source import Place

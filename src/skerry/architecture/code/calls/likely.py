@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
-from skerry.architecture.code.calls.raw import RawCall
+from skerry.architecture.code.calls.raw import Expr, RawCall, RawLoop
 
 VERBS: Final = frozenset(("get", "post", "put", "patch", "delete", "head", "options", "request", "stream", "send"))
 _LAST: Final = frozenset(
@@ -50,6 +51,23 @@ def last(call: RawCall) -> str:
         return "await"
     head = call.expr.args[0]
     return "()" if head.op == "call" else head.name.rpartition(".")[2]
+
+
+def handed_on(call: RawCall) -> RawCall | None:
+    """A call of a thread, a breaker, a pool as what it comes to: a call of the function that it is given, within it."""
+    position = HANDS_ON.get(last(call))
+    handed = call.expr.positional(position) if position is not None else None
+    if handed is None or position is None or handed.op not in {"name", "attr", "call"}:
+        return None
+    inner = Expr("call", "", (handed, *call.expr.args[position + 2 :]), call.expr.keys[position + 1 :], call.expr.line)
+    loop = RawLoop(call.line, "items", varies=True) if last(call) == "map" else call.loop
+    return replace(call, expr=inner, within=(*call.within, call.expr), loop=loop)
+
+
+def names(call: RawCall) -> tuple[str, ...]:
+    """The last names of what is called: its own, and that of a function that it hands on."""
+    inner = handed_on(call)
+    return (last(call),) if inner is None else (last(call), last(inner))
 
 
 class Imported:

@@ -64,7 +64,6 @@ _PLAIN: Final = frozenset(
         "iter",
         "next",
         "open",
-        "map",
         "filter",
         "round",
         "super",
@@ -216,7 +215,7 @@ def read(parsed: Parsed, *, keep: bool = True) -> RawCalls:
     body = RawBody(functions=functions, classes=tuple(reader.classes), binds=tuple(reader.binds), calls=calls)
     return RawCalls(
         imports=tuple(reader.imports.items()),
-        called=tuple(sorted({likely.last(each) for each in calls})),
+        called=tuple(sorted({name for each in calls for name in likely.names(each)})),
         starred=tuple(
             sorted(
                 {

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from skerry.architecture.code.calls import settings
+from skerry.architecture.code.calls import likely, settings
 from skerry.architecture.code.calls.bodies import Bodies
 from skerry.architecture.code.calls.raw import Expr, RawBind, RawCall, RawCalls, RawFunction
-from skerry.architecture.code.calls.values import NONE, UNKNOWN, Is, Scope, Value
+from skerry.architecture.code.calls.values import NONE, UNKNOWN, Is, Scope, Value, chain
 from skerry.architecture.code.structure import Resolved
 
 _MAX_DEPTH: Final = 40
@@ -22,6 +22,7 @@ _MAX_PLACES: Final = 30
 _MAX_NAMED: Final = 200
 _CALLED: Final = ("property", "cached_property", "functools.cached_property", "reify")
 _APPLICATIONS: Final = ("FastAPI", "Flask", "Starlette", "Application")
+_REQUESTS: Final = (".Request", ".WebSocket", ".HTTPConnection")
 _PLAIN_BASES: Final = frozenset(("BaseModel", "object", "ABC", "Protocol", "Generic", "NamedTuple"))
 _SAME: Final = frozenset(
     ("float", "int", "str", "bytes", "decimal.Decimal", "contextlib.closing", "typing.cast", "yarl.URL")
@@ -41,7 +42,7 @@ class World:
         self._open: set[int] = set()
         self._depth = self._steps = 0
         self._follow: dict[str, Callable[[Expr, Scope], Value]] = {
-            "name": lambda expr, scope: self._dotted(expr.name, scope),
+            "name": lambda expr, scope: self._dotted(expr.name, scope, expr.line),
             "attr": lambda expr, scope: self.attribute(self.value(expr.args[0], scope), expr.name, scope),
             "call": self._called,
             "text": self._text,
@@ -99,19 +100,19 @@ class World:
 
     # --- names
 
-    def _dotted(self, name: str, scope: Scope) -> Value:
+    def _dotted(self, name: str, scope: Scope, line: int) -> Value:
         first, *rest = name.split(".")
-        found = self._plain(first, scope)
+        found = self._plain(first, scope, line)
         for part in rest:
             found = self.attribute(found, part, scope)
         return found
 
-    def _plain(self, name: str, scope: Scope) -> Value:
+    def _plain(self, name: str, scope: Scope, line: int) -> Value:
         if name in {"self", "cls"} and scope.cls:
             return scope.this or Value(Is.INSTANCE, scope.cls, scope.file)
         function = scope.function
         while function and function != scope.cls:
-            found = self._bound(scope.file, function, name, scope)
+            found = self._bound(scope.file, function, name, scope, line if function == scope.function else 0)
             found = self._parameter(scope.file, function, name, scope) if found is None else found
             if found is None and (scope.file, f"{function}.{name}") in self.functions:
                 return Value(Is.FUNCTION, f"{function}.{name}", scope.file)
@@ -157,10 +158,12 @@ class World:
             return found if found.kind is not Is.EXTERNAL or "." in found.name else Value(Is.EXTERNAL, bare)
         return Value(Is.EXTERNAL, bare)
 
-    def _bound(self, file: str, place: str, name: str, scope: Scope) -> Value | None:
-        """What a name was given in one place; None where it was given nothing."""
+    def _bound(self, file: str, place: str, name: str, scope: Scope, line: int = 0) -> Value | None:
+        """What a name was given last in one place, before `line` where that is given; None where it was given nothing."""
         found: Value | None = None
-        for bind in reversed(self.bodies.binds.get((file, place, name), ())[-6:]):
+        binds = self.bodies.binds.get((file, place, name), [])
+        before = [bind for bind in binds if bind.line <= line] if line else binds
+        for bind in reversed((before or binds)[-6:]):
             if id(bind) in self._open:
                 continue
             value = self._of_bind(bind, scope if place else Scope(file, bind.function))
@@ -235,7 +238,8 @@ class World:
             case Is.MADE if base.name.endswith(_APPLICATIONS):
                 return self._starred(name, scope)
             case Is.MADE | Is.MEMBER:
-                return Value(Is.MEMBER, name, base=base)
+                found = self._starred(name, scope) if chain(base)[0].name.endswith(_REQUESTS) else UNKNOWN
+                return found if found.kind is not Is.UNKNOWN else Value(Is.MEMBER, name, base=base)
             case _:
                 return self._of_other(base, name, scope)
 
@@ -481,17 +485,14 @@ class World:
         name = function.rpartition(".")[2]
         wanted = function.rpartition(".")[0].rpartition(".")[2] if name == "__init__" else name
         found: list[tuple[Scope, RawCall]] = []
-        for where, call in self.bodies.named(wanted, file)[:_MAX_NAMED]:
-            scope = self.scope(where, call)
-            callee = self.value(call.expr.args[0], scope)
-            same = callee.kind is Is.FUNCTION and (callee.file, callee.name) == (file, function)
-            made = (
-                callee.kind is Is.CLASS
-                and name == "__init__"
-                and (callee.file, f"{callee.name}.__init__") == (file, function)
-            )
-            if (same or made) and (where, call.function) != (file, function):
-                found.append((scope, call))
+        for where, written in self.bodies.named(wanted, file)[:_MAX_NAMED]:
+            call = written if likely.last(written) == wanted else likely.handed_on(written)
+            if call is None or (where, call.function) == (file, function):
+                continue
+            callee = self.value(call.expr.args[0], self.scope(where, call))
+            called = f"{callee.name}.__init__" if callee.kind is Is.CLASS else callee.name
+            if callee.kind in {Is.CLASS, Is.FUNCTION} and (callee.file, called) == (file, function):
+                found.append((self.scope(where, call), call))
                 if len(found) >= _MAX_CALLERS:
                     break
         return found
