@@ -21,7 +21,7 @@ from skerry.clock import SYSTEM
 
 MOST: Final = 256 * MiB
 """Bytes of all that is kept; what was not used for longest goes first."""
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Of what is kept; what was written in another one is not found."""
 _KEY: Final = 16
 _SUM: Final = 8

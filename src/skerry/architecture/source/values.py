@@ -1,6 +1,7 @@
 """Frozen dataclasses as JSON and back, by their types: what workers answer and what is kept.
 
-A dataclass is a list of its fields in order, without those at its end that have their default. Only these types are known:
+A dataclass is a list of its fields in order, without those at its end that have their default. Values of a type that holds its
+own kind, such as expressions, stand in a table, each once, and are its numbers where they are used. Only these types are known:
 str, int, float, bool, None, tuples of one type or of several, dicts, frozensets, enums of text, dataclasses, and unions of
 a type with None. Nothing else is made from what was kept, so a file that somebody else wrote can at most be wrong.
 """
@@ -21,27 +22,53 @@ T = TypeVar("T")
 _PLAIN: Final = (str, int, float, bool)
 _set: Final = object.__setattr__
 
-_Pack = Callable[[Any], Any]
-_Unpack = Callable[[Any], Any]
+
+@dataclasses.dataclass(slots=True)
+class _Written:
+    """The tables of what is being written, by the name of the type."""
+
+    rows: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    by_row: dict[Any, int] = dataclasses.field(default_factory=dict)
+    by_identity: dict[int, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(slots=True)
+class _Read:
+    """The tables of what is being read, and the values that were made of their rows."""
+
+    rows: dict[str, list[Any]]
+    made: dict[str, list[Any]]
+
+
+_Pack = Callable[[Any, _Written], Any]
+_Unpack = Callable[[Any, _Read], Any]
 _Set = Callable[[Any, Any], None]
 
 
 def dumps(value: Any) -> bytes:
     """A frozen dataclass as JSON. Raises `TypeError` for a type that is not known."""
-    return json.dumps(_codec(cast("Any", type(value)))[0](value), separators=(",", ":")).encode()
+    written = _Written()
+    root = _codec(cast("Any", type(value)))[0](value, written)
+    return json.dumps([root, written.rows], separators=(",", ":")).encode()
 
 
 def loads(kind: type[T], content: bytes) -> T:
     """The `kind` that `dumps` wrote. Raises `ValueError` when it is anything else."""
     try:
-        found: T = _codec(cast("Any", kind))[1](json.loads(content))
+        root, rows = json.loads(content)
+        read = _Read(rows, {name: [None] * len(some) for name, some in rows.items()})
+        found: T = _codec(cast("Any", kind))[1](root, read)
     except (TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a {kind.__name__}") from error
     return found
 
 
-def _same(value: Any) -> Any:
+def _same(value: Any, _: _Written) -> Any:
     return value
+
+
+def _as_list(values: Any, _: _Written) -> Any:
+    return list(values)
 
 
 @cache
@@ -56,7 +83,8 @@ def _codec(kind: Any) -> tuple[_Pack, _Unpack]:
     if origin in {dict, Mapping}:
         return _mapping(typing.get_args(kind))
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return str, {each.value: each for each in kind}.__getitem__
+        known = {each.value: each for each in kind}
+        return (lambda value, _: value.value), (lambda value, _: known[value])
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         record = _Record(kind)
         return record.pack, record.unpack
@@ -64,7 +92,7 @@ def _codec(kind: Any) -> tuple[_Pack, _Unpack]:
 
 
 def _plain(kind: type) -> _Unpack:
-    def unpack(value: Any) -> Any:
+    def unpack(value: Any, _: _Read) -> Any:
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise TypeError
         return value
@@ -76,7 +104,7 @@ def _optional(kind: Any) -> tuple[_Pack, _Unpack]:
     inner = [each for each in typing.get_args(kind) if each is not type(None)]
     if len(inner) > 1 and all(each in _PLAIN for each in inner):
 
-        def several(value: Any) -> Any:
+        def several(value: Any, _: _Read) -> Any:
             if value is not None and type(value) not in _PLAIN:
                 raise TypeError
             return value
@@ -85,23 +113,24 @@ def _optional(kind: Any) -> tuple[_Pack, _Unpack]:
     if len(inner) != 1:
         raise TypeError(f"{kind!r} cannot be kept")
     pack, unpack = _codec(inner[0])
-    return (lambda value: None if value is None else pack(value)), (
-        lambda value: None if value is None else unpack(value)
+    return (lambda value, to: None if value is None else pack(value, to)), (
+        lambda value, of: None if value is None else unpack(value, of)
     )
 
 
 def _sequence(origin: Any, inner: tuple[Any, ...]) -> tuple[_Pack, _Unpack]:
     if origin is frozenset:
         pack, unpack = _codec(inner[0])
-        return (lambda values: [pack(each) for each in sorted(values)]), (lambda values: frozenset(map(unpack, values)))
+        return (lambda values, to: [pack(each, to) for each in sorted(values)]), (
+            lambda values, of: frozenset([unpack(each, of) for each in values])
+        )
     if len(inner) == 2 and inner[1] is ...:
         pack, unpack = _codec(inner[0])
-        if pack is _same:
-            return list, (lambda values: tuple(map(unpack, values)))
-        return (lambda values: [pack(each) for each in values]), (lambda values: tuple(map(unpack, values)))
+        written = _as_list if pack is _same else lambda values, to: [pack(each, to) for each in values]
+        return written, (lambda values, of: tuple([unpack(each, of) for each in values]))
     codecs = [_codec(each) for each in inner]
-    return (lambda values: [pack(each) for (pack, _), each in zip(codecs, values, strict=True)]), (
-        lambda values: tuple(unpack(each) for (_, unpack), each in zip(codecs, values, strict=True))
+    return (lambda values, to: [pack(each, to) for (pack, _), each in zip(codecs, values, strict=True)]), (
+        lambda values, of: tuple([unpack(each, of) for (_, unpack), each in zip(codecs, values, strict=True)])
     )
 
 
@@ -109,11 +138,11 @@ def _mapping(inner: tuple[Any, ...]) -> tuple[_Pack, _Unpack]:
     pack, unpack = _codec(inner[1])
     if inner[0] is not str:
         pack_key, unpack_key = _codec(inner[0])
-        return (lambda values: [[pack_key(key), pack(each)] for key, each in values.items()]), (
-            lambda pairs: {unpack_key(key): unpack(each) for key, each in pairs}
+        return (lambda values, to: [[pack_key(key, to), pack(each, to)] for key, each in values.items()]), (
+            lambda pairs, of: {unpack_key(key, of): unpack(each, of) for key, each in pairs}
         )
-    return (lambda values: {key: pack(each) for key, each in values.items()}), (
-        lambda values: {key: unpack(each) for key, each in values.items()}
+    return (lambda values, to: {key: pack(each, to) for key, each in values.items()}), (
+        lambda values, of: {key: unpack(each, of) for key, each in values.items()}
     )
 
 
@@ -128,6 +157,7 @@ class _Record:
         self._packs: list[_Pack | None] = []
         self._unpacks: list[tuple[_Set, _Unpack]] = []
         self._get: Callable[[Any], Sequence[Any]] = _nothing
+        self._prepared = self._shared = False
 
     def _prepare(self) -> None:
         hints = typing.get_type_hints(self._kind)
@@ -140,27 +170,74 @@ class _Record:
             self._get = lambda value: (only(value),)
         elif names:
             self._get = attrgetter(*names)
+        self._shared = any(_mentions(hints[name], self._kind) for name in names) and not any(
+            _ambiguous(hints[name]) for name in names
+        )
+        self._prepared = True
 
-    def pack(self, value: Any) -> list[Any]:
-        if not self._packs:
+    def pack(self, value: Any, to: _Written) -> Any:
+        if not self._prepared:
             self._prepare()
+        if self._shared:
+            number = to.by_identity.get(id(value))
+            return self._numbered(value, to) if number is None else number
+        return self._listed(value, to)
+
+    def _listed(self, value: Any, to: _Written) -> list[Any]:
         found = self._get(value)
         end, defaults = len(found), self._defaults
         while end > self._needed and found[end - 1] == defaults[end - 1]:
             end -= 1
-        return [each if pack is None else pack(each) for pack, each in zip(self._packs, found[:end], strict=False)]
+        return [each if pack is None else pack(each, to) for pack, each in zip(self._packs, found[:end], strict=False)]
 
-    def unpack(self, values: Any) -> Any:
-        if not self._unpacks:
+    def _numbered(self, value: Any, to: _Written) -> int:
+        """Its row in the table; equal values have one. What it holds comes before it, so it costs its own fields only."""
+        row = self._listed(value, to)
+        name = self._kind.__name__
+        rows = to.rows.setdefault(name, [])
+        try:
+            number: int = to.by_row.setdefault((name, *(tuple(x) if type(x) is list else x for x in row)), len(rows))
+        except TypeError:  # a list of lists: it has a row for itself
+            number = len(rows)
+        if number == len(rows):
+            rows.append(row)
+        to.by_identity[id(value)] = number
+        return number
+
+    def unpack(self, values: Any, of: _Read) -> Any:
+        if not self._prepared:
             self._prepare()
+        if not self._shared:
+            return self._made(values, of)
+        name = self._kind.__name__
+        if type(values) is not int or values < 0:
+            raise TypeError
+        made = of.made[name]
+        if made[values] is None:
+            made[values] = self._made(of.rows[name][values], of)
+        return made[values]
+
+    def _made(self, values: Any, of: _Read) -> Any:
         if type(values) is not list or not self._needed <= len(values) <= len(self._unpacks):
             raise TypeError
         made: Any = object.__new__(self._kind)
         for (put, inner), value in zip(self._unpacks, values, strict=False):
-            put(made, inner(value))
+            put(made, inner(value, of))
         for i in range(len(values), len(self._unpacks)):
             self._unpacks[i][0](made, self._defaults[i])
         return made
+
+
+def _mentions(hint: Any, kind: type) -> bool:
+    """Whether a type is `kind`, or holds it in a tuple or beside None."""
+    return hint is kind or any(_mentions(each, kind) for each in typing.get_args(hint))
+
+
+def _ambiguous(hint: Any) -> bool:
+    """Whether equal values of a type may be different ones: 1, 1.0 and True."""
+    inner = typing.get_args(hint)
+    several = typing.get_origin(hint) in {typing.Union, types.UnionType} and sum(each in _PLAIN for each in inner) > 1
+    return several or any(map(_ambiguous, inner))
 
 
 def _nothing(_: Any) -> Sequence[Any]:

@@ -21,6 +21,7 @@ class Colour(StrEnum):
 class Leaf:
     name: str
     size: float = 0.0
+    plain: str | int | bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,19 +33,23 @@ class Tree:
     by_name: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     by_pair: Mapping[tuple[str, str], frozenset[tuple[str, str]]] = field(default_factory=dict)
     best: Leaf | None = None
-    plain: str | int | bool | None = None
     inner: tuple[Tree, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    name: str
+    inner: tuple[Node, ...] = ()
 
 
 WHOLE = Tree(
     colour=Colour.RED,
-    leaves=(Leaf("a"), Leaf("b", 2.5)),
+    leaves=(Leaf("a"), Leaf("b", 2.5, plain=True)),
     pair=("x", 3),
     names=frozenset(("c", "b")),
     by_name={"k": (1, 2)},
     by_pair={("a", "b"): frozenset((("c", "d"),))},
     best=Leaf("d"),
-    plain=True,
     inner=(Tree(colour=Colour.RED),),
 )
 
@@ -72,24 +77,43 @@ def test_facts_of_a_file_come_back_equal() -> None:
         b"null",
         b"{}",
         b"[]",
-        b'["blue"]',
-        b'["red",[["a","2"]]]',
-        b'["red",[["a",true]]]',
-        b'["red",[1]]',
-        b'["red",[],["x"]]',
-        b'["red",[],["x","y"]]',
-        b'["red",[],["x",1],[1]]',
-        b'["red",[],["x",1],[],[]]',
-        b'["red",[],["x",1],[],{},[],null,[]]',
-        b'["red",[],["x",1],[],{},[],null,null,[],1]',
+        b"[[],{}]",
+        b'[["red"],{}]',
+        b"[0,[]]",
+        b"[0,{}]",
+        b'[0,{"Tree":[]}]',
+        b'[-1,{"Tree":[["red"]]}]',
+        b'[true,{"Tree":[["red"],["red"]]}]',
+        b'[0,{"Tree":[["blue"]]}]',
+        b'[0,{"Tree":[["red",[["a","2"]]]]}]',
+        b'[0,{"Tree":[["red",[["a",true]]]]}]',
+        b'[0,{"Tree":[["red",[1]]]}]',
+        b'[0,{"Tree":[["red",[],["x"]]]}]',
+        b'[0,{"Tree":[["red",[],["x","y"]]]}]',
+        b'[0,{"Tree":[["red",[],["x",1],[1]]]}]',
+        b'[0,{"Tree":[["red",[],["x",1],[],[]]]}]',
+        b'[0,{"Tree":[["red",[],["x",1],[],{},[],[]]]}]',
+        b'[0,{"Tree":[["red",[],["x",1],[],{},[],null,[0]]]}]',
+        b'[0,{"Tree":[["red",[],["x",1],[],{},[],null,[],1]]}]',
         b"[" * 100_000,
-        json.dumps(["red", "ab"]).encode(),
+        json.dumps([0, {"Tree": [["red", "ab"]]}]).encode(),
     ],
 )
 def test_anything_else_is_an_error(content: bytes) -> None:
-    """What is damaged, too long, too deep or of another type is a ValueError and never another value."""
+    """What is damaged, too long, too deep, in circles or of another type is a ValueError and never another value."""
     with pytest.raises(ValueError, match=r"."):
         values.loads(Tree, content)
+
+
+def test_what_is_held_often_is_written_once() -> None:
+    """Of a type that holds its own kind, the same value and an equal one stand in the table once and come back as one."""
+    small = tuple(Node("small") for _ in range(3))
+    whole = Node("whole", (*small, Node("inner", small)))
+    content = values.dumps(whole)
+    assert len(json.loads(content)[1]["Node"]) == 3
+    back = values.loads(Node, content)
+    assert back == whole
+    assert back.inner[0] is back.inner[3].inner[2]
 
 
 def test_a_type_that_is_not_known_is_an_error() -> None:
