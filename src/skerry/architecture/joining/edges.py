@@ -20,6 +20,8 @@ _ENDINGS: Final = re.compile(
     r"(?:URL|URI|HOST(?:NAME)?|ADDR(?:ESS)?|ENDPOINT|PORT|TARGET|SERVICE|SVC|SERVER)$",
     re.IGNORECASE,
 )
+_CLIENTS: Final = re.compile(r"(?:Api|API|Http|HTTP|Rest|Service|Async)*(?:Client|Gateway|Proxy|Adapter|Api|API)$")
+"""What a class that asks another service is called after that service's name."""
 _INTERNAL: Final = frozenset({"cluster", "consul", "internal", "intranet", "lan", "local", "localdomain", "mesh"})
 """Last parts of hosts that no public name has."""
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "0.0.0.0", "host.docker.internal"})  # noqa: S104 - addresses that are read, not bound
@@ -45,6 +47,7 @@ class Edges:
         self._owner = SystemModel(services=found.services).service_of
         self._drafts: dict[tuple[str, str, bool, str], _Draft] = {}
         self._names = self._spellings()
+        self._parts: dict[str, set[str]] | None = None
         self._namespaces = {system for system, _ in found.hosts} | {"default"}
         self._protos = [each.name for each in manifests.interfaces if each.kind == "proto"]
 
@@ -163,7 +166,26 @@ class Edges:
             by_name = self.named(_ENDINGS.sub("", variable)) if _ENDINGS.search(variable) else None
             if by_name and by_name != caller:
                 return by_name, f"by the name of {variable}"
-        return None, ""
+        return self._by_class(caller, call) if not variables and target.url.startswith("{}") else (None, "")
+
+    def _by_class(self, caller: str, call: Call) -> tuple[str | None, str]:
+        """The service that a `StockClient` asks whose address it is given, where that service answers such paths."""
+        owner = call.function.rpartition(".")[0].rpartition(".")[2]
+        found = self.named(_CLIENTS.sub("", owner)) if _CLIENTS.search(owner) else None
+        first = next((part for part in call.path.split("/") if part and "{" not in part), "")
+        if found is None or found == caller or first not in self._answered().get(found, {first}):
+            return None, ""
+        return found, f"by the name of {owner}"
+
+    def _answered(self) -> dict[str, set[str]]:
+        """By service, the parts of all paths that it answers."""
+        if self._parts is None:
+            self._parts = {}
+            for route in self._code.routes:
+                owner = self._owner(route.place.file) if route.kind is Kind.HTTP and route.path else None
+                if owner:
+                    self._parts.setdefault(owner, set()).update(route.path.split("/"))
+        return self._parts
 
     def _made_of(self, caller: str, names: tuple[str, ...]) -> tuple[str, ...]:
         """Variables and settings, with the variables that the caller makes those settings from."""

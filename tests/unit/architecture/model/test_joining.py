@@ -194,3 +194,28 @@ def test_variables_that_are_kept_out_of_the_repository_are_shown_beside_it() -> 
     assert len({use.store for use in model_of(texts).uses}) == 1
     texts[".env.example"] = "DATABASE_URL=\n"
     assert model_of(texts).uses == ()
+
+
+CLIENT = (
+    "import httpx\n\n\nclass OrdersClient:\n    def __init__(self, base_url: str):\n        self.base_url = base_url\n"
+    "        self.client = httpx.Client(timeout=1)\n\n    def ask(self):\n"
+    "        return self.client.get(f'{self.base_url}/PATH')\n"
+)
+ANSWERS = APP + "\n\n@app.get('/orders/<id>')\ndef order(id):\n    return {}\n"
+
+
+@pytest.mark.parametrize(
+    ("client", "expected"),
+    [
+        (CLIENT.replace("PATH", "orders/1"), {("a", "orders")}),
+        (CLIENT.replace("PATH", "users/1"), set()),
+        (CLIENT.replace("PATH", "orders/1").replace("OrdersClient", "Session"), set()),
+    ],
+    ids=["it answers that", "it does not answer that", "the class has no service's name"],
+)
+def test_a_client_that_is_given_its_address_asks_whom_it_is_called_after(
+    client: str, expected: set[tuple[str, str]]
+) -> None:
+    """If that service answers such paths; else nobody knows."""
+    texts = two(client) | {"orders/app.py": ANSWERS}
+    assert edges(texts) == expected

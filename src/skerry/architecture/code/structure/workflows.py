@@ -243,12 +243,10 @@ def _own(path: str, item: _Item) -> list[Change]:
 
 def _threatens(item: _Item, later: _Item) -> bool:
     """Whether `later` may fail after `item` was done, in one run."""
-    if item.keyed or (item.step.line == later.step.line and item.step.name == later.step.name):
+    # one function that asks whomever it is told to: it cannot be seen whom, nor which of its calls undoes which
+    anybody = item.step.what == "call" and _waits_for_answer(item)
+    if item.keyed or (item.step.name == later.step.name and (item.step.line == later.step.line or anybody)):
         return False
-    if item.step.what == "call" and item.step.name == later.step.name and _waits_for_answer(item):
-        return (
-            False  # one function that asks whomever it is told to: it cannot be seen whom, nor which call undoes which
-        )
     mine, other = item.changes[-1].what, later.changes[0].what
     if (mine, other) not in {
         ("commit", "publish"),
