@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from skerry.architecture.joining import images
 from skerry.architecture.joining.names import Names
 from skerry.architecture.traces.spans import Span, SpanKind, Traces
 
@@ -117,13 +118,15 @@ class _Trace:
         said = span.attributes
         way = way_of(said)
         peer, inside = self._peer(said, answer)
+        if way is Way.OTHER and not inside and images.store_kind(peer):
+            way = Way.DATABASE  # an old driver says whom it asks and no more
         return Exchange(
             caller=self._names.service(caller),
             peer=peer,
             inside=inside,
             way=way,
             what=_what(span, answer, way),
-            url=str(said.get("url.full") or said.get("url.path") or ""),
+            url=_url(said),
             span=span,
             entry=self._entry(below),
             answered=answer is not None,
@@ -160,6 +163,15 @@ def way_of(said: Mapping[str, str | int | float | bool]) -> Way:
         if any(name.startswith(start) for name in said):
             return way
     return Way.HTTP if any(name.startswith(("http.", "url.")) for name in said) else Way.OTHER
+
+
+def _url(said: Mapping[str, str | int | float | bool]) -> str:
+    given = said.get("url.full")
+    if given:
+        return str(given)
+    query = str(said.get("url.query", ""))
+    path = str(said.get("url.path", ""))
+    return f"{path}?{query}" if query and "?" not in path else path
 
 
 def route_of(said: Mapping[str, str | int | float | bool]) -> str:

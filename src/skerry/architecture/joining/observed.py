@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,11 @@ from skerry.architecture.source import Place
 from skerry.architecture.traces.fields import UNKNOWN_SERVICE
 from skerry.architecture.traces.spans import Span, SpanKind, Traces
 
+_BEFORE: Final = re.compile(
+    r"^(?:.*[-_.])?(?:client|browser|mobile(?:[-_]?app)?|ios(?:[-_]app)?|android(?:[-_]app)?|k6|jmeter|curl|postman)$",
+    re.IGNORECASE,
+)
+"""What asks the system and is no part of it."""
 _MAX_PAIRS: Final = 200
 """Senders times takers of one topic; with more of them a topic is a bus, and says nothing of who reaches whom."""
 
@@ -89,7 +95,7 @@ class Runtime:
             name: Service(
                 name=name,
                 language="",
-                role="job" if images.is_tool(name) else images.role(name, python=True),
+                role=_role(name),
                 evidence=(Evidence(f"spans of {name}", Source.TRACE, place),),
             )
             for name, place in self._new.items()
@@ -145,6 +151,12 @@ class Runtime:
             seen.protocol = "grpc"
         elif not key[2]:
             seen.protocol = str(other.attributes.get("messaging.system", "event"))
+
+
+def _role(name: str) -> str:
+    if _BEFORE.match(name):
+        return "frontend"
+    return "job" if images.is_tool(name) else images.role(name, python=True)
 
 
 def _observed(seen: _Seen) -> Observed:

@@ -19,14 +19,13 @@ from skerry.architecture.traces.spans import SpanKind
 BUDGET: Final = 30.0
 """Seconds; a caller that has waited so long for an answer has no limit that anybody chose."""
 _MEANT: Final = re.compile(
-    r"(?:^|[^a-z])(?:poll|polling|longpoll\w*|wait\w*|watch\w*|stream\w*|subscri\w*|listen\w*|sse|wss?|websockets?|receive|"
+    r"(?:^|[^a-z])(?:poll|polling|longpoll\w*|wait\w*|watch\w*|stream\w*|subscri\w*|listen\w*|sse|wss?|websockets?|receive\w*|"
     r"consume|b[lr]pop|b[lr]popl?push|xread\w*|uploads?|downloads?)(?:[^a-z]|$)",
     re.IGNORECASE,
 )
-_NEWS: Final = re.compile(
-    r"(?:^|[^a-z])(?:events?|updates?|changes|feed|notifications|messages|inbox)(?:[^a-z]|$)", re.IGNORECASE
-)
+_NEWS: Final = re.compile(r"(?:^|[^a-z])(?:events?|updates?|changes|feed)(?:[^a-z]|$)", re.IGNORECASE)
 _ASKS_TO_WAIT: Final = re.compile(r"[?&](?:wait|timeout|timeout_?seconds|watch|poll|block|hold)=", re.IGNORECASE)
+_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _GAVE_UP: Final = re.compile(r"time.?out|timed.?out|deadline|cancel", re.IGNORECASE)
 
 
@@ -101,6 +100,7 @@ def _meant(each: Exchange) -> bool:
     words = (
         f"{each.span.name} {each.what} {said.get('db.operation.name', '')} {said.get('messaging.operation.type', '')}"
     )
+    words = _CAMEL.sub(" ", words)
     if _MEANT.search(words) or _ASKS_TO_WAIT.search(each.url) or str(said.get("http.response.status_code")) == "101":
         return True
     return each.what.startswith("GET ") and bool(_NEWS.search(each.what))

@@ -16,12 +16,14 @@ from skerry.architecture.source import Place
 
 LASTS: Final = 10.0
 """Seconds; every usual breaker has opened by then."""
-CALLS: Final = 8
-"""Failed calls in a row, at least; a breaker opens after five or ten."""
+CALLS: Final = 6
+"""Failed calls in a row, at least; a breaker opens after five or so."""
 SLOW: Final = 15.0
 """Seconds between two calls; whoever asks more rarely asks no more often than a breaker's probes."""
-KEPT: Final = 0.5
+KEPT: Final = 0.6
 """Share of the former rate that is still asked; probes of an open breaker are far below."""
+_DOWN: Final = 0.9
+"""Share of calls that fail while a peer is down."""
 _OPEN: Final = re.compile(r"circuit|breaker|(?:^|\W)open(?:$|\W)|not_?permitted|short.?circuit", re.IGNORECASE)
 
 
@@ -65,20 +67,29 @@ def outages(subject: Subject) -> list[Outage]:
 
 
 def _runs(calls: list[Exchange]) -> Iterator[list[Exchange]]:
-    """Failures that follow each other, with at most one success at a time between them."""
+    """Failures that follow each other: without a success between them, and with hardly one.
+
+    Tries that go well in the end are many failures with a success after every few; they are no outage.
+    """
     calls.sort(key=lambda each: each.span.start)
-    run: list[Exchange] = []
-    good = 0
+    strict: list[Exchange] = []
+    loose: list[Exchange] = []
+    good = between = 0
     for each in calls:
         if each.failed and not _stopped(each):
-            run.append(each)
-            good = 0
+            strict.append(each)
+            loose.append(each)
+            between, good = between + good, 0
         elif not each.failed:
-            good += 1
+            yield strict
+            strict, good = [], good + 1
             if good > 1:
-                yield run
-                run = []
-    yield run
+                if between <= (1 - _DOWN) * len(loose):
+                    yield loose
+                loose, between = [], 0
+    yield strict
+    if between <= (1 - _DOWN) * len(loose):
+        yield loose
 
 
 def _outage(calls: list[Exchange], run: list[Exchange]) -> Outage | None:

@@ -129,7 +129,11 @@ def _asked(calls: list[Exchange]) -> int:
     """How many different things were asked for: tries, polls and pages of one thing are one."""
     times = Counter(each.url for each in calls)
     # a call that failed and is made again is a try; its like that went well is counted
-    kept = [each for each in calls if not each.span.error or times[each.url] == 1]
+    kept = [
+        each
+        for each in calls
+        if (not each.span.error or times[each.url] == 1) and not each.span.attributes.get("http.request.resend_count")
+    ]
     if len(kept) < WARN_CALLS:
         return len(kept)
     urls = {each.url for each in kept}
@@ -145,8 +149,8 @@ def _polled(calls: list[Exchange]) -> bool:
     if any(_STATE.search(f"{each.what} {each.span.name}") for each in calls):
         return True
     ordered = sorted(calls, key=lambda each: each.span.start)
-    rests = [later.span.start - each.span.end for each, later in pairwise(ordered)]
-    return median(rests) >= _PAUSE
+    rest = median([later.span.start - each.span.end for each, later in pairwise(ordered)])
+    return rest >= _PAUSE and rest >= 2 * median([each.seconds for each in ordered])
 
 
 def _paged(urls: set[str]) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from skerry.architecture.joining import images
 from skerry.architecture.model import Evidence, Source
 from skerry.architecture.rules.finding import Finding, Severity, Verdict
 from skerry.architecture.source import Place
@@ -77,21 +78,35 @@ def _pairs(spans: Sequence[Span], undone: set[str]) -> Iterator[tuple[Span, Span
                 continue
             before = [each for each in done if each.end <= failed.start and _what(each) != _what(failed)]
             first = next((each for each in before if not _taken_back(each, failed, undoing, undone)), None)
-            if first is not None and (by_id[entry].error if entry in by_id else True):
+            if first is not None and _lost(by_id.get(entry), failed):
                 yield first, failed
                 break
 
 
+def _lost(entry: Span | None, failed: Span) -> bool:
+    """Whether the request failed with it. Where no span says how it ended, a change that failed is taken for its end."""
+    if entry is None or entry.error:
+        return True
+    told = any(name in entry.attributes for name in ("http.response.status_code", "rpc.grpc.status_code"))
+    return not told and _changes(failed)
+
+
 def _taken_back(first: Span, failed: Span, undoing: Sequence[Span], undone: set[str]) -> bool:
     """Whether a later call undoes it, in this trace or, by the same key, in another one."""
-    if any(each.start >= failed.start and _same_peer(each, first) for each in undoing):
+    if any(_after(each, failed) and _same_peer(each, first) for each in undoing):
         return True
     return bool(_keys(first) & undone)
 
 
+def _after(undo: Span, failed: Span) -> bool:
+    """Clocks of two services are not compared."""
+    return undo.service != failed.service or undo.start >= failed.start
+
+
 def _same_peer(undo: Span, first: Span) -> bool:
     peer, other = _peer(first), _peer(undo)
-    return not peer or not other or peer in (other, undo.service)
+    alike = {images.bare(each.partition(".")[0]) for each in (other, undo.service) if each}
+    return not peer or not other or images.bare(peer.partition(".")[0]) in alike
 
 
 def _undone_by_key(traces: Traces) -> set[str]:

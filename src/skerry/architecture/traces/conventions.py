@@ -61,11 +61,13 @@ _KEPT: Final = frozenset(
         *_RENAMED.values(),
         "error.type",
         "exception.type",
+        "http.request.resend_count",
         "http.route",
         "messaging.system",
         "peer.service",
         "rpc.method",
         "rpc.service",
+        "url.query",
         "url.template",
     }
 )
@@ -86,6 +88,12 @@ _SYSTEMS: Final = {
 }
 _NOT_SQL: Final = re.compile(
     r"redis|valkey|mongo|memcache|elastic|opensearch|couch|dynamo|cosmos|neo4j|hbase|etcd|s3|influx"
+)
+_CONNECTION: Final = re.compile(
+    r"^(?:jdbc:)?[a-z][a-z0-9+]*://(?:[^@/\s]*@)?(?P<host>[\w.-]+)(?::(?P<port>\d{1,5}))?(?:/(?P<name>[\w-]+))?"
+)
+_GRPC_FAULTS: Final = frozenset(
+    {"2", "4", "13", "14", "15", "UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 )
 _TEXTUAL: Final = re.compile(r"time.?d?.?out|deadline|cancel\w*|circuit|breaker|not_?permitted", re.IGNORECASE)
 MAX_VALUE: Final = 512
@@ -116,6 +124,7 @@ def stable(given: Mapping[str, object], kind: SpanKind, masks: Masks) -> dict[st
         value = given.get(name)
         if new not in found and isinstance(value, str | int) and value != "":
             found[new] = value
+    _connection(str(given.get("db.connection_string", "")), found)
     _address(found, kind)
     _http(found, masks)
     _rpc(found)
@@ -124,6 +133,24 @@ def stable(given: Mapping[str, object], kind: SpanKind, masks: Masks) -> dict[st
         said = _TEXTUAL.findall(str(found["status.message"]))
         found["status.message"] = " ".join(said[:4])
     return found
+
+
+def failed(found: Mapping[str, Value]) -> bool:
+    """Whether what a span says of its answer is a failure of who answered, where its status does not say so."""
+    status = found.get("http.response.status_code", 0)
+    grpc = str(found.get("rpc.grpc.status_code", "")).upper()
+    return (isinstance(status, int) and status >= 500) or grpc in _GRPC_FAULTS
+
+
+def _connection(text: str, found: dict[str, Value]) -> None:
+    """Server and database out of a connection string, of which nothing else is kept."""
+    where = _CONNECTION.match(text)
+    if where is not None:
+        found.setdefault("server.address", where["host"])
+        if where["port"]:
+            found.setdefault("server.port", int(where["port"]))
+        if where["name"]:
+            found.setdefault("db.namespace", where["name"])
 
 
 def _address(found: dict[str, Value], kind: SpanKind) -> None:
@@ -151,6 +178,8 @@ def _address(found: dict[str, Value], kind: SpanKind) -> None:
 
 
 def _http(found: dict[str, Value], masks: Masks) -> None:
+    if "url.query" in found:
+        found["url.query"] = masks.url(f"?{found['url.query']}").removeprefix("?")
     for name in ("url.full", "url.path", "url.template", "http.route"):
         if name in found:
             found[name] = masks.url(str(found[name]))

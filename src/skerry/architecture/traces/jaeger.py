@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from skerry.architecture.traces.conventions import stable
+from skerry.architecture.traces.conventions import failed, stable
 from skerry.architecture.traces.fields import Malformed, identity, listed, mapping, number, service_name
 from skerry.architecture.traces.masking import Masks
 from skerry.architecture.traces.spans import Span, SpanKind
@@ -59,7 +59,8 @@ def _span(
     parent, waited = _parent(given)
     if not waited and kind in {SpanKind.SERVER, SpanKind.INTERNAL}:
         kind = SpanKind.CONSUMER  # work that goes on after its cause, as with a message
-    failed = str(tags.get("error", "")).lower() == "true" or str(tags.get("otel.status_code", "")).upper() == "ERROR"
+    error = str(tags.get("error", "")).lower() == "true" or str(tags.get("otel.status_code", "")).upper() == "ERROR"
+    found = stable(tags, kind, masks)
     return Span(
         trace=identity(given.get("traceID") or trace.get("traceID"), "traceID"),
         span=identity(given.get("spanID"), "spanID"),
@@ -69,8 +70,8 @@ def _span(
         kind=kind,
         start=start * _MICRO,
         end=(start + length) * _MICRO,
-        error=failed,
-        attributes=stable(tags, kind, masks),
+        error=error or failed(found),
+        attributes=found,
         line=line,
         file=file,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from skerry.architecture.traces.conventions import stable
+from skerry.architecture.traces.conventions import failed, stable
 from skerry.architecture.traces.fields import Malformed, identity, listed, mapping, number, service_name
 from skerry.architecture.traces.masking import Masks
 from skerry.architecture.traces.spans import Span, SpanKind
@@ -83,7 +83,7 @@ def _span(given: Mapping[str, object], service: str, file: str, line: int, masks
         kind=kind,
         start=start,
         end=max(start, end),
-        error=str(status.get("code", "")).upper() in {"2", "STATUS_CODE_ERROR", "ERROR"},
+        error=str(status.get("code", "")).upper() in {"2", "STATUS_CODE_ERROR", "ERROR"} or failed(found),
         attributes=found,
         line=line,
         file=file,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from skerry.architecture.traces.conventions import stable
+from skerry.architecture.traces.conventions import failed, stable
 from skerry.architecture.traces.fields import Malformed, identity, mapping, number, service_name
 from skerry.architecture.traces.masking import Masks
 from skerry.architecture.traces.spans import Span, SpanKind
@@ -41,10 +41,11 @@ def span(given: Mapping[str, object], file: str, line: int, masks: Masks) -> Spa
         raise Malformed("timestamp of a span is not in microseconds")
     length = number(given.get("duration") or 0, "duration")
     # "error" holds a message where there was one: only that there is one is kept
-    failed = "error" in tags and str(tags["error"]).lower() not in _NO
-    failed = failed or str(tags.get("otel.status_code", "")).upper() == "ERROR"
-    if failed and "error" in tags:
+    error = "error" in tags and str(tags["error"]).lower() not in _NO
+    error = error or str(tags.get("otel.status_code", "")).upper() == "ERROR"
+    if error and "error" in tags:
         tags.setdefault("status.message", tags["error"])
+    found = stable(tags, kind, masks)
     return Span(
         trace=identity(given.get("traceId"), "traceId"),
         span=identity(given.get("id"), "id"),
@@ -54,8 +55,8 @@ def span(given: Mapping[str, object], file: str, line: int, masks: Masks) -> Spa
         kind=kind,
         start=start * _MICRO,
         end=(start + length) * _MICRO,
-        error=failed,
-        attributes=stable(tags, kind, masks),
+        error=error or failed(found),
+        attributes=found,
         line=line,
         file=file,
     )

@@ -46,6 +46,52 @@ def chatty(story: Story, times: int, *, apart: bool = True) -> None:
             story.call(entry, "catalogue", f"GET /products/{number if apart else 7}", at=0.015 * number, length=0.01)
 
 
+def mixed_names(story: Story) -> None:
+    """One service was moved to the stable conventions, the other one was not; neither says which table it means."""
+    first = story.span("orders", "POST /a")
+    tags = {"db.system": "postgresql", "net.peer.name": "db-1", "db.name": "shop"}
+    story.span("orders", "INSERT", "client", below=first, **tags, **{"db.statement": "INSERT INTO invoices VALUES (1)"})
+    second = story.span("billing", "POST /b")
+    tags = {"db.system.name": "postgresql", "server.address": "db-1", "server.port": "5432", "db.namespace": "shop"}
+    story.span("billing", "UPDATE invoices", "client", below=second, **tags, **{"db.operation.name": "UPDATE"})
+
+
+def without_clients(story: Story, times: int) -> None:
+    """Only what answers was recorded."""
+    entry = story.span("basket", "GET /baskets", http__route="/baskets")
+    for number in range(times):
+        story.span(
+            "catalogue", "GET /products/{id}", below=entry, at=number * 0.01, length=0.005, http__route="/products/{id}"
+        )
+
+
+def alike_names(story: Story) -> None:
+    """Services whose names differ by a word that often is left out."""
+    chain(story, "payment", "payment-api", "payment-service", "payment-server")
+
+
+def slow_statement(story: Story) -> None:
+    entry = story.span("orders", "GET /orders", length=50.0)
+    story.data(entry, "db-1", "orders", "SELECT * FROM orders", length=49.0)
+
+
+def status_alone(story: Story) -> None:
+    """No span is marked as an error; the status of the answers says it."""
+    for second in range(40):
+        entry = story.span("checkout", "POST /pay", at=float(second), http__response__status_code=502)
+        story.call(entry, "payment", "POST /charges", http__response__status_code=503)
+
+
+def by_grpc(story: Story, times: int) -> None:
+    entry = story.span("basket", "Basket/Show", rpc__system="grpc", rpc__method="Show")
+    for number in range(times):
+        tags = {"rpc.system": "grpc", "rpc.service": "shop.Catalogue", "rpc.method": "GetProduct"}
+        asked = story.span(
+            "basket", "shop.Catalogue/GetProduct", "client", below=entry, at=number * 0.02, length=0.01, **tags
+        )
+        story.span("catalogue", "shop.Catalogue/GetProduct", below=asked, length=0.008, **tags)
+
+
 PLANTED: dict[str, tuple[str, str, Callable[[Story], None]]] = {
     "shared-database": ("shared-database", "error", shared_database),
     "sync-chain-3": ("sync-chain", "warning", lambda story: chain(story, "web", "orders", "payment", "ledger")),
@@ -55,6 +101,12 @@ PLANTED: dict[str, tuple[str, str, Callable[[Story], None]]] = {
     "no-compensation": ("no-compensation", "error", no_compensation),
     "chatty-5": ("chatty", "warning", lambda story: chatty(story, 5)),
     "chatty-20": ("chatty", "error", lambda story: chatty(story, 20)),
+    "mixed-names": ("shared-database", "error", mixed_names),
+    "without-clients": ("chatty", "warning", lambda story: without_clients(story, 7)),
+    "alike-names": ("sync-chain", "warning", alike_names),
+    "slow-statement": ("no-timeout", "error", slow_statement),
+    "status-alone": ("no-circuit-breaker", "warning", status_alone),
+    "grpc": ("chatty", "error", lambda story: by_grpc(story, 25)),
     "chatty-alike": ("chatty", "warning", lambda story: chatty(story, 6, apart=False)),
 }
 """By name: the rule, the severity, the story."""
@@ -192,6 +244,34 @@ def before_the_services(story: Story) -> None:
     chain(story, "load-generator", "api-gateway", "orders", "payment", "ledger")
 
 
+def tries_that_go_well(story: Story) -> None:
+    """For two minutes each call needs three tries."""
+    for second in range(0, 120, 2):
+        entry = story.span("checkout", "POST /pay", at=float(second), length=1.0)
+        for attempt in range(3):
+            story.call(entry, "payment", "POST /charges", at=attempt * 0.3, error=attempt < 2)
+
+
+def store_by_name(story: Story) -> None:
+    """Drivers of a cache that say whom they ask and no more, from a browser's request on."""
+    entry = story.span("orders", "GET /orders", below=story.span("web-client", "load", "internal"))
+    for number in range(12):
+        story.span("orders", "GET", "client", below=entry, at=number * 0.001, length=0.0005, peer__service="redis")
+
+
+def other_fallback(story: Story) -> None:
+    """What failed was not needed: the request went well."""
+    entry = story.span("orders", "POST /orders", http__response__status_code=201)
+    story.call(entry, "payment", "POST /charges", at=0.001)
+    story.call(entry, "mailing", "POST /mails", at=0.06, error=True)
+
+
+def reports(story: Story) -> None:
+    """A tool that looks into a service's database, and a job that migrates it."""
+    for service in ("orders", "metabase", "orders-migrations"):
+        story.data(story.span(service, "work", "internal"), "db-1", "orders", "SELECT * FROM orders")
+
+
 CLEAN: dict[str, Callable[[Story], None]] = {
     each.__name__.replace("_", "-"): each
     for each in (
@@ -209,5 +289,9 @@ CLEAN: dict[str, Callable[[Story], None]] = {
         undone,
         own_data,
         before_the_services,
+        tries_that_go_well,
+        store_by_name,
+        other_fallback,
+        reports,
     )
 }
