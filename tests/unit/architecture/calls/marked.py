@@ -40,32 +40,39 @@ def wrong(texts: Mapping[str, str]) -> list[str]:
                 marks[path, number] = found[1]
         plain[path] = "\n".join(_MARK.sub("", line) for line in lines) + "\n"
     calls = calls_of(plain)
-    at = {(call.place.file, call.place.line): call for call in calls}
+    at: dict[tuple[str, int], list[Call]] = {}
+    for call in calls:
+        at.setdefault((call.place.file, call.place.line), []).append(call)
     loops = {
         (loop.place.file, loop.place.line)
         for call in calls
         for loop in (*((call.loop,) if call.loop else ()), *call.repeated)
         if loop.over == "items" and loop.varies
     }
-    found = [f"{file}:{line} not meant: {call.text}" for (file, line), call in at.items() if (file, line) not in marks]
+    found = [
+        f"{file}:{line} not meant: {each[0].text}" for (file, line), each in at.items() if (file, line) not in marks
+    ]
     found += [
         f"{file}:{line} not meant in a loop" for file, line in loops if "items" not in marks.get((file, line), "")
     ]
     for place, mark in marks.items():
-        found += [f"{place[0]}:{place[1]} {each}" for each in _missing(mark.split(), at.get(place), place in loops)]
+        found += [f"{place[0]}:{place[1]} {each}" for each in _missing(mark.split(), at.get(place, []), place in loops)]
     return sorted(found)
 
 
-def _missing(words: list[str], call: Call | None, looped: bool) -> list[str]:
+def _missing(words: list[str], calls: list[Call], looped: bool) -> list[str]:
     if words == ["none"]:
-        return [] if call is None else [f"is no call: {call.text}"]
+        return [f"is no call: {call.text}" for call in calls]
     if "items" in words and not looped:
         return ["is not repeated for each item"]
-    if call is None:
+    if not calls:
         return [] if words == ["items"] else [f"not found, wanted {' '.join(words)}"]
-    missing = [each for word, after in pairwise([*words, ""]) for each in _differs(word, after, call)]
-    if "breaker" not in words and call.breaker is not None:
-        missing.append(f"has the breaker {call.breaker.name}")
+    missing = []
+    for word, after in pairwise([*words, ""]):
+        differs = [_differs(word, after, call) for call in calls]
+        missing += [] if [] in differs else differs[0]
+    if "breaker" not in words and calls[0].breaker is not None:
+        missing.append(f"has the breaker {calls[0].breaker.name}")
     return missing
 
 

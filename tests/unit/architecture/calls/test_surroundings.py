@@ -53,6 +53,26 @@ def a(id):
     requests.get(url, timeout=1)  #> bounded to ratings:80
 """,
     },
+    "a wrapper goes where each of its callers says": {
+        "api/wrapper.py": """
+import httpx
+class Api:
+    def __init__(self, base, limit=3.0):
+        self.base = base
+        self.http = httpx.Client(timeout=limit)
+    def get(self, path):
+        return self._ask("GET", path)
+    def _ask(self, method, path):
+        return self.http.request(method, f"{self.base}/{path}")  #> bounded 3 to stock:80 to user:80
+""",
+        "api/app.py": """
+from .wrapper import Api
+stock = Api("http://stock:80")
+users = Api("http://user:80")
+def a():
+    return stock.get("a"), users.get("b")
+""",
+    },
     "configuration by key": {
         "api/app.py": """
 import os

@@ -12,8 +12,8 @@ from skerry.architecture.code.calls.bounds import Bounds
 from skerry.architecture.code.calls.guards import Guards
 from skerry.architecture.code.calls.libraries import Libraries, Seen
 from skerry.architecture.code.calls.likely import handed_on
-from skerry.architecture.code.calls.raw import RawCall, RawCalls, RawLoop
-from skerry.architecture.code.calls.values import Is, Scope, Value
+from skerry.architecture.code.calls.raw import Expr, RawCall, RawCalls, RawLoop
+from skerry.architecture.code.calls.values import UNKNOWN, Is, Scope, Value
 from skerry.architecture.code.calls.world import World
 from skerry.architecture.code.facts import Bound, Call, Guard, Kind, Loop, Role, Target, Timeout
 from skerry.architecture.code.structure import Resolved
@@ -27,6 +27,9 @@ _JOBS: Final = re.compile(
 )
 _COMMANDS: Final = re.compile(r"(?:^|\.)(?:command|callback)$")
 _MAX_LOOPS: Final = 20
+_MAX_TARGETS: Final = 24
+_MAX_HOPS: Final = 2
+_MAX_PARTIALS: Final = 4
 
 
 def calls(raw: Mapping[str, RawCalls], known: Resolved) -> tuple[Call, ...]:
@@ -54,57 +57,76 @@ class _Finder:
             return
         tops = frozenset(name.lstrip(".").split(".")[0] for _, name in raw.imports)
         seen: set[tuple[int, str]] = set()
-        for call in self._world.bodies.of(path).calls:
-            found = self._call(path, call, tops) if call.likely else None
-            if found is not None and (found.place.line, found.text) not in seen:
-                seen.add((found.place.line, found.text))
-                yield found
+        for raw_call in self._world.bodies.of(path).calls:
+            scope = self._world.scope(path, raw_call)
+            for call, found in self._seen(raw_call, scope, tops) if raw_call.likely else ():
+                if (call.line, call.text) not in seen:
+                    seen.add((call.line, call.text))
+                    yield from self._by_target(self._made(call, scope, found), call, found, tops)
 
-    def _call(self, path: str, call: RawCall, tops: frozenset[str]) -> Call | None:
-        scope = self._world.scope(path, call)
+    def _seen(self, call: RawCall, scope: Scope, tops: frozenset[str]) -> Iterator[tuple[RawCall, Seen]]:
+        """What a call is to its library, with the call itself or what it comes to; nothing for what stays in the process."""
         if call.expr.name == "await":
-            return self._answer(call, scope, tops)
-        callee = self._world.value(call.expr.args[0], scope)
+            yield from self._answer(call, scope, tops)
+            return
+        found = self._of_library(call.expr, scope)
+        if found is not None:
+            yield call, found
+            return
+        as_if = handed_on(call)
+        inner = self._of_library(as_if.expr, scope) if as_if is not None else None
+        if as_if is not None and inner is not None:
+            yield as_if, inner
+
+    def _of_library(self, expr: Expr, scope: Scope) -> Seen | None:
+        callee = self._world.value(expr.args[0], scope)
         before: tuple[Given, ...] = ()
         while (
-            callee.kind is Is.PARTIAL
-            and callee.base is not None
-            and callee.expr is not None
-            and callee.scope is not None
+            callee.kind is Is.PARTIAL and callee.base and callee.expr and callee.scope and len(before) < _MAX_PARTIALS
         ):
             before = (*before, (callee.expr, callee.scope))
             callee = callee.base
-            if len(before) > 4:
-                return None
-        seen = self._libraries.seen(callee, Arguments(self._world, call.expr, scope, before))
-        if seen is not None:
-            return self._made(call, scope, seen)
-        return self._applied(call, scope, callee)
+        return self._libraries.seen(callee, Arguments(self._world, expr, scope, before))
 
-    def _applied(self, call: RawCall, scope: Scope, callee: Value) -> Call | None:
-        """A function that is handed to something that calls it: a thread, a breaker."""
-        as_if = handed_on(call) if callee.kind in {Is.EXTERNAL, Is.MEMBER, Is.UNKNOWN, Is.FUNCTION} else None
-        if as_if is None:
-            return None
-        value = self._world.value(as_if.expr.args[0], scope)
-        before: tuple[Given, ...] = ()
-        if value.kind is Is.PARTIAL and value.base is not None and value.expr is not None and value.scope is not None:
-            before, value = ((value.expr, value.scope),), value.base
-        seen = self._libraries.seen(value, Arguments(self._world, as_if.expr, scope, before))
-        return self._made(as_if, scope, seen) if seen is not None else None
+    def _by_target(self, made: Call, call: RawCall, seen: Seen, tops: frozenset[str]) -> Iterator[Call]:
+        """A call of a wrapper goes where each of its callers says: one call for each address."""
+        targets = {made.target: made.path}
+        if seen.kind in {Kind.HTTP, Kind.GRPC} and call.expr.name != "await":
+            for scope in self._scopes(made.place.file, call.function):
+                for _, other in self._seen(call, scope, tops):
+                    target, path = _target(other)
+                    if target.variables or target.service or "://" in target.url:
+                        targets.setdefault(target, path)
+        if len(targets) > 1 and not (made.target.variables or made.target.service or "://" in made.target.url):
+            del targets[made.target]
+        yield from (replace(made, target=target, path=path) for target, path in targets.items())
 
-    def _answer(self, call: RawCall, scope: Scope, tops: frozenset[str]) -> Call | None:
+    def _scopes(self, file: str, function: str, hops: int = 0) -> list[Scope]:
+        """A function as each of its callers calls it; a bounded number."""
+        known = self._world.functions.get((file, function))
+        found: list[Scope] = []
+        if known is None:
+            return found
+        for where, outer in self._world.callers(file, function):
+            above = self._scopes(where.file, outer.function, hops + 1) if hops < _MAX_HOPS and outer.function else []
+            for scope in above or [where]:
+                base = self._world.value(outer.expr.args[0], scope).base
+                this = base if base is not None and base.kind is Is.INSTANCE else None
+                frame = self._world.frame(known, outer.expr, scope)
+                found.append(Scope(file, function, known.cls, frame, this))
+        if known.cls and not found:
+            for where, outer in self._world.callers(file, f"{known.cls}.__init__"):
+                this = Value(Is.INSTANCE, known.cls, file, expr=outer.expr, scope=where)
+                found.append(Scope(file, function, known.cls, None, this))
+        return found[:_MAX_TARGETS]
+
+    def _answer(self, call: RawCall, scope: Scope, tops: frozenset[str]) -> Iterator[tuple[RawCall, Seen]]:
         """A future that somebody else's message fulfils."""
-        if not tops & _QUEUES:
-            return None
-        value = self._world.value(call.expr.args[0], scope)
-        if value.kind is not Is.MADE or value.name.rpartition(".")[2] not in {"create_future", "Future"}:
-            return None
-        library = min(tops & _QUEUES)
-        limit = Timeout(Bound.UNBOUNDED, None, "an answer that does not come is waited for for ever")
-        return self._made(
-            call, scope, Seen(library=library, kind=Kind.RPC, operation="answer", limit=limit, writes=True)
-        )
+        value = self._world.value(call.expr.args[0], scope) if tops & _QUEUES else UNKNOWN
+        if value.kind is Is.MADE and value.name.rpartition(".")[2] in {"create_future", "Future"}:
+            library = min(tops & _QUEUES)
+            limit = Timeout(Bound.UNBOUNDED, None, "an answer that does not come is waited for for ever")
+            yield call, Seen(library=library, kind=Kind.RPC, operation="answer", limit=limit, writes=True)
 
     def _made(self, call: RawCall, scope: Scope, seen: Seen) -> Call:
         place = Place(scope.file, call.line)

@@ -104,5 +104,5 @@ class Imported:
         if first is None:
             return bool(call.expr.spread) or name == "get"
         return first.op not in {"num", "none", "bool"} and not (
-            first.op == "text" and not first.args and "/" not in first.name and name in {"get", "delete"}
+            first.op == "text" and not first.args and first.name and "/" not in first.name and name in {"get", "delete"}
         )

@@ -38,7 +38,8 @@ class World:
         self.functions = self.bodies.functions
         self._modules = known.modules
         self._settings_files = [path for path in raw if settings.is_settings_file(path)]
-        self._memo: dict[tuple[int, str, str, str], Value] = {}
+        self._memo: dict[tuple[int, str, str, str], tuple[Expr, Value]] = {}
+        """With the expression itself: an identity is only one as long as what it belongs to is there."""
         self._open: set[int] = set()
         self._depth = self._steps = 0
         self._follow: dict[str, Callable[[Expr, Scope], Value]] = {
@@ -54,13 +55,13 @@ class World:
 
     def value(self, expr: Expr | None, scope: Scope) -> Value:
         """What `expr` stands for in `scope`."""
+        if not self._depth:
+            self._steps = 0
         if expr is None or self._depth >= _MAX_DEPTH or self._steps > _MAX_STEPS:
             return UNKNOWN
         key = (id(expr), scope.file, scope.function, scope.cls)
         if scope.frame is None and scope.this is None and key in self._memo:
-            return self._memo[key]
-        if not self._depth:
-            self._steps = 0
+            return self._memo[key][1]
         self._depth += 1
         self._steps += 1
         try:
@@ -68,7 +69,7 @@ class World:
         finally:
             self._depth -= 1
         if scope.frame is None and scope.this is None and not self._depth:
-            self._memo[key] = found
+            self._memo[key] = expr, found
         return found
 
     def _value(self, expr: Expr, scope: Scope) -> Value:
