@@ -151,6 +151,8 @@ class _Reader:
     returns: dict[str, list[Expr]] = field(default_factory=dict)
     sets: dict[str, list[Expr]] = field(default_factory=dict)
     pending: list[tuple[ast.AST, _Place]] = field(default_factory=list)
+    converted: dict[ast.expr, Expr] = field(default_factory=dict)
+    """What is given to a name or returned is looked at again as the call that it is."""
 
     def run(self, tree: ast.Module) -> None:
         self.push(tree.body, _Place())
@@ -160,7 +162,7 @@ class _Reader:
             if visit is not None:
                 visit(self, node, place)
             else:
-                self.children(node, replace(place, awaited=False) if place.awaited else place)
+                self.children(node, _alone(place))
 
     def push(self, nodes: list[ast.stmt] | list[ast.expr] | list[ast.AST], place: _Place) -> None:
         self.pending += [(node, place) for node in reversed(nodes) if not isinstance(node, _LEAVES)]
@@ -174,6 +176,12 @@ class _Reader:
             elif isinstance(value, ast.AST):
                 found.append(value)
         self.push(found, place)
+
+    def convert(self, node: ast.expr) -> Expr:
+        found = self.converted.get(node)
+        if found is None:
+            found = self.converted[node] = convert(node)
+        return found
 
     def bind(self, target: ast.expr, value: Expr, line: int, place: _Place) -> None:
         """Keep what a name, an attribute or a named item is given."""
@@ -195,6 +203,11 @@ class _Reader:
         if "timeout" in name.lower() and place.function:
             self.sets.setdefault(place.function, []).append(value)
         self.binds.append(RawBind(scope, name, value, line, place.function))
+
+
+def _alone(place: _Place) -> _Place:
+    """The place of what is not awaited itself."""
+    return replace(place, awaited=False) if place.awaited else place
 
 
 def read(parsed: Parsed, *, keep: bool = True) -> RawCalls:
@@ -262,7 +275,7 @@ def _function(reader: _Reader, node: FunctionNode, place: _Place) -> None:
         cls=place.cls,
         parameters=tuple(parameters[:40]),
         rest=node.args.kwarg.arg if node.args.kwarg else "",
-        decorators=tuple(convert(each) for each in node.decorator_list[:10]),
+        decorators=tuple(reader.convert(each) for each in node.decorator_list[:10]),
         is_async=isinstance(node, ast.AsyncFunctionDef),
     )
     reader.push(node.decorator_list, place)
@@ -306,9 +319,9 @@ def _call(reader: _Reader, node: ast.Call, place: _Place) -> None:
         if isinstance(key, ast.Constant) and "timeout" in str(key.value).lower():
             reader.sets.setdefault(place.function, []).append(convert(node.args[1]))
     plain = name in (_PLAIN if isinstance(node.func, ast.Name) else _METHODS)
-    inner = replace(place, awaited=False)
+    inner = _alone(place)
     if not plain and len(reader.calls) < _MAX_FACTS:
-        expr = convert(node)
+        expr = reader.convert(node)
         reader.nodes.append(node)
         reader.calls.append(
             RawCall(
@@ -323,21 +336,21 @@ def _call(reader: _Reader, node: ast.Call, place: _Place) -> None:
         )
         inner = replace(inner, within=(*place.within, expr)[-_MAX_WITHIN:])
     reader.push([*node.args, *node.keywords], inner)
-    reader.push([node.func], replace(place, awaited=False))
+    reader.push([node.func], _alone(place))
 
 
 def _assign(reader: _Reader, node: ast.Assign | ast.AnnAssign | ast.NamedExpr, place: _Place) -> None:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     if node.value is None:
         return
-    value = convert(node.value)
+    value = reader.convert(node.value)
     for target in targets[:8]:
         if isinstance(target, ast.Tuple | ast.List) and isinstance(node.value, ast.Tuple | ast.List):
             for each, part in zip(target.elts[:8], node.value.elts[:8], strict=False):
-                reader.bind(each, convert(part), node.lineno, place)
+                reader.bind(each, reader.convert(part), node.lineno, place)
         else:
             reader.bind(target, value, node.lineno, place)
-    reader.push([node.value], replace(place, awaited=False))
+    reader.push([node.value], _alone(place))
 
 
 def _with(reader: _Reader, node: ast.With | ast.AsyncWith, place: _Place) -> None:
@@ -345,7 +358,7 @@ def _with(reader: _Reader, node: ast.With | ast.AsyncWith, place: _Place) -> Non
     items: list[tuple[ast.AST, _Place]] = []
     for item in node.items[:_MAX_WITHIN]:
         items.append((item.context_expr, replace(inner, awaited=isinstance(node, ast.AsyncWith))))
-        expr = convert(item.context_expr)
+        expr = reader.convert(item.context_expr)
         if item.optional_vars is not None:
             reader.bind(item.optional_vars, expr, node.lineno, place)
         if expr.op in {"call", "name", "attr"}:
@@ -355,7 +368,7 @@ def _with(reader: _Reader, node: ast.With | ast.AsyncWith, place: _Place) -> Non
 
 
 def _for(reader: _Reader, node: ast.For | ast.AsyncFor, place: _Place) -> None:
-    reader.bind(node.target, Expr("each", "", (convert(node.iter),), line=node.lineno), node.lineno, place)
+    reader.bind(node.target, Expr("each", "", (reader.convert(node.iter),), line=node.lineno), node.lineno, place)
     reader.push(node.orelse, place)
     reader.push(node.body, replace(place, loops=(*place.loops, loops.of_for(node))[-4:]))
     reader.push([node.iter], place)
@@ -370,7 +383,7 @@ def _while(reader: _Reader, node: ast.While, place: _Place) -> None:
 
 def _comprehension(reader: _Reader, node: ast.expr, place: _Place) -> None:
     assert isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp)
-    inner = replace(place, awaited=False)
+    inner = _alone(place)
     parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
     for number, generator in enumerate(node.generators[:6]):
         reader.push([generator.iter], inner)
@@ -384,7 +397,9 @@ def _branch(reader: _Reader, node: ast.If | ast.IfExp, place: _Place) -> None:
     body = [node.body] if isinstance(node, ast.IfExp) else node.body
     other = [node.orelse] if isinstance(node, ast.IfExp) else node.orelse
     missing, present = loops.sides(node.test)
-    missed = replace(place, loops=tuple(replace(each, over="misses") for each in place.loops))
+    missed = place
+    if place.loops and (missing or present):
+        missed = replace(place, loops=tuple(replace(each, over="misses") for each in place.loops))
     reader.push(list[ast.AST](other), missed if present else place)
     reader.push(list[ast.AST](body), missed if missing else place)
     reader.push([node.test], place)
@@ -392,13 +407,13 @@ def _branch(reader: _Reader, node: ast.If | ast.IfExp, place: _Place) -> None:
 
 def _return(reader: _Reader, node: ast.Return | ast.Yield, place: _Place) -> None:
     if node.value is not None:
-        reader.returns.setdefault(place.function, []).append(convert(node.value))
-        reader.push([node.value], replace(place, awaited=False))
+        reader.returns.setdefault(place.function, []).append(reader.convert(node.value))
+        reader.push([node.value], _alone(place))
 
 
 def _await(reader: _Reader, node: ast.Await, place: _Place) -> None:
     if isinstance(node.value, ast.Name | ast.Attribute):
-        awaited = Expr("call", "await", (convert(node.value),), (), node.lineno)
+        awaited = Expr("call", "await", (reader.convert(node.value),), (), node.lineno)
         reader.nodes.append(node)
         reader.calls.append(
             RawCall(

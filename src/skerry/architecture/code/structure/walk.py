@@ -8,7 +8,23 @@ from typing import Final
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
-_LEAVES: Final = (ast.expr_context, ast.operator, ast.boolop, ast.cmpop, ast.unaryop)
+_LEAVES: Final = frozenset(
+    [
+        *(
+            leaf
+            for kind in (ast.expr_context, ast.operator, ast.boolop, ast.cmpop, ast.unaryop)
+            for leaf in kind.__subclasses__()
+        ),
+        *(ast.Name, str, int, float, complex, bool, bytes, type(None), type(...)),
+    ]
+)
+"""Types of what has nothing within it that is asked for."""
+_ASKED: Final = frozenset(
+    [
+        *(ast.Call, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.Constant, ast.JoinedStr, ast.Subscript),
+        ast.Expr,
+    ]
+)
 _MAX_GIVEN: Final = 20
 _MAX_TERMS: Final = 100
 """Additions within one text."""
@@ -62,8 +78,6 @@ def walk(tree: ast.Module, path: str) -> Walk:
     pending: list[tuple[ast.AST, str, str]] = [(node, "", "") for node in reversed(tree.body)]
     while pending:
         node, function, owner = pending.pop()
-        if type(node) is ast.Name:
-            continue
         if isinstance(node, _FUNCTIONS):
             pending += _function(found, node, function, owner)
         elif isinstance(node, ast.ClassDef):
@@ -78,6 +92,8 @@ def walk(tree: ast.Module, path: str) -> Walk:
 
 def _kept(found: Walk, node: ast.AST, function: str, owner: str) -> bool:
     """Keep what a reader may ask for; whether there is nothing more to see within it."""
+    if type(node) not in _ASKED:
+        return False
     if isinstance(node, ast.Call):
         found.calls.append((function, node))
     elif isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -105,8 +121,8 @@ def _children(node: ast.AST) -> list[ast.AST]:
         if type(value) is list:
             if name == "values" and isinstance(node, ast.JoinedStr):
                 value = [each for each in value if isinstance(each, ast.FormattedValue)]
-            found += [each for each in value if isinstance(each, ast.AST)]
-        elif isinstance(value, ast.AST) and not isinstance(value, _LEAVES):
+            found += [each for each in value if type(each) not in _LEAVES]
+        elif type(value) not in _LEAVES and isinstance(value, ast.AST):
             found.append(value)
     return found
 
