@@ -19,6 +19,8 @@ _ALLOW: Final = re.compile(r"#\s*skerry:\s*allow\[([\w\s,*-]{1,200})\]\s*(.{0,30
 _MAX_FILES: Final = 200
 """Files that are no Python and have findings, which are searched for comments."""
 _MAX_LINE: Final = 2_000
+_MAX_COMMENTS: Final = 1_000
+"""Of one rule in one file that are of use: each is compared with each finding there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,9 @@ class Comments:
         self._used: set[Allowed] = set()
         self._at: dict[tuple[str, str], list[Allowed]] = {}
         for each in self._all:
-            if each.reason and each.rule in self._known:
-                self._at.setdefault((each.rule, each.place.file), []).append(each)
+            here = self._at.setdefault((each.rule, each.place.file), [])
+            if each.reason and each.rule in self._known and len(here) < _MAX_COMMENTS:
+                here.append(each)
 
     def for_(self, finding: Finding) -> Allowed | None:
         """The comment that allows `finding`."""
