@@ -40,6 +40,7 @@ class World:
         self._settings_files = [path for path in raw if settings.is_settings_file(path)]
         self._memo: dict[tuple[int, str, str, str], tuple[Expr, Value]] = {}
         """With the expression itself: an identity is only one as long as what it belongs to is there."""
+        self._callers: dict[tuple[str, str], list[tuple[Scope, RawCall]]] = {}
         self._open: set[int] = set()
         self._depth = self._steps = 0
         self._follow: dict[str, Callable[[Expr, Scope], Value]] = {
@@ -483,6 +484,15 @@ class World:
 
     def callers(self, file: str, function: str) -> list[tuple[Scope, RawCall]]:
         """The places that call a function of the repository, as far as names tell; a bounded number."""
+        key = (file, function)
+        if key not in self._callers:
+            found = self._called_by(file, function)
+            if self._depth:  # what was found within another question may be cut short
+                return found
+            self._callers[key] = found
+        return self._callers[key]
+
+    def _called_by(self, file: str, function: str) -> list[tuple[Scope, RawCall]]:
         name = function.rpartition(".")[2]
         wanted = function.rpartition(".")[0].rpartition(".")[2] if name == "__init__" else name
         found: list[tuple[Scope, RawCall]] = []
