@@ -28,8 +28,8 @@ class _Written:
     """The tables of what is being written, by the name of the type."""
 
     rows: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
-    by_row: dict[Any, int] = dataclasses.field(default_factory=dict)
-    by_identity: dict[int, int] = dataclasses.field(default_factory=dict)
+    numbers: dict[int, int] = dataclasses.field(default_factory=dict)
+    """Of values, by their identity: they live as long as what is written."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -170,16 +170,14 @@ class _Record:
             self._get = lambda value: (only(value),)
         elif names:
             self._get = attrgetter(*names)
-        self._shared = any(_mentions(hints[name], self._kind) for name in names) and not any(
-            _ambiguous(hints[name]) for name in names
-        )
+        self._shared = any(_mentions(hints[name], self._kind) for name in names)
         self._prepared = True
 
     def pack(self, value: Any, to: _Written) -> Any:
         if not self._prepared:
             self._prepare()
         if self._shared:
-            number = to.by_identity.get(id(value))
+            number = to.numbers.get(id(value))
             return self._numbered(value, to) if number is None else number
         return self._listed(value, to)
 
@@ -191,17 +189,11 @@ class _Record:
         return [each if pack is None else pack(each, to) for pack, each in zip(self._packs, found[:end], strict=False)]
 
     def _numbered(self, value: Any, to: _Written) -> int:
-        """Its row in the table; equal values have one. What it holds comes before it, so it costs its own fields only."""
+        """Its row in the table. What it holds comes before it, so it costs its own fields only."""
         row = self._listed(value, to)
-        name = self._kind.__name__
-        rows = to.rows.setdefault(name, [])
-        try:
-            number: int = to.by_row.setdefault((name, *(tuple(x) if type(x) is list else x for x in row)), len(rows))
-        except TypeError:  # a list of lists: it has a row for itself
-            number = len(rows)
-        if number == len(rows):
-            rows.append(row)
-        to.by_identity[id(value)] = number
+        rows = to.rows.setdefault(self._kind.__name__, [])
+        rows.append(row)
+        number = to.numbers[id(value)] = len(rows) - 1
         return number
 
     def unpack(self, values: Any, of: _Read) -> Any:
@@ -231,13 +223,6 @@ class _Record:
 def _mentions(hint: Any, kind: type) -> bool:
     """Whether a type is `kind`, or holds it in a tuple or beside None."""
     return hint is kind or any(_mentions(each, kind) for each in typing.get_args(hint))
-
-
-def _ambiguous(hint: Any) -> bool:
-    """Whether equal values of a type may be different ones: 1, 1.0 and True."""
-    inner = typing.get_args(hint)
-    several = typing.get_origin(hint) in {typing.Union, types.UnionType} and sum(each in _PLAIN for each in inner) > 1
-    return several or any(map(_ambiguous, inner))
 
 
 def _nothing(_: Any) -> Sequence[Any]:
