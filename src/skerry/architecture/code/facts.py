@@ -243,6 +243,8 @@ class Code:
     """By file; neither blank nor comment."""
     variables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of environment variables, to the files that read them."""
+    databases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By file, the MongoDB databases that it opens by their names."""
     settings: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = field(default_factory=dict)
     """Names of settings, to the files that make them and the environment variables that they are made from."""
     allowed: tuple[Allowed, ...] = ()

@@ -41,6 +41,7 @@ def resolve(facts: Mapping[str, FileFacts]) -> Code:
         roles=roles,
         lines={path: each.lines for path, each in files.items()},
         variables=_variables(files),
+        databases={path: each.databases for path, each in files.items() if each.databases},
         settings=_settings(files),
         allowed=tuple(mark for each in files.values() for mark in each.allowed),
         unparsed=tuple(Skipped(path, _lost(facts[path].lost)) for path in files if facts[path].lost),

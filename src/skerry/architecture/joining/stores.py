@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from skerry.architecture.code.facts import Code, Import, Kind, Role
@@ -76,6 +76,10 @@ class Stores:
         self._uses: dict[tuple[str, str], _Kept] = {}
         self._owner = SystemModel(services=found.services).service_of
         self._imports = self._imported()
+        self._named: dict[str, set[str]] = defaultdict(set)
+        for file, names in code.databases.items():
+            if (owner := self._owner(file)) is not None and code.roles.get(file) != Role.TEST:
+                self._named[owner].update(names)
 
     def read(self) -> None:
         """From everything that is deployed, and from the code."""
@@ -143,18 +147,17 @@ class Stores:
                     text = f"{each.workload.name} gets {variable} from {setting.secret}"
                     self._keep(service.name, where_is, Evidence(text, Source.DEPLOY, setting.place))
             elif where is not None and self._reads(service, variable, where.kind):
-                text = f"{each.workload.name} gets {variable}, {_shown(where)}"
-                self._keep(
-                    service.name,
-                    self._identity(service.name, each, where),
-                    Evidence(text, Source.DEPLOY, setting.place),
-                )
+                self._found_in(service, each, where, f"{each.workload.name} gets {variable}", setting.place)
         for variable, place, where in self._in_parts(env, each.system):
             if self._reads(service, variable, where.kind):
-                text = f"{each.workload.name} gets {variable}, {_shown(where)}"
-                self._keep(
-                    service.name, self._identity(service.name, each, where), Evidence(text, Source.DEPLOY, place)
-                )
+                self._found_in(service, each, where, f"{each.workload.name} gets {variable}", place)
+
+    def _found_in(self, service: Service, each: Deployed, where: Dsn, how: str, place: Place | None) -> None:
+        """Keep an address; where it names a server of MongoDB alone, with the databases that the code names."""
+        named = self._named.get(service.name, ()) if where.kind == "mongodb" and not where.database else ()
+        for one in [replace(where, database=name) for name in sorted(named)] or [where]:
+            text = f"{how}, {_shown(one)}"
+            self._keep(service.name, self._identity(service.name, each, one), Evidence(text, Source.DEPLOY, place))
 
     def _in_parts(self, env: Mapping[str, Setting], system: str) -> Iterator[tuple[str, Place | None, Dsn]]:
         """`DB_HOST`, `DB_PORT` and `DB_NAME` instead of one URL."""

@@ -219,3 +219,27 @@ def test_a_client_that_is_given_its_address_asks_whom_it_is_called_after(
     """If that service answers such paths; else nobody knows."""
     texts = two(client) | {"orders/app.py": ANSWERS}
     assert edges(texts) == expected
+
+
+@pytest.mark.parametrize(
+    ("opened", "shared"),
+    [
+        ("client.shop", True),
+        ("client['shop'].orders", True),
+        ("client.get_database('shop')", True),
+        ("MongoClient(URL)['shop']", True),
+        ("client.other", False),
+        ("client.close()", False),
+    ],
+)
+def test_code_names_the_database_of_a_server_of_mongodb(opened: str, *, shared: bool) -> None:
+    """The address leads to the server alone; each service opens a database of it by name."""
+    url = "{MONGODB_URL: 'mongodb://mongo:27017'}"
+    compose = f"services:\n  mongo: {{image: mongo}}\n  a: {{build: a, environment: {url}}}\n"
+    compose += f"  orders: {{build: orders, environment: {url}}}\n"
+    head = "import os\nfrom pymongo import MongoClient\n\nURL = os.environ['MONGODB_URL']\nclient = MongoClient(URL)\n"
+    texts = {"compose.yaml": compose} | {f"{name}/Dockerfile": DOCKERFILE for name in ("a", "orders")}
+    texts |= {"a/app.py": head + "db = client.shop\n", "orders/app.py": head + f"db = {opened}\n"}
+    uses = {use.service: use.store for use in model_of(texts).uses}
+    assert uses["a"] == "mongodb://mongo:27017/shop"
+    assert (uses["orders"] == uses["a"]) is shared

@@ -8,6 +8,7 @@ from skerry.architecture.code.facts import Role
 from skerry.architecture.code.parse import Parsed
 from skerry.architecture.code.structure import (
     comments,
+    databases,
     graph,
     imports,
     labels,
@@ -68,6 +69,7 @@ def read(parsed: Parsed, path: str, content: bytes) -> Structure:
         steps=steps.read(found, sent, used),
         saga_steps=sagas.read(found),
         spans=tuple((name, *steps.span(node)) for name, node in found.functions.items()),
+        databases=databases.read(found),
         variables=variables.read(found),
         settings=variables.settings(found),
         program=role is Role.REQUEST and is_program(path, content) and not (answered or sent),

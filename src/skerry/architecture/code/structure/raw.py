@@ -87,6 +87,8 @@ class Structure:
     """First and last line of each function that has steps."""
     variables: tuple[str, ...] = ()
     """Names of environment variables that it reads."""
+    databases: tuple[str, ...] = ()
+    """Names of MongoDB databases that it opens."""
     settings: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Names that are given a value made from environment variables of other names, with those."""
     program: bool = False
