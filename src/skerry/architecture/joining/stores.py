@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from skerry.architecture.code.facts import Code, Import, Kind, Role
+from skerry.architecture.code.facts import Call, Code, Import, Kind, Role
 from skerry.architecture.joining import addresses, images
 from skerry.architecture.joining.addresses import Dsn
 from skerry.architecture.joining.services import Found
@@ -56,6 +56,7 @@ _MAPPERS: Final = frozenset(
 )
 UNUSED: Final = "who keeps data in this"
 """Part of the text of what is unknown about a database that nothing is seen to use."""
+_ASIDE: Final = frozenset({Role.TEST, Role.EXAMPLE, Role.SCRIPT, Role.MIGRATION})
 _LOCAL: Final = frozenset({"", "localhost", "127.0.0.1", "0.0.0.0", "::1"})  # noqa: S104 - addresses that are read, not bound
 
 
@@ -80,6 +81,12 @@ class Stores:
         for file, names in code.databases.items():
             if (owner := self._owner(file)) is not None and code.roles.get(file) != Role.TEST:
                 self._named[owner].update(names)
+
+        self._opened: dict[str, list[Call]] = defaultdict(list)
+        for call in code.calls:
+            owner = self._owner(call.place.file) if call.kind is Kind.DATABASE and call.role not in _ASIDE else None
+            if owner is not None and call.target.variables and "{}" in call.target.url.partition("://")[2]:
+                self._opened[owner].append(call)
 
     def read(self) -> None:
         """From everything that is deployed, and from the code."""
@@ -148,8 +155,13 @@ class Stores:
                     self._keep(service.name, where_is, Evidence(text, Source.DEPLOY, setting.place))
             elif where is not None and self._reads(service, variable, where.kind):
                 self._found_in(service, each, where, f"{each.workload.name} gets {variable}", setting.place)
+        put_together = set[str]()
+        for call, where in self._filled(service.name, each):
+            put_together.add(where.host)
+            text = f"{call.function or 'the module'} opens {_shown(where)} with the variables of {each.workload.name}"
+            self._keep(service.name, self._identity(service.name, each, where), Evidence(text, Source.CODE, call.place))
         for variable, place, where in self._in_parts(env, each.system):
-            if self._reads(service, variable, where.kind):
+            if where.host not in put_together and self._reads(service, variable, where.kind):
                 self._found_in(service, each, where, f"{each.workload.name} gets {variable}", place)
 
     def _found_in(self, service: Service, each: Deployed, where: Dsn, how: str, place: Place | None) -> None:
@@ -158,6 +170,18 @@ class Stores:
         for one in [replace(where, database=name) for name in sorted(named)] or [where]:
             text = f"{how}, {_shown(one)}"
             self._keep(service.name, self._identity(service.name, each, one), Evidence(text, Source.DEPLOY, place))
+
+    def _filled(self, service: str, each: Deployed) -> Iterator[tuple[Call, Dsn]]:
+        """Addresses that the code puts together from variables, with the values that a workload is given."""
+        for call in self._opened.get(service, ()):
+            first, *rest = call.target.url.split("{}")
+            if len(rest) != len(call.target.variables):
+                continue
+            settings = [each.workload.env.get(name) for name in call.target.variables]
+            values = [setting.value if setting and setting.value else "{}" for setting in settings]
+            where = addresses.dsn(first + "".join(f"{value}{more}" for value, more in zip(values, rest, strict=True)))
+            if where is not None and where.host and where.database and "{" not in f"{where.host}{where.database}":
+                yield call, where
 
     def _in_parts(self, env: Mapping[str, Setting], system: str) -> Iterator[tuple[str, Place | None, Dsn]]:
         """`DB_HOST`, `DB_PORT` and `DB_NAME` instead of one URL."""

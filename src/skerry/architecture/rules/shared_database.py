@@ -155,7 +155,9 @@ class SharedDatabase:
     def _clean(self, model: SystemModel, users: dict[str, list[Use]], speaking: set[str]) -> Finding:
         evidence = tuple(each for uses in users.values() for use in uses for each in use.evidence[:1])
         services = tuple(sorted({use.service for uses in users.values() for use in uses}))
-        if services:
+        if len(services) == 1:
+            text = f"only {services[0]} keeps data in a database, so no other service can be in it"
+        elif services:
             text = f"each of {len(services)} services that keep data has its own: {len(users)} databases, no two services in one"
         elif speaking:
             services = tuple(sorted(speaking))

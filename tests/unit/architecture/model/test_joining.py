@@ -243,3 +243,20 @@ def test_code_names_the_database_of_a_server_of_mongodb(opened: str, *, shared: 
     uses = {use.service: use.store for use in model_of(texts).uses}
     assert uses["a"] == "mongodb://mongo:27017/shop"
     assert (uses["orders"] == uses["a"]) is shared
+
+
+@pytest.mark.parametrize(("given", "shared"), [("shop", True), ("other", False)])
+def test_an_address_that_code_puts_together_has_the_values_of_the_manifest(given: str, *, shared: bool) -> None:
+    """Each service reads its database's name from a variable of its own choice."""
+    driver = (
+        "import os\nfrom sqlalchemy import create_engine\n\nSERVER = os.environ['POSTGRES_SERVER']\n"
+        "engine = create_engine(f\"postgresql://{os.environ['LOGIN']}@{SERVER}:5432/{os.environ['WHICH']}\")\n"
+    )
+    compose = "services:\n  db: {image: 'postgres:16'}\n" + "".join(
+        f"  {name}: {{build: {name}, environment: {{POSTGRES_SERVER: db, WHICH: {which}}}}}\n"
+        for name, which in (("a", "shop"), ("orders", given))
+    )
+    texts = {"compose.yaml": compose} | {f"{name}/Dockerfile": DOCKERFILE for name in ("a", "orders")}
+    uses = {use.service: use.store for use in model_of(texts | {"a/app.py": driver, "orders/app.py": driver}).uses}
+    assert uses["a"] == "postgresql://db:5432/shop"
+    assert (uses["orders"] == uses["a"]) is shared
