@@ -150,7 +150,8 @@ def _polled(calls: list[Exchange]) -> bool:
         return True
     ordered = sorted(calls, key=lambda each: each.span.start)
     rest = median([later.span.start - each.span.end for each, later in pairwise(ordered)])
-    return rest >= _PAUSE and rest >= 2 * median([each.seconds for each in ordered])
+    # without a URL it may have been another question each time: a rest has to be longer than the work then
+    return rest >= _PAUSE and (bool(ordered[0].url) or rest >= 2 * median([each.seconds for each in ordered]))
 
 
 def _paged(urls: set[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from skerry.architecture.joining import images
@@ -66,6 +67,7 @@ def losses(traces: Traces | None, rule: str) -> Iterator[Finding]:
 
 def _pairs(spans: Sequence[Span], undone: set[str]) -> Iterator[tuple[Span, Span]]:
     by_id = {span.span: span for span in spans}
+    spans = [_asked(span, by_id.get(span.parent)) for span in spans]
     calls: dict[str, list[Span]] = {}
     for span in spans:
         if span.kind in {SpanKind.CLIENT, SpanKind.PRODUCER} and not _is_database(span):
@@ -81,6 +83,19 @@ def _pairs(spans: Sequence[Span], undone: set[str]) -> Iterator[tuple[Span, Span
             if first is not None and _lost(by_id.get(entry), failed):
                 yield first, failed
                 break
+
+
+def _asked(span: Span, parent: Span | None) -> Span:
+    """A call of which only the answering side was kept, as its caller would have told of it."""
+    if (
+        span.kind is not SpanKind.SERVER
+        or parent is None
+        or parent.service == span.service
+        or parent.kind is SpanKind.CLIENT
+    ):
+        return span
+    attributes = {**span.attributes, "peer.service": span.service}
+    return replace(span, kind=SpanKind.CLIENT, service=parent.service, attributes=attributes)
 
 
 def _lost(entry: Span | None, failed: Span) -> bool:

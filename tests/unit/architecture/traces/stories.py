@@ -92,6 +92,15 @@ def by_grpc(story: Story, times: int) -> None:
         story.span("catalogue", "shop.Catalogue/GetProduct", below=asked, length=0.008, **tags)
 
 
+def only_answers(story: Story) -> None:
+    """The calls that were made are known by their answers alone."""
+    entry = story.span("orders", "POST /orders", error=True, length=0.9, http__route="/orders")
+    for at, callee, error in ((0.1, "payment", False), (0.4, "shipping", True)):
+        story.span(
+            callee, "POST /work", below=entry, at=at, error=error, http__request__method="POST", http__route="/work"
+        )
+
+
 PLANTED: dict[str, tuple[str, str, Callable[[Story], None]]] = {
     "shared-database": ("shared-database", "error", shared_database),
     "sync-chain-3": ("sync-chain", "warning", lambda story: chain(story, "web", "orders", "payment", "ledger")),
@@ -101,6 +110,7 @@ PLANTED: dict[str, tuple[str, str, Callable[[Story], None]]] = {
     "no-compensation": ("no-compensation", "error", no_compensation),
     "chatty-5": ("chatty", "warning", lambda story: chatty(story, 5)),
     "chatty-20": ("chatty", "error", lambda story: chatty(story, 20)),
+    "only-answers": ("no-compensation", "error", only_answers),
     "mixed-names": ("shared-database", "error", mixed_names),
     "without-clients": ("chatty", "warning", lambda story: without_clients(story, 7)),
     "alike-names": ("sync-chain", "warning", alike_names),
@@ -131,6 +141,7 @@ def polling(story: Story) -> None:
     entry = story.span("reports", "POST /reports", http__route="/reports", length=6.0)
     for number in range(10):
         story.call(entry, "renderer", "GET /jobs/17", at=number * 0.5, length=0.01)
+        story.call(entry, "printer", "GET /prints/4/copies", at=number * 0.5, length=0.25)
 
 
 def pages(story: Story) -> None:
