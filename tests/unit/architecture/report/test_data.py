@@ -15,6 +15,7 @@ from skerry.architecture.code.facts import Allowed
 from skerry.architecture.report import as_data, as_rule, find, read_report
 from skerry.architecture.rules import RULES as ALL
 from skerry.architecture.source import Place, Skipped
+from skerry.cli.check import RULES as NAMES
 from skerry.errors import ConfigurationError
 
 KEYS = {
@@ -102,3 +103,8 @@ def test_every_rule_explains_itself(rule) -> None:
     text = as_rule(rule)
     for part in ("why it hurts:", "what to do:", "the fault:", "with skerry:", "without:", f"allow[{rule.name}]"):
         assert part in text
+
+
+def test_the_command_knows_every_rule_by_its_name() -> None:
+    """Its names are written down so that help need not load the analyser; they are the rules', in their order."""
+    assert tuple(rule.name for rule in ALL) == NAMES
