@@ -80,7 +80,7 @@ class Tree:
             self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise Unreadable(f"{path}: {error.strerror or 'cannot be opened'}") from error
-        self.close = weakref.finalize(self, os.close, self._root)
+        self.close: weakref.finalize[[int], Tree] = weakref.finalize(self, os.close, self._root)
         """Lets go of the folder; nothing can be read afterwards."""
         self._read = 0
         found = _Found()

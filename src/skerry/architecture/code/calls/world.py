@@ -34,8 +34,8 @@ class World:
 
     def __init__(self, raw: Mapping[str, RawCalls], known: Resolved) -> None:
         self.raw = raw
-        self.bodies = Bodies(raw, known)
-        self.functions = self.bodies.functions
+        self.bodies: Bodies = Bodies(raw, known)
+        self.functions: dict[tuple[str, str], RawFunction] = self.bodies.functions
         self._modules = known.modules
         self._settings_files = [path for path in raw if settings.is_settings_file(path)]
         self._memo: dict[tuple[int, str, str, str], tuple[Expr, Value]] = {}
