@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from made import HOSTILE, clean, found, reported, unknown
+from markdown_it import MarkdownIt
 
 from skerry.architecture.model import Evidence, Source
 from skerry.architecture.report import as_markdown
@@ -48,3 +49,16 @@ def test_it_fits_into_one_comment() -> None:
     text = as_markdown(reported(*(found(key=str(n), message="m" * 500) for n in range(1_000))))
     assert len(text) < MAX_SIZE + 200
     assert "The rest is left out" in text
+
+
+def test_a_renderer_makes_nothing_of_a_name() -> None:
+    """What a reader of Markdown makes of a report with hostile names: no link, no tag and no heading more than without them."""
+    evil = found(message=HOSTILE, evidence=(Evidence(HOSTILE, Source.CODE, Place(HOSTILE, 1)),), fix=HOSTILE)
+    tags = {}
+    for name, finding in {"plain": found(fix="x"), "evil": evil}.items():
+        page = MarkdownIt("commonmark").enable("table").render(as_markdown(reported(finding, unknown(message=HOSTILE))))
+        tags[name] = sorted(set(re.findall(r"<(\w+)", page)))
+        headings = re.findall(r"<h2>(.*?)</h2>", page)
+        assert headings == ["no-timeout", "Unknown, and what is missing"]
+    assert tags["evil"] == tags["plain"]
+    assert not {"a", "script", "img"} & set(tags["evil"])
