@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from skerry.architecture.code import calls
 from skerry.architecture.code.extract import FileFacts
-from skerry.architecture.code.facts import Code, ForeignKey, Role, Route, Table, TableUse
+from skerry.architecture.code.facts import Code, ForeignKey, Kind, Role, Route, Table, TableUse
 from skerry.architecture.code.structure import Resolved, Structure, labels
 from skerry.architecture.code.structure.graph import Names
 from skerry.architecture.code.structure.imports import Modules
 from skerry.architecture.code.structure.mounts import Prefixes
+from skerry.architecture.code.structure.roles import job_folder
 from skerry.architecture.code.structure.routes import VERBS, plain
 from skerry.architecture.code.structure.workflows import Workflows
 from skerry.architecture.source import Place, Skipped
@@ -137,7 +138,22 @@ def _told_apart(files: Mapping[str, Structure], modules: Modules) -> dict[str, S
         for path, each in files.items():
             for taken in each.imports if each.role is not Role.TEST else ():
                 programs.difference_update(target for target in modules.targets(taken, path) if target != path)
-    return {path: replace(each, role=Role.SCRIPT) if path in programs else each for path, each in files.items()}
+    answering = {folder for path, each in files.items() for folder in _answering(path, each)}
+    roles = dict.fromkeys(programs, Role.SCRIPT) | {
+        path: Role.REQUEST
+        for path, each in files.items()
+        if each.role is Role.JOB and (folder := job_folder(path)) and folder in answering
+    }
+    return {path: replace(each, role=roles[path]) if path in roles else each for path, each in files.items()}
+
+
+def _answering(path: str, each: Structure) -> Iterator[str]:
+    """The folders above a file that answers requests."""
+    if any(route.kind in {Kind.HTTP, Kind.GRPC} for route in each.routes):
+        folder = path.rpartition("/")[0]
+        while folder:
+            yield folder
+            folder = folder.rpartition("/")[0]
 
 
 def _lost(lines: tuple[int, ...]) -> str:

@@ -11,6 +11,7 @@ from skerry.architecture.code.facts import Role, Table
 from skerry.architecture.joining.stores import UNUSED, database_library
 from skerry.architecture.model import Datastore, Evidence, Source, SystemModel, Use
 from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict
+from skerry.architecture.source import Place
 
 _DATABASES: Final = frozenset(
     [
@@ -136,21 +137,28 @@ class SharedDatabase:
     def _foreign_keys(self, subject: Subject, users: dict[str, list[Use]]) -> Iterator[Finding]:
         """Keys into a table of another service, where manifests do not show two databases."""
         known = {use.service for uses in users.values() for use in uses}
+        bound: list[tuple[set[str], dict[Place | None, Evidence]]] = []
         for one, other in combinations(sorted(subject.model.services), 2):
-            if {one, other} <= known:
+            keys = [] if {one, other} <= known else _crossing(subject, {one, other})
+            if not keys:
                 continue
-            keys = _crossing(subject, {one, other})
-            if keys:
-                yield Finding(
-                    rule=self.name,
-                    verdict=Verdict.VIOLATION,
-                    severity=Severity.ERROR,
-                    services=(one, other),
-                    message=f"{one} and {other} share one database: {keys[0].text}",
-                    place=keys[0].place,
-                    evidence=tuple(keys),
-                    key=f"{one}/{other}",
-                )
+            names, evidence = {one, other}, {each.place: each for each in keys}
+            for group in [group for group in bound if group[0] & names]:
+                bound.remove(group)
+                names, evidence = names | group[0], group[1] | evidence
+            bound.append((names, evidence))
+        for names, evidence in bound:
+            services, keys = tuple(sorted(names)), list(evidence.values())
+            yield Finding(
+                rule=self.name,
+                verdict=Verdict.VIOLATION,
+                severity=Severity.ERROR,
+                services=services,
+                message=f"{_listed(services)} share one database: {keys[0].text}",
+                place=keys[0].place,
+                evidence=tuple(keys[:MAX_SHOWN]),
+                key="/".join(services),
+            )
 
     def _clean(self, model: SystemModel, users: dict[str, list[Use]], speaking: set[str]) -> Finding:
         evidence = tuple(each for uses in users.values() for use in uses for each in use.evidence[:1])

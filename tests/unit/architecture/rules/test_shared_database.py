@@ -150,3 +150,17 @@ def test_clean_shows_each_service_with_its_own() -> None:
     (found,) = findings(texts)
     assert (found.verdict, found.services) == (Verdict.CLEAN, ("a", "b"))
     assert all(each.place for each in found.evidence)
+
+
+def test_keys_that_bind_several_services_are_one_finding() -> None:
+    """Where no manifest says which database, services that foreign keys join are in one."""
+    model = (
+        "from sqlalchemy import Column, ForeignKey, Integer\nfrom sqlalchemy.orm import DeclarativeBase\n\n\n"
+        "class Base(DeclarativeBase):\n    pass\n\n\nclass {name}(Base):\n    __tablename__ = '{name}'\n"
+        "    id = Column(Integer, primary_key=True)\n    other = Column(Integer, ForeignKey('{other}.id'))\n"
+    )
+    texts = {"compose.yaml": "services:\n" + "".join(f"  {name}: {{build: {name}}}\n" for name in "abc")}
+    for name, other in ("ab", "bc", "cc"):
+        texts |= {f"{name}/Dockerfile": DOCKERFILE, f"{name}/app.py": model.format(name=f"t{name}", other=f"t{other}")}
+    (found,) = [each for each in findings(texts) if each.verdict is Verdict.VIOLATION]
+    assert (found.services, found.severity) == (("a", "b", "c"), Severity.ERROR)

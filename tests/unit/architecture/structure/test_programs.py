@@ -48,3 +48,17 @@ def test_settings_are_told_with_the_variables_that_they_are_made_from() -> None:
         "app.config['LOGIN'] = 'http://{}'.format(os.environ.get('USERS'))\n"
     )
     assert code(app=text).settings == {"LOGIN": (("app.py", ("USERS",)),), "PEER_URL": (("app.py", ("PEER", "PORT")),)}
+
+
+def test_a_service_that_is_called_jobs_answers_requests() -> None:
+    """The name of a folder says that it works in the background, and its routes say that it does not."""
+    answers = "@app.get('/jobs')\ndef f(): ...\n"
+    found = code(
+        jobs__app=answers, jobs__store="def load(): ...\n", jobs__worker="def work(): ...\n", tasks__store="X = 1\n"
+    )
+    assert found.roles == {
+        "jobs/app.py": Role.REQUEST,
+        "jobs/store.py": Role.REQUEST,
+        "jobs/worker.py": Role.JOB,
+        "tasks/store.py": Role.JOB,
+    }

@@ -94,6 +94,14 @@ def refined(role: Role, imports: Sequence[Import]) -> Role:
     return Role.TEST if tops & _TESTING else role
 
 
+def job_folder(path: str) -> str:
+    """The folder that alone says that a file is a job; `` where its own name does, or nothing."""
+    *folders, name = path.split("/")
+    if _JOBS.match(name.lower()):
+        return ""
+    return next(("/".join(folders[: n + 1]) for n, each in enumerate(folders) if _JOBS.match(each.lower())), "")
+
+
 def is_program(path: str, content: bytes) -> bool:
     """Whether a file starts something when it is run, and what it starts looks as if it ends."""
     name = path.rpartition("/")[2].removesuffix(".py")
