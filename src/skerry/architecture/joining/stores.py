@@ -227,12 +227,11 @@ class Stores:
             host = self._found.stores[system, self._known(system, host)][1].workload.name
             port = addresses.PORTS.get(kind, port)
         short = host.partition(".svc")[0].split(".")[0] if ".svc" in host else host
-        local = short in _LOCAL and not (each and each.form == "compose")
+        local = short in _LOCAL and not (each and each.form in {"compose", "kubernetes"})
         server = f"{short or 'localhost'}:{port}" if port else short or "localhost"
         if system and each and each.form == "compose":
-            server_id = (
-                f"{system}/{server}" if (system, self._known(system, where.host)) in self._found.stores else server
-            )
+            known = (system, self._known(system, where.host))
+            server_id = f"{system}/{server}" if known in self._found.stores or known in self._found.hosts else server
         else:
             server_id = server
         if short in _LOCAL and not local:
