@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from skerry.architecture import traces as traces_of
 from skerry.architecture.build import build
 from skerry.architecture.code import reading
+from skerry.architecture.code.facts import Code
 from skerry.architecture.rules import RULES, Finding, Severity, Subject, Verdict
 from skerry.architecture.source import History, Place, Unreadable, values
 from skerry.architecture.source.cache import Cache
@@ -60,7 +61,7 @@ def analyse(
     files = source(path)
     past = None
     with _uncollected(), Cache(_kept_in(path, cache), version=reading.version()) as kept:
-        code = reading.read(files, kept, lambda done, total: told.step("reading code", done, total))
+        code = _code(files, kept, told)
         seen = _traces(traces)
         told.step("building the model", 0, 0)
         model = build(files, code, seen, given=given)
@@ -166,6 +167,13 @@ def _kept_history(kept: Cache, key: bytes) -> History | None:
     with suppress(ValueError):
         return values.loads(History, content) if content is not None else None
     return None
+
+
+def _code(files: Tree | GitFiles, kept: Cache, told: Progress) -> Code:
+    try:
+        return reading.read(files, kept, lambda done, total: told.step("reading code", done, total))
+    except Unreadable as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _traces(paths: Sequence[Path]) -> Traces | None:
