@@ -19,6 +19,8 @@ _MARKS: Final = {
     "package.json": "javascript", "go.mod": "go", "pom.xml": "java", "build.gradle": "java", "build.gradle.kts": "kotlin",
     "Cargo.toml": "rust", "composer.json": "php", "Gemfile": "ruby", "mix.exs": "elixir",
 }  # fmt: skip
+_PYTHON_MARKS: Final = frozenset({"alembic.ini", "manage.py", "uwsgi.ini"})
+"""Files that stand at the root of an application in Python, where no package file does."""
 _SUFFIXES: Final = {
     "py": "python", "go": "go", "java": "java", "js": "javascript", "ts": "javascript", "cs": "csharp", "rb": "ruby",
     "rs": "rust", "php": "php", "ex": "elixir", "kt": "kotlin", "cpp": "c++", "vue": "javascript",
@@ -113,7 +115,7 @@ class _Search:
         for root, package in self._manifests.packages.items():
             found.setdefault(root, package.place)
         for path in self._paths:
-            if path.rpartition("/")[2] in _MARKS:
+            if path.rpartition("/")[2] in _MARKS or path.rpartition("/")[2] in _PYTHON_MARKS:
                 found.setdefault(posixpath.dirname(path), Place(path))
         return found
 
@@ -199,9 +201,14 @@ class _Search:
             apart = not any(_within(root, other) or _within(other, root) for other in groups)
             if root and apart and not _ASIDE.search(path) and not images.store_kind(base) and self._runs(root):
                 groups.setdefault(root, [])
-        if len(groups) < 2 and not any(groups.values()):
-            for root in self._apart([root for root in self._roots if root and not _ASIDE.search(root)]):
-                groups.setdefault(root, [])
+        top = [path for path in self._paths if path.endswith(".py") and "/" not in path]
+        if not groups and "" in map(posixpath.dirname, self._manifests.dockerfiles) and any(map(self._starts, top)):
+            groups.setdefault("", [])
+        if len(groups) < 2 and "" not in groups:
+            beside = [root for root in self._roots if root and not _ASIDE.search(root)]
+            for root in self._apart([*beside, *groups]):
+                if not any(_within(root, other) or _within(other, root) for other in groups):
+                    groups.setdefault(root, [])
         if not groups:
             for file in self._programs():
                 groups.setdefault(file, [])

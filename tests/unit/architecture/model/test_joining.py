@@ -260,3 +260,16 @@ def test_an_address_that_code_puts_together_has_the_values_of_the_manifest(given
     uses = {use.service: use.store for use in model_of(texts | {"a/app.py": driver, "orders/app.py": driver}).uses}
     assert uses["a"] == "postgresql://db:5432/shop"
     assert (uses["orders"] == uses["a"]) is shared
+
+
+def test_applications_beside_the_one_that_is_built_are_services() -> None:
+    """One folder has a Dockerfile; the others have migrations or requirements of their own, and start."""
+    texts = {"users/Dockerfile": DOCKERFILE, "users/app.py": APP, "auth/alembic.ini": "", "auth/app/main.py": APP}
+    texts |= {"mail/requirements.txt": "flask\n", "mail/app.py": APP, "notes/text.py": "X = 1\n"}
+    assert set(model_of(texts).services) == {"auth", "mail", "users"}
+
+
+def test_what_stands_within_an_application_that_is_built_is_a_part_of_it() -> None:
+    """A folder with migrations of its own is no service of its own then."""
+    texts = {"Dockerfile": DOCKERFILE, "app.py": APP, "pay/alembic.ini": "", "pay/app.py": APP, "mail/manage.py": APP}
+    assert len(model_of(texts).services) == 1
