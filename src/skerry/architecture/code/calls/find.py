@@ -20,7 +20,8 @@ from skerry.architecture.code.structure import Resolved
 from skerry.architecture.source import Place
 
 _QUEUES: Final = frozenset(("aio_pika", "aiormq", "aiokafka", "nats", "pika", "kombu"))
-_READING: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+_READING: Final = frozenset(("GET", "HEAD", "OPTIONS", "REQUEST", "STREAM"))
+"""Methods that change nothing, and those of calls whose method is not known."""
 _HEALTH: Final = re.compile(r"(?i)/(?:health|ready|readiness|live|liveness|ping|status|version)(?:z|/|$)")
 _JOBS: Final = re.compile(
     r"(?:^|\.)(?:task|shared_task|periodic_task|scheduled_job|on_after_configure|actor|job|cron)$"
