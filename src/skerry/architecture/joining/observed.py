@@ -22,6 +22,8 @@ _BEFORE: Final = re.compile(
     re.IGNORECASE,
 )
 """What asks the system and is no part of it."""
+MAX_SERVICES: Final = 500
+"""Services that only traces know; of more, those that are named first are looked at."""
 _MAX_PAIRS: Final = 200
 """Senders times takers of one topic; with more of them a topic is a bus, and says nothing of who reaches whom."""
 
@@ -43,7 +45,8 @@ class Runtime:
         self._new: dict[str, Place] = {}
         for spans in traces.traces.values():
             for span in spans:
-                if first.known(span.service) is None and span.service != UNKNOWN_SERVICE:
+                new = span.service not in self._new and len(self._new) < MAX_SERVICES
+                if new and span.service != UNKNOWN_SERVICE and first.known(span.service) is None:
                     self._new.setdefault(span.service, Place(span.file, span.line))
         # a worker that only traces know is the service that it works for, which only they know as well
         alone = {name for name in self._new if not is_work(name)}
@@ -119,7 +122,8 @@ class Runtime:
                 self._sent[topic].add(service)
             elif topic and span.kind is SpanKind.CONSUMER and caller in {"", service}:
                 self._taken[topic].setdefault(service, span)
-            self.databases.saw(service, span)
+            if service in self._services:
+                self.databases.saw(service, span)
 
     def _unanswered(self, traces: Traces) -> None:
         """Calls of a service that shows no spans itself, or whose spans were not kept."""

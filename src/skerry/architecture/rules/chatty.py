@@ -59,7 +59,7 @@ class Chatty:
         for one in observed:
             one.told = True
         worst = max((one.often for one in observed), default=0)
-        peer = f" {asked.peer}" if asked.peer else " another service"
+        peer = f" {asked.whom}" if asked.peer else " another service"
         text = f"{call.function or 'the module'} asks{peer} once for each item of a loop: {call.text or shown(call)}"
         if worst:
             text += f"; traces show {worst} calls for one request"

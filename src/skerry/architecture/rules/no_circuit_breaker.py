@@ -56,7 +56,9 @@ class NoCircuitBreaker:
         first = calls[0]
         endless = [each for each in calls if each.call.timeout.bound is Bound.UNBOUNDED]
         retried = next((each.call.retry for each in calls if each.call.retry), None)
-        text = f"{first.service or first.call.place.file} waits for {first.peer} and nothing stops it while {first.peer} is down"
+        text = (
+            f"{first.service or first.call.place.file} waits for {first.whom} and nothing stops it while that is down"
+        )
         if endless:
             text += "; it waits without a limit, too"
         if retried:

@@ -60,7 +60,7 @@ class NoTimeout:
         for each in observed:
             each.told = True
         why = first.call.timeout.why or f"{first.call.library} has no limit of its own"
-        peer = f" for {first.peer}" if first.peer else ""
+        peer = f" for {first.whom}" if first.peer else ""
         what = shown(first.call) if len(calls) == 1 else f"{len(calls)} calls"
         text = f"{first.call.function or 'the module'} waits{peer} without a limit ({what}): {why}"
         if len(calls) > 1:

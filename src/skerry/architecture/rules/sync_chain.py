@@ -15,6 +15,8 @@ from skerry.architecture.rules.waited import PASSING, chains, part
 
 WARN_HOPS: Final = 3
 ERROR_HOPS: Final = 4
+MAX_HOPS: Final = 64
+"""Services of one chain that are followed."""
 MAX_STEPS: Final = 200_000
 """Edges that are tried in the search for the longest chain; a system with more is reported as far as it was followed."""
 
@@ -179,6 +181,8 @@ class _Search:
     def _extend(self, chain: _Chain, entered: list[Route] | None) -> _Chain:
         """The longest way on. `entered` are the routes by which the last service was asked; None: any."""
         best = chain
+        if len(chain.services) > MAX_HOPS:
+            return best
         for edge in self._from.get(chain.services[-1], []):
             self._steps += 1
             if edge.callee in chain.services or self._steps > MAX_STEPS:

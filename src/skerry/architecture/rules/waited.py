@@ -12,8 +12,8 @@ from skerry.architecture.traces.spans import Span, SpanKind, Traces
 
 PASSING: Final = frozenset({"gateway", "job", "frontend"})
 """Roles of what is before the services and does not count as a hop."""
-MAX_CHAINS: Final = 1_000
-"""Different chains that are compared; of more, those that were taken most often."""
+MAX_CHAINS: Final = 300
+"""Different chains that are compared; of more, the longest of one trace and those that most traces took."""
 _MAX_HOPS: Final = 64
 
 
@@ -22,7 +22,7 @@ def chains(traces: Traces, model: SystemModel) -> tuple[Counter[tuple[str, ...]]
     names = Names(model.services)
     found: Counter[tuple[str, ...]] = Counter()
     for spans in traces.traces.values():
-        ways = _ways(spans, model, names)
+        ways = sorted(_ways(spans, model, names), key=lambda way: (-len(way), way))[:MAX_CHAINS]
         found.update(way for way in ways if not any(way != other and part(way, other) for other in ways))
     return Counter(dict(found.most_common(MAX_CHAINS))), len(traces.traces)
 

@@ -34,6 +34,12 @@ class Asked:
     """Whether the peer is a service of this system."""
 
     @property
+    def whom(self) -> str:
+        """The peer as a sentence names it; empty where it is not known."""
+        variable = not self.inside and self.peer in self.call.target.variables and "." not in self.peer
+        return f"the address in {self.peer}" if variable else self.peer
+
+    @property
     def said(self) -> Evidence:
         """The call as evidence."""
         text = f"{self.call.function or 'the module'}: {self.call.text or shown(self.call)}"
