@@ -62,3 +62,14 @@ def test_a_service_that_is_called_jobs_answers_requests() -> None:
         "jobs/worker.py": Role.JOB,
         "tasks/store.py": Role.JOB,
     }
+
+
+def test_a_file_that_is_called_an_example_is_one() -> None:
+    """Wherever it stands."""
+    found = code(
+        shop__examples="X = 1\n", shop__usage_example="X = 1\n", shop__counterexamples="X = 1\n", shop__app="X = 1\n"
+    )
+    assert {path for path, role in found.roles.items() if role is Role.EXAMPLE} == {
+        "shop/examples.py",
+        "shop/usage_example.py",
+    }

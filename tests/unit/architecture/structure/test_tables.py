@@ -128,3 +128,11 @@ def test_a_dictionary_from_another_file_is_no_table() -> None:
     """It has an `update` too."""
     found = code(shop____init__="", shop__db="known = {}\n", shop__app="from .db import known\nknown.update(a=1)\n")
     assert found.uses == ()
+
+
+def test_a_function_that_is_selected_from_is_no_table() -> None:
+    """Neither whole nor without its last letter."""
+    found = code(
+        app="def f(c):\n    c.execute('SELECT x FROM generate_series(1, 3) AS g JOIN orders ON x = id')\n"
+    ).uses
+    assert [each.table for each in found] == ["orders"]

@@ -27,6 +27,7 @@ _EXAMPLES: Final = frozenset(
         "notebooks",
     ]
 )
+_EXAMPLE_FILE: Final = re.compile(r"^(?:examples?|demo|examples?_\w+|\w+_examples?)\.py$")
 _SCRIPTS: Final = frozenset(
     ["script", "scripts", "bin", "tool", "tools", "hack", "ci", "benchmark", "benchmarks", "bench", "perf", "tasks.d"]
 )
@@ -75,7 +76,7 @@ def role_of(path: str, content: bytes) -> Role:
         (Role.TEST, _TEST_FILE.match(name) or any(map(_TEST_FOLDER.search, folders))),
         (Role.MIGRATION, _MIGRATIONS.intersection(folders)),
         (Role.GENERATED, _GENERATED_HEAD.search(content[:_HEAD_SIZE])),
-        (Role.EXAMPLE, _EXAMPLES.intersection(folders)),
+        (Role.EXAMPLE, _EXAMPLES.intersection(folders) or _EXAMPLE_FILE.match(name)),
         (Role.SCRIPT, any(folder.startswith(".") for folder in folders)),
         (Role.SCRIPT, name in _SCRIPT_FILES or _SCRIPTS.intersection(folders) or _is_command(folders)),
         (Role.SCRIPT, any(folder.startswith(".") for folder in folders)),

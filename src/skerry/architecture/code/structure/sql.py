@@ -22,7 +22,7 @@ _WRITES: Final = re.compile(
     rf"|^\s*COPY\s+{_NAME}\s*(?:\([^)]*\))?\s+FROM\b",
     re.IGNORECASE,
 )
-_READS: Final = re.compile(rf"\b(?:FROM|JOIN)\s+(?:ONLY\s+)?{_NAME}(?!\s*\()", re.IGNORECASE)
+_READS: Final = re.compile(rf"\b(?:FROM|JOIN)\s+(?:ONLY\s+)?{_NAME}(?!\w|\s*\()", re.IGNORECASE)
 _LISTED: Final = re.compile(rf"\s*(?:AS\s+)?\w*\s*,\s*{_NAME}", re.IGNORECASE)
 _NAMED: Final = re.compile(
     r"(?:\bWITH(?:\s+RECURSIVE)?|,)\s*(\w+)\s*(?:\([^)]*\))?\s+AS\s*(?:NOT\s+)?(?:MATERIALIZED\s*)?\(", re.IGNORECASE
