@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hostile import system
 
 from skerry.architecture import analyse as module
@@ -12,6 +15,7 @@ from skerry.architecture.analyse import analyse, findings
 from skerry.architecture.code import reading
 from skerry.architecture.rules import Subject, Verdict
 from skerry.architecture.source.tree import Tree
+from skerry.cli.main import main
 
 BOMBS = {
     "parentheses": "x = " + "(" * 100_000 + ")" * 100_000,
@@ -187,6 +191,23 @@ def test_names_that_are_hard_to_write(tmp_path: Path) -> None:
     holds(subject)
     assert {f"a/{name}" for name in names} <= subject.code.roles.keys()
     assert [each.file for each in subject.skipped] == ["a/?.py"]
+
+
+@pytest.mark.parametrize("output", ["text", "json", "markdown", "sarif"])
+def test_a_partial_verdict_has_its_own_exit_status(tmp_path: Path, output: str) -> None:
+    """Nothing wrong, but something lost or left out: the status is 3, the files are named, and names cannot leave the format."""
+    put(tmp_path, "app.py", "import os\n\nNAME = os.environ['NAME']\n")
+    names = ("\x1b[31mred.py", "</script><b>.py", "a\nb.py", "`|*.py")
+    for name in names:
+        put(tmp_path, name, "x = (\n")
+    (tmp_path / "link.py").symlink_to("app.py")  # it is read where it leads to
+    os.mkfifo(tmp_path / "fifo.py")
+    ran = CliRunner().invoke(main, ["check", str(tmp_path), "-o", output, "--no-cache"])
+    assert ran.exit_code == 3, ran.output
+    assert "\x1b[31m" not in ran.stdout
+    assert "fifo.py" in ran.stdout
+    if output == "json":
+        assert json.loads(ran.stdout)["unparsed"] == len(names) + 1
 
 
 class Changing(Tree):
