@@ -164,6 +164,7 @@ class _Search:
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self._steps = 0
+        self._known: dict[tuple[str, str], set[tuple[str, str]]] = {}
         self._from: dict[str, list[Edge]] = defaultdict(list)
         for edge in subject.model.edges:
             caller = subject.model.services.get(edge.caller)
@@ -203,9 +204,21 @@ class _Search:
         if not entered:
             return True
         wanted = (call.place.file, call.function)
-        return any(wanted in self._reached((route.place.file, route.function)) for route in entered)
+        if any(wanted in self._reached((route.place.file, route.function)) for route in entered):
+            return True
+        # a method of an object that is handed in: where no route is seen to lead to it, any may
+        owner = self._subject.model.service_of(call.place.file)
+        others = self._routes.get(owner or "", [])
+        return "." in call.function and not any(
+            wanted in self._reached((route.place.file, route.function)) for route in others
+        )
 
     def _reached(self, start: tuple[str, str]) -> set[tuple[str, str]]:
+        if start not in self._known:
+            self._known[start] = self._followed(start)
+        return self._known[start]
+
+    def _followed(self, start: tuple[str, str]) -> set[tuple[str, str]]:
         seen, waiting = {start}, [start]
         while waiting and len(seen) < 2_000:
             for each in self._subject.code.reaches.get(waiting.pop(), ()):

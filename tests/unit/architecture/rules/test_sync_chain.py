@@ -107,6 +107,16 @@ def test_a_call_behind_another_route_is_no_part_of_the_chain() -> None:
     assert found.verdict is Verdict.CLEAN
 
 
+def test_a_method_that_no_route_is_seen_to_reach_may_be_reached_by_any() -> None:
+    """Objects are handed in by frameworks; a function that nothing calls is dead, a method may not be."""
+    model, code = linked("/near")
+    edges = (model.edges[0], call("b", "c", "/c", "Client.far"), model.edges[2])
+    (found,) = findings(replace(model, edges=edges), code)
+    assert found.verdict is Verdict.VIOLATION
+    (found,) = findings(replace(model, edges=(model.edges[0], call("b", "c", "/c", "dead"), model.edges[2])), code)
+    assert found.verdict is Verdict.CLEAN
+
+
 def test_a_job_makes_no_request_wait() -> None:
     """What a worker asks, no user waits for."""
     (found,) = findings(*linked("/far", Role.JOB))
