@@ -29,7 +29,7 @@ class Limits:
     total: int = 2048 * MiB
     """Bytes of all files together, unpacked."""
     line: int = 32 * MiB
-    document: int = 256 * MiB
+    document: int = 128 * MiB
     """Bytes of a file that is one JSON value and has to be in memory as text."""
     spans: int = 400_000
     spans_of_trace: int = 20_000
