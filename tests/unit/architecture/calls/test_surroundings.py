@@ -207,6 +207,8 @@ def c(orders):
 def d(items):
     with ThreadPoolExecutor() as pool:
         return list(pool.map(one, items))  #> items
+def e(items):
+    return list(map(lambda item: requests.get(f"http://peer/{item}", timeout=1), items))  #> bounded items
 """,
     },
     "loops: pages, chunks, attempts, polls, a fixed few, misses": {

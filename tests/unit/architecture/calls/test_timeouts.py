@@ -317,6 +317,25 @@ def a():
     create_engine("postgresql://db/a")  #> unbounded
     create_engine("postgresql://db/a", connect_args={"connect_timeout": 3})  #> bounded
 """,
+    "tornado, nats, RPC over a broker, streams": """
+import asyncio
+import nats
+from aio_pika.patterns import RPC
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+async def a(channel):
+    http = AsyncHTTPClient()
+    await http.fetch("http://peer/a")  #> default 20 to peer
+    await http.fetch(HTTPRequest("http://peer/a", request_timeout=3))  #> bounded 3 to peer
+    connection = await nats.connect("nats://broker")
+    await connection.request("stock.count", b"")  #> default 0.5
+    await connection.request("stock.count", b"", timeout=2)  #> bounded 2
+    rpc = await RPC.create(channel)
+    await rpc.call("count", kwargs={})  #> unbounded
+    await asyncio.wait_for(rpc.call("count", kwargs={}), 3)  #> bounded 3
+    await asyncio.open_connection("peer", 80)  #> unbounded
+    async with asyncio.timeout(1):
+        await asyncio.open_connection("peer", 80)  #> bounded 1
+""",
     "what is no call": """
 import os
 import requests

@@ -10,9 +10,10 @@ from typing import Final
 from skerry.architecture.code.calls.arguments import Arguments, Given
 from skerry.architecture.code.calls.bounds import Bounds
 from skerry.architecture.code.calls.guards import Guards
-from skerry.architecture.code.calls.libraries import Libraries, Seen
+from skerry.architecture.code.calls.libraries import Libraries
 from skerry.architecture.code.calls.likely import handed_on
 from skerry.architecture.code.calls.raw import Expr, RawCall, RawCalls, RawLoop
+from skerry.architecture.code.calls.seen import Seen
 from skerry.architecture.code.calls.values import UNKNOWN, Is, Scope, Value
 from skerry.architecture.code.calls.world import World
 from skerry.architecture.code.facts import Bound, Call, Guard, Kind, Loop, Role, Target, Timeout
@@ -165,7 +166,7 @@ class _Finder:
         role = self._known.roles.get(scope.file, Role.REQUEST)
         known = self._world.functions.get((scope.file, call.function))
         names = [each.name or (each.args[0].name if each.args else "") for each in known.decorators] if known else []
-        if role is Role.REQUEST and self._by_hand(scope.file):
+        if role is Role.REQUEST and (call.by_hand or self._by_hand(scope.file)):
             return Role.SCRIPT
         if role is Role.REQUEST and any(map(_JOBS.search, names)):
             return Role.JOB

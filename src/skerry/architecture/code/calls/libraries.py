@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from skerry.architecture.code.calls.arguments import Arguments, Given, arguments
+from skerry.architecture.code.calls import databases
+from skerry.architecture.code.calls.arguments import Arguments, arguments
 from skerry.architecture.code.calls.bounds import Bounds
 from skerry.architecture.code.calls.likely import VERBS
-from skerry.architecture.code.calls.raw import Expr
+from skerry.architecture.code.calls.seen import Seen, texts
 from skerry.architecture.code.calls.values import Is, Scope, Value, chain
 from skerry.architecture.code.calls.world import World
 from skerry.architecture.code.facts import Bound, Guard, Kind, Timeout
@@ -26,11 +26,15 @@ _CLIENTS: Final = (
     ),
     (re.compile(r"^httpx2?\.(?:Async)?Client$"), "httpx"),
     (re.compile(r"^aiohttp\.(?:client\.)?ClientSession$|^aiohttp_retry\.RetryClient$"), "aiohttp"),
+    (re.compile(r"^tornado\.(?:httpclient|curl_httpclient)\.\w*HTTPClient$"), "tornado"),
     (re.compile(r"^urllib3\.(?:PoolManager|ProxyManager|HTTPS?ConnectionPool)$"), "urllib3"),
 )
 _DEFAULTS: Final = {
     "httpx": Timeout(Bound.DEFAULT, 5.0, "what httpx does when it is told nothing"),
     "aiohttp": Timeout(Bound.DEFAULT, 300.0, "what aiohttp does when it is told nothing"),
+    "tornado": Timeout(Bound.DEFAULT, 20.0, "what tornado does when it is told nothing"),
+    "nats": Timeout(Bound.DEFAULT, 0.5, "what nats-py does when it is told nothing"),
+    "aio_pika": Timeout(Bound.UNBOUNDED, None, "an answer that does not come is waited for for ever"),
     "requests": Timeout(Bound.UNBOUNDED, None, "requests waits for ever when it is told nothing"),
     "urllib3": Timeout(Bound.UNBOUNDED, None, "urllib3 waits for ever when it is told nothing"),
     "urllib": Timeout(Bound.UNBOUNDED, None, "urllib waits for ever when it is told nothing"),
@@ -52,24 +56,6 @@ _OWN_COMMANDS: Final = frozenset(
     ("pipeline", "pubsub", "close", "aclose", "register_script", "lock", "from_url", "connection_pool")
 )
 _QUEUES: Final = ("aio_pika", "aiormq", "aiokafka", "nats", "pika", "kombu", "aiomqtt", "stomp")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """A call that waits for somebody else, before its surroundings are looked at."""
-
-    library: str
-    kind: Kind
-    operation: str
-    limit: Timeout
-    client: Value | None = None
-    url: Value | None = None
-    base: Value | None = None
-    """What `url` is relative to."""
-    service: str = ""
-    path: str = ""
-    breaker: Guard | None = None
-    writes: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +105,14 @@ class Libraries:
             none = Timeout(Bound.UNBOUNDED, None, "a socket without a time-out waits for ever")
             limit = self._given(args, "timeout", 1) or self._sockets(args, none)
             return Seen(library="socket", kind=Kind.SOCKET, operation="connect", limit=limit)
+        if callee.name == "asyncio.open_connection":
+            none = Timeout(Bound.UNBOUNDED, None, "connecting waits for as long as the system does")
+            return Seen(library="asyncio", kind=Kind.SOCKET, operation="connect", limit=none)
         if callee.name in {"smtplib.SMTP", "smtplib.SMTP_SSL"} and args.expr is not None and len(args.expr.args) > 1:
             none = Timeout(Bound.UNBOUNDED, None, "smtplib waits for ever when it is told nothing")
             limit = self._given(args, "timeout", 3 if callee.name.endswith("P") else 5) or self._sockets(args, none)
             return Seen(library="smtplib", kind=Kind.SOCKET, operation="connect", limit=limit)
-        return self._database(callee, args)
+        return databases.connection(callee, args)
 
     def _given(self, args: Arguments, name: str, index: int = -1) -> Timeout | None:
         found = args.given(name, index)
@@ -158,6 +147,8 @@ class Libraries:
         library = next((name for pattern, name in _CLIENTS if pattern.match(root.name)), None)
         if library is not None and len(way) == 1 and (way[0] in VERBS or way[0] in {"urlopen", "ws_connect"}):
             return self._asked(library, way[0], root, args)
+        if library == "tornado" and way == ("fetch",):
+            return self._fetched(root, args)
         if root.name in {"http.client.HTTPConnection", "http.client.HTTPSConnection"} and way == ("request",):
             made = arguments(self.world, root, args.scope)
             limit = self._given(made, "timeout", 2) or self._sockets(args, self._default("urllib"))
@@ -176,6 +167,19 @@ class Libraries:
             limit = self._given(args, "timeout", 2) or self._sockets(args, self._default("urllib"))
             return Seen(library="urllib", kind=Kind.HTTP, operation="GET", limit=limit, url=args.value("fullurl", 0))
         return None
+
+    def _fetched(self, root: Value, args: Arguments) -> Seen:
+        """A call of tornado's client: with an address, or with a request that has one."""
+        url, asked = args.value("request", 0), args
+        if url.kind is Is.MADE and url.name.endswith("HTTPRequest"):
+            asked = arguments(self.world, url, args.scope)
+            url = asked.value("url", 0)
+        limit = (
+            self._given(args, "request_timeout") or self._given(asked, "request_timeout") or self._default("tornado")
+        )
+        method = asked.value("method", 1 if asked is not args else -1)
+        operation = method.name.upper() if method.kind is Is.TEXT else "GET"
+        return Seen(library="tornado", kind=Kind.HTTP, operation=operation, limit=limit, client=root, url=url)
 
     def _asked(self, library: str, verb: str, client: Value | None, args: Arguments) -> Seen:
         with_method = verb in {"request", "stream"} or (library == "urllib3" and verb == "urlopen")
@@ -285,7 +289,7 @@ class Libraries:
                 continue
             if each.name.endswith("intercept_channel") or each.expr.keyword("interceptors") is not None:
                 return Timeout(Bound.UNKNOWN, None, "the channel has interceptors, which may set a deadline")
-            if '"timeout"' in _texts(each.expr):
+            if '"timeout"' in texts(each.expr):
                 return Timeout(Bound.BOUNDED, None, "the channel's service config")
         return self._default("grpc")
 
@@ -322,12 +326,24 @@ class Libraries:
 
     def _queue(self, root: Value, way: tuple[str, ...], args: Arguments) -> Seen | None:
         """What waits for the next message of a queue, in a library that sends requests over one."""
+        calls = way[-1] if way else ""
+        if root.name in {"nats.connect", "nats.aio.client.Client"} and calls == "request":
+            return self._by_subject("nats", root, self._given(args, "timeout", 2), args.value("subject", 0))
+        if root.name.startswith("aio_pika.patterns") and calls == "call":
+            return self._by_subject("aio_pika", root, self._given(args, "expiration", 2), args.value("method_name", 0))
         waits = {"drain_events": "timeout", "process_data_events": "time_limit"}.get(way[-1]) if way else None
         if waits is None or not root.name.startswith(_QUEUES):
             return None
         none = Timeout(Bound.UNBOUNDED, None, "the next message is waited for for ever")
         limit = self._given(args, waits, 0) or none
         return Seen(library=root.name.split(".")[0], kind=Kind.RPC, operation=way[-1], limit=limit, client=root)
+
+    def _by_subject(self, library: str, root: Value, given: Timeout | None, subject: Value) -> Seen:
+        """A question that is put to whoever listens on a subject."""
+        operation = subject.name if subject.kind is Is.TEXT else "request"
+        limit = given or self._default(library)
+        writes = not _READS.match(operation.rpartition(".")[2])
+        return Seen(library=library, kind=Kind.RPC, operation=operation, limit=limit, client=root, writes=writes)
 
     # --- skerry
 
@@ -395,7 +411,7 @@ class Libraries:
             limit = self.bounds.explicit(attempt)
         return limit, guard
 
-    # --- databases
+    # --- caches
 
     def _redis(self, root: Value, way: tuple[str, ...], args: Arguments) -> Seen | None:
         if not _REDIS.match(root.name) or len(way) != 1 or way[0] in _OWN_COMMANDS:
@@ -413,64 +429,6 @@ class Libraries:
         url = made.value("url", 0) if root.name.endswith("from_url") else None
         return Seen(library="redis", kind=Kind.CACHE, operation=way[0], limit=limit, client=root, url=url)
 
-    def _database(self, callee: Value, args: Arguments) -> Seen | None:
-        known = _DATABASES.get(callee.name)
-        if known is None or args.expr is None:
-            return None
-        url = args.value(known.url, 0)
-        text = f"{_texts(args.expr)} {url.name if url.kind is Is.TEXT else ''}"
-        if "sqlite" in text:
-            return None
-        where = Place(args.scope.file, args.expr.line)
-        if any(name in text or args.given(name) for name in known.limits):
-            limit = Timeout(Bound.BOUNDED, None, "given", where)
-        elif known.default:
-            limit = Timeout(Bound.DEFAULT, known.default, f"what {known.library} does when it is told nothing", where)
-        elif args.open_ended() or self._elsewhere(url, args, known):
-            limit = Timeout(Bound.UNKNOWN, None, "the connection's address is not seen, which may set one", where)
-        else:
-            limit = Timeout(Bound.UNBOUNDED, None, "connecting waits for as long as the system does", where)
-        return Seen(library=known.library, kind=Kind.DATABASE, operation="connect", limit=limit, url=url)
-
-    def _elsewhere(self, url: Value, args: Arguments, known: _Database) -> bool:
-        """Whether the address comes from where reading does not get."""
-        first: Given | None = args.given(known.url, 0)
-        return first is not None and not (url.kind is Is.TEXT and "{}" not in url.name and not url.variables)
-
-
-@dataclass(frozen=True, slots=True)
-class _Database:
-    library: str
-    limits: tuple[str, ...]
-    url: str = "dsn"
-    default: float | None = None
-
-
-_PSYCOPG: Final = ("connect_timeout", "statement_timeout")
-_DATABASES: Final[dict[str, _Database]] = {
-    "psycopg2.connect": _Database("psycopg2", _PSYCOPG),
-    "psycopg.connect": _Database("psycopg", _PSYCOPG, "conninfo"),
-    "psycopg.Connection.connect": _Database("psycopg", _PSYCOPG, "conninfo"),
-    "psycopg.AsyncConnection.connect": _Database("psycopg", _PSYCOPG, "conninfo"),
-    "asyncpg.connect": _Database("asyncpg", ("command_timeout",), "dsn", 60.0),
-    "asyncpg.create_pool": _Database("asyncpg", ("command_timeout",), "dsn", 60.0),
-    "pymysql.connect": _Database("pymysql", ("read_timeout",), "host", 10.0),
-    "MySQLdb.connect": _Database("MySQLdb", ("connect_timeout", "read_timeout"), "host"),
-    "mysql.connector.connect": _Database("mysql.connector", ("connection_timeout",), "host", 10.0),
-    "pymongo.MongoClient": _Database(
-        "pymongo", ("timeoutMS", "socketTimeoutMS", "serverSelectionTimeoutMS"), "host", 30.0
-    ),
-    "motor.motor_asyncio.AsyncIOMotorClient": _Database("motor", ("timeoutMS", "socketTimeoutMS"), "host", 30.0),
-    "sqlalchemy.create_engine": _Database(
-        "sqlalchemy", (*_PSYCOPG, "command_timeout", "read_timeout", "timeout"), "url"
-    ),
-    "sqlalchemy.ext.asyncio.create_async_engine": _Database(
-        "sqlalchemy", (*_PSYCOPG, "command_timeout", "read_timeout", "timeout"), "url"
-    ),
-}
-
-Recogniser = Callable[[Value, tuple[str, ...], Arguments], Seen | None]
-
 
 def args_base(args: Arguments, world: World) -> Value | None:
     """What the called member belongs to."""
@@ -478,14 +436,3 @@ def args_base(args: Arguments, world: World) -> Value | None:
         return None
     callee = world.value(args.expr.args[0], args.scope)
     return callee.base
-
-
-def _texts(expr: Expr) -> str:
-    """All names and texts within an expression, so that a word can be looked for."""
-    found: list[str] = []
-    pending = [expr]
-    while pending and len(found) < 200:
-        each = pending.pop()
-        found += [each.name, *each.keys]
-        pending += each.args
-    return " ".join(found)

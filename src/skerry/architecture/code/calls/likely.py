@@ -16,6 +16,8 @@ _LAST: Final = frozenset(
         "open",
         "connect",
         "create_connection",
+        "open_connection",
+        "fetch",
         "create_pool",
         "create_engine",
         "create_async_engine",

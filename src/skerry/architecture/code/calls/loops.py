@@ -46,6 +46,11 @@ def of_comprehension(generator: ast.comprehension, whole: ast.expr, *, first: bo
     return Around(whole.lineno, _over(generator.iter, names, leaves=False), names, _gone_through(generator.iter))
 
 
+def of_map(function: ast.Lambda, line: int) -> Around:
+    """The loop that `map` is with a function that is written there."""
+    return Around(line, "items", frozenset(each.arg for each in function.args.args))
+
+
 def of_while(node: ast.While) -> Around:
     """A `while`: it polls when it waits in between, else it goes through pages."""
     for each in _bounded(node.body):

@@ -116,6 +116,8 @@ class RawCall:
     within: tuple[Expr, ...] = ()
     loop: RawLoop | None = None
     awaited: bool = False
+    by_hand: bool = False
+    """Whether it stands where a file is run by itself."""
     likely: bool = False
     """Whether it looks like a call of a library that waits for somebody else."""
     text: str = ""

@@ -136,6 +136,7 @@ class _Place:
     within: tuple[Expr, ...] = ()
     loops: tuple[Around, ...] = ()
     awaited: bool = False
+    by_hand: bool = False
 
 
 @dataclass(slots=True)
@@ -332,10 +333,15 @@ def _call(reader: _Reader, node: ast.Call, place: _Place) -> None:
                 within=place.within,
                 loop=loops.around(node, place.loops),
                 awaited=place.awaited,
+                by_hand=place.by_hand,
             )
         )
         inner = replace(inner, within=(*place.within, expr)[-_MAX_WITHIN:])
-    reader.push([*node.args, *node.keywords], inner)
+    mapped = node.args[0] if name == "map" and node.args and isinstance(node.args[0], ast.Lambda) else None
+    if mapped is not None:
+        each = loops.of_map(mapped, node.lineno)
+        reader.push([mapped.body], replace(inner, loops=(*inner.loops, each)[-4:]))
+    reader.push([each for each in (*node.args, *node.keywords) if each is not mapped], inner)
     reader.push([node.func], _alone(place))
 
 
@@ -395,6 +401,9 @@ def _comprehension(reader: _Reader, node: ast.expr, place: _Place) -> None:
 def _branch(reader: _Reader, node: ast.If | ast.IfExp, place: _Place) -> None:
     """Both sides; one that is only gone into where a local copy lacks something is marked as such."""
     body = [node.body] if isinstance(node, ast.IfExp) else node.body
+    if not place.function and _asks_for_main(node.test):
+        reader.push(list[ast.AST](body), replace(place, by_hand=True))
+        return
     other = [node.orelse] if isinstance(node, ast.IfExp) else node.orelse
     missing, present = loops.sides(node.test)
     missed = place
