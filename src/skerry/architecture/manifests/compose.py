@@ -54,8 +54,8 @@ class _Project:
         self._system = system
         self._services: dict[str, list[tuple[str, Node]]] = defaultdict(list)
         self._volumes: set[str] = set()
-        env = below(system, ".env") or ".env"
-        self._values = {name: value for name, (value, _) in self._env(env).items()} if env in reader.known else {}
+        env = self._env_file(below(system, ".env") or ".env")
+        self._values = {name: value for name, (value, _) in self._env(env).items()} if env else {}
 
     def add(self, path: str) -> None:
         for document in self._reader.yaml(path)[:1]:

@@ -273,3 +273,11 @@ def test_what_stands_within_an_application_that_is_built_is_a_part_of_it() -> No
     """A folder with migrations of its own is no service of its own then."""
     texts = {"Dockerfile": DOCKERFILE, "app.py": APP, "pay/alembic.ini": "", "pay/app.py": APP, "mail/manage.py": APP}
     assert len(model_of(texts).services) == 1
+
+
+def test_a_project_whose_variables_are_kept_out_is_read_with_its_example() -> None:
+    """`${NAME}` in a Compose file has the value that the example of `.env` shows."""
+    compose = "services:\n  a: {build: a, environment: {PEER_URL: 'http://${PEER}:80'}}\n  orders: {build: orders}\n"
+    ask = "import os\nimport requests\n\nURL = os.environ['PEER_URL']\n" + ASKS[len("import requests\n") :]
+    texts = two(ask) | {"compose.yaml": compose, ".env.example": "PEER=orders\n"}
+    assert edges(texts) == {("a", "orders")}
