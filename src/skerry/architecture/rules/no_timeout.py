@@ -55,24 +55,27 @@ class NoTimeout:
         served = any(each.call.role is Role.REQUEST for each in calls)
         store = first.call.kind in _STORES
         cause = first.call.timeout.place
-        place = cause if len(calls) > 1 and cause is not None else first.call.place
+        places = {each.call.place for each in calls}
+        place = cause if len(places) > 1 and cause is not None else first.call.place
         observed = [each for each in seen if any(each.meets(one) for one in calls)]
         for each in observed:
             each.told = True
         why = first.call.timeout.why or f"{first.call.library} has no limit of its own"
-        peer = f" for {first.whom}" if first.peer else ""
-        what = shown(first.call) if len(calls) == 1 else f"{len(calls)} calls"
-        text = f"{first.call.function or 'the module'} waits{peer} without a limit ({what}): {why}"
-        if len(calls) > 1:
-            text = f"{what} wait{peer} without a limit, for one cause: {why}"
-        evidence = [each.said for each in calls[:SHOWN]]
+        peers = ", ".join(dict.fromkeys(each.whom for each in calls[:SHOWN] if each.peer))
+        peer = f" for {peers}" if peers else ""
+        text = f"{first.call.function or 'the module'} waits{peer} without a limit ({shown(first.call)}): {why}"
+        if len(places) > 1:
+            text = f"{len(places)} calls wait{peer} without a limit, for one cause: {why}"
+        evidence = list(dict.fromkeys(each.said for each in calls[:SHOWN]))
         if cause is not None and cause not in {each.place for each in evidence}:
             evidence.insert(0, Evidence(why, Source.CODE, cause))
         return Finding(
             rule=self.name,
             verdict=Verdict.VIOLATION,
             severity=Severity.ERROR if served and not store else Severity.WARNING,
-            services=tuple(dict.fromkeys(name for name in (first.service, first.peer if first.inside else "") if name)),
+            services=tuple(
+                dict.fromkeys(n for n in (first.service, *(e.peer for e in calls[:SHOWN] if e.inside)) if n)
+            ),
             message=text,
             place=place,
             evidence=(*evidence, *(each.evidence for each in observed)),
@@ -96,7 +99,8 @@ class NoTimeout:
             key=f"trace:{seen.service}:{seen.peer}:{seen.what}",
         )
 
-    def _verdict(self, name: str, calls: list[Asked], files: int, blamed: set[str]) -> Iterator[Finding]:
+    def _verdict(self, name: str, asked: list[Asked], files: int, blamed: set[str]) -> Iterator[Finding]:
+        calls = list({each.call: each for each in asked}.values())
         unknown = [each for each in calls if each.call.timeout.bound is Bound.UNKNOWN]
         services = (name,) if name else ()
         if unknown:

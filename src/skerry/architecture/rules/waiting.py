@@ -67,7 +67,7 @@ def waits(subject: Subject) -> Waits:
     for call in subject.code.calls:
         service = subject.model.service_of(call.place.file) or ""
         if call.role in SERVED and (service or shared is None or posixpath.basename(call.place.file) in shared):
-            found.asked.append(_asked(call, service, callees))
+            found.asked += _asked(call, service, callees)
     files: dict[str, int] = defaultdict(int)
     for file, role in subject.code.roles.items():
         if role in SERVED and subject.code.lines.get(file):
@@ -122,20 +122,24 @@ def _shared(subject: Subject) -> frozenset[str] | None:
     return frozenset(f"{name}.py" for name in names)
 
 
-def _callees(subject: Subject) -> dict[Call, str]:
-    return {call: edge.callee for edge in subject.model.edges if edge.waits for call in edge.calls}
+def _callees(subject: Subject) -> dict[Call, list[str]]:
+    found: dict[Call, list[str]] = defaultdict(list)
+    for edge in subject.model.edges:
+        for call in edge.calls if edge.waits else ():
+            found[call].append(edge.callee)
+    return found
 
 
-def _asked(call: Call, service: str, callees: Mapping[Call, str]) -> Asked:
-    callee = callees.get(call)
-    if callee is not None:
-        return Asked(call, service, callee, known=True, inside=True)
+def _asked(call: Call, service: str, callees: Mapping[Call, list[str]]) -> list[Asked]:
+    """A call with each of its peers: what wraps a client may ask several."""
+    if call in callees:
+        return [Asked(call, service, callee, known=True, inside=True) for callee in callees[call]]
     target = call.target
     host = _host(target.url)
     if host:
-        return Asked(call, service, host, known=not _HERE.match(host), inside=False)
+        return [Asked(call, service, host, known=not _HERE.match(host), inside=False)]
     name = target.service or next(iter(target.variables), "")
-    return Asked(call, service, name, known=bool(name), inside=False)
+    return [Asked(call, service, name, known=bool(name), inside=False)]
 
 
 def _host(url: str) -> str:

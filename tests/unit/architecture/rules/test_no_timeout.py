@@ -53,6 +53,14 @@ def test_one_client_without_a_limit_is_one_finding_where_it_is_built() -> None:
     assert {each.place.line for each in single.evidence if each.place} == {3, 10}
 
 
+def test_a_wrapper_that_asks_several_services_is_one_finding_with_all_of_them() -> None:
+    """One place, one limit that is missing."""
+    asking = [call(7, timeout=ENDLESS), call(7, timeout=ENDLESS, target=Target("https://api.example.com/v1"))]
+    (found,) = told(subject(*asking))
+    assert found.place == Place(FILE, 7)
+    assert "peer, api.example.com" in found.message
+
+
 def test_statements_of_one_database_are_one_finding() -> None:
     """One for each connection, and a warning; another database is another finding."""
     one, other = Target("postgresql://db/a"), Target("postgresql://db/b")
