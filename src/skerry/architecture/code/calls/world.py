@@ -16,7 +16,7 @@ from skerry.architecture.code.calls.values import NONE, UNKNOWN, Is, Scope, Valu
 from skerry.architecture.code.structure import Resolved
 
 _MAX_DEPTH: Final = 40
-_MAX_STEPS: Final = 4_000
+_MAX_STEPS: Final = 600
 _MAX_CALLERS: Final = 12
 _MAX_PLACES: Final = 30
 _MAX_NAMED: Final = 200
@@ -27,6 +27,10 @@ _PLAIN_BASES: Final = frozenset(("BaseModel", "object", "ABC", "Protocol", "Gene
 _SAME: Final = frozenset(
     ("float", "int", "str", "bytes", "decimal.Decimal", "contextlib.closing", "typing.cast", "yarl.URL")
 )
+
+
+_LOOKED_FOR: Final[list[tuple[Scope, RawCall]]] = []
+"""The callers of a function while they are looked for: functions may call each other in circles."""
 
 
 class World:
@@ -42,7 +46,8 @@ class World:
         """With the expression itself: an identity is only one as long as what it belongs to is there."""
         self._callers: dict[tuple[str, str], list[tuple[Scope, RawCall]]] = {}
         self._open: set[int] = set()
-        self._depth = self._steps = 0
+        self._depth = self._steps = self._cuts = 0
+        # `_cuts`: how often an answer was cut short; what came of one is only kept where the question began
         self._follow: dict[str, Callable[[Expr, Scope], Value]] = {
             "name": lambda expr, scope: self._dotted(expr.name, scope, expr.line),
             "attr": lambda expr, scope: self.attribute(self.value(expr.args[0], scope), expr.name, scope),
@@ -58,18 +63,23 @@ class World:
         """What `expr` stands for in `scope`."""
         if not self._depth:
             self._steps = 0
-        if expr is None or self._depth >= _MAX_DEPTH or self._steps > _MAX_STEPS:
+        if expr is None:
             return UNKNOWN
+        if self._depth >= _MAX_DEPTH or self._steps > _MAX_STEPS:
+            self._cuts += 1
+            return UNKNOWN
+        plain = scope.frame is None and scope.this is None
         key = (id(expr), scope.file, scope.function, scope.cls)
-        if scope.frame is None and scope.this is None and key in self._memo:
+        if plain and key in self._memo:
             return self._memo[key][1]
         self._depth += 1
         self._steps += 1
+        cuts = self._cuts
         try:
             found = self._value(expr, scope)
         finally:
             self._depth -= 1
-        if scope.frame is None and scope.this is None and not self._depth:
+        if plain and (cuts == self._cuts or not self._depth):
             self._memo[key] = expr, found
         return found
 
@@ -167,6 +177,7 @@ class World:
         before = [bind for bind in binds if bind.line <= line] if line else binds
         for bind in reversed((before or binds)[-6:]):
             if id(bind) in self._open:
+                self._cuts += 1
                 continue
             value = self._of_bind(bind, scope if place else Scope(file, bind.function))
             if found is None or found.kind in {Is.NONE, Is.UNKNOWN}:
@@ -175,6 +186,7 @@ class World:
 
     def _of_bind(self, bind: RawBind, scope: Scope) -> Value:
         if id(bind) in self._open:
+            self._cuts += 1
             return UNKNOWN
         self._open.add(id(bind))
         try:
@@ -485,12 +497,18 @@ class World:
     def callers(self, file: str, function: str) -> list[tuple[Scope, RawCall]]:
         """The places that call a function of the repository, as far as names tell; a bounded number."""
         key = (file, function)
-        if key not in self._callers:
-            found = self._called_by(file, function)
-            if self._depth:  # what was found within another question may be cut short
-                return found
+        known = self._callers.get(key)
+        if known is not None:
+            self._cuts += known is _LOOKED_FOR
+            return known
+        self._callers[key] = _LOOKED_FOR
+        cuts = self._cuts
+        found = self._called_by(file, function)
+        if cuts == self._cuts or not self._depth:
             self._callers[key] = found
-        return self._callers[key]
+        else:
+            del self._callers[key]
+        return found
 
     def _called_by(self, file: str, function: str) -> list[tuple[Scope, RawCall]]:
         name = function.rpartition(".")[2]
