@@ -158,11 +158,16 @@ class SystemModel:
     unknown: tuple[Evidence, ...] = ()
     """What could not be resolved: a variable without a value, a manifest that is a template."""
 
+    _by_root: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    """A root to its service; files are many, and so may services be."""
+
+    def __post_init__(self) -> None:
+        roots = sorted((root, name) for name, service in self.services.items() for root in service.roots)
+        object.__setattr__(self, "_by_root", dict(roots))
+
     def service_of(self, file: str) -> str | None:
         """The service that `file` belongs to: the one with the longest root above it."""
-        best: tuple[int, str] | None = None
-        for service in self.services.values():
-            for root in service.roots:
-                if not root or file == root or file.startswith(f"{root}/"):
-                    best = max(best or (-1, ""), (len(root), service.name))
-        return best[1] if best else None
+        above = file
+        while above and above not in self._by_root:
+            above = above.rpartition("/")[0]
+        return self._by_root.get(above)

@@ -164,6 +164,8 @@ class _Search:
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self._steps = 0
+        self._answered: dict[tuple[str, int], list[Route] | None] = {}
+        """By the callee and the call's identity: the same is asked on every way that leads there."""
         self._known: dict[tuple[str, str], set[tuple[str, str]]] = {}
         self._from: dict[str, list[Edge]] = defaultdict(list)
         for edge in subject.model.edges:
@@ -231,8 +233,10 @@ class _Search:
         """The routes of the callee that a call means; None where that is not known."""
         if call is None:
             return None
-        found = [route for route in self._routes.get(callee, []) if _answers(route, call)]
-        return found or None
+        key = (callee, id(call))
+        if key not in self._answered:
+            self._answered[key] = [route for route in self._routes.get(callee, []) if _answers(route, call)] or None
+        return self._answered[key]
 
 
 def _answers(route: Route, call: Call) -> bool:
