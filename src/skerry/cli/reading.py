@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from skerry.architecture.analyse import Progress
     from skerry.architecture.rules import Subject
 
+DRAWN_EVERY: Final = 0.1
+"""Seconds between two drawings of a bar."""
 EVERY: Final = 5.0
 """Seconds between two lines of progress where no terminal shows a bar."""
 MAX_MANIFESTS: Final = 64 * 1024 * 1024
@@ -158,7 +160,9 @@ class Bar:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        self._shown = Shown(*columns, console=Console(stderr=True), transient=True)
+        # drawn when there is something new, and by no thread: the reader makes processes of this one
+        self._shown = Shown(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
+        self._drawn = 0.0
         self._what = "reading"
         self._task = self._shown.add_task(self._what, total=None)
 
@@ -175,7 +179,12 @@ class Bar:
             # a new one: a bar that has had a total cannot do without one again
             self._shown.remove_task(self._task)
             self._what, self._task = what, self._shown.add_task(what, total=total or None)
+            self._drawn = 0.0
         self._shown.update(self._task, completed=done)
+        now = SYSTEM.monotonic()
+        if now - self._drawn >= DRAWN_EVERY:
+            self._drawn = now
+            self._shown.refresh()
 
 
 def _given(manifests: Any) -> tuple[tuple[str, bytes], ...]:

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+from armed_repositories import system
 from click.testing import CliRunner
-from hostile import system
 
 from skerry.architecture import analyse as module
 from skerry.architecture.analyse import analyse, findings

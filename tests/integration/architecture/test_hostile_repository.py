@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hostile import armed, state, system, with_ways_out
+from armed_repositories import armed, state, system, with_ways_out
 
 from skerry.architecture.analyse import analyse, findings
 from skerry.architecture.rules import Verdict
