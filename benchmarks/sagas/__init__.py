@@ -36,7 +36,7 @@ def run(*, rounds: int) -> dict[str, Any]:
 
 def _ours(report: Report, postgres: PostgresServer, folder: Path, name: str) -> None:
     async def main() -> None:
-        many = await measure(postgres.own_database(f"{name}many"), folder, count=1500, concurrency=MANY)
+        many = await measure(postgres.own_database(f"{name}many"), folder, count=12_000, concurrency=MANY)
         report.add("PostgreSQL, 64 at once", "ours", many.rate, "sagas/s")
         report.add("PostgreSQL, 64 at once, p99", "ours", many.p99 * 1000, "ms")
         report.add("PostgreSQL, 64 at once, commits", "ours", many.commits, "a saga")
@@ -47,7 +47,7 @@ def _ours(report: Report, postgres: PostgresServer, folder: Path, name: str) -> 
         one = await measure(postgres.own_database(f"{name}one"), folder, count=150, concurrency=1)
         report.add("PostgreSQL, one by one", "ours", one.rate, "sagas/s")
         report.add("PostgreSQL, one by one, commits", "ours", one.commits, "a saga")
-        embedded = await measure("sqlite:///many.db", folder, count=1500, concurrency=MANY)
+        embedded = await measure("sqlite:///many.db", folder, count=6000, concurrency=MANY)
         report.add("SQLite, 64 at once", "ours", embedded.rate, "sagas/s")
         report.add("SQLite, 64 at once, commits", "ours", embedded.commits, "a saga")
         report.add(
