@@ -8,7 +8,7 @@ from typing import Final
 
 from skerry.architecture.code.facts import Role
 from skerry.architecture.model import Evidence, Source
-from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict
+from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict, counted
 from skerry.architecture.rules.repeated import ERROR_CALLS, WARN_CALLS, Repeated, repeated
 from skerry.architecture.rules.waiting import REMOTE, SHOWN, Asked, shown, unread, waits
 from skerry.architecture.source import Place
@@ -93,9 +93,9 @@ class Chatty:
     def _clean(self, name: str, calls: list[Asked], files: int, traces: int) -> Finding:
         looped = [each for each in calls if each.call.loop is not None]
         ways = sorted({each.call.loop.over for each in looped if each.call.loop})
-        text = f"none of {len(calls)} calls is made for each item of a loop"
+        text = f"none of {counted(len(calls), 'call')} is made for each item of a loop"
         if not calls:
-            text = f"no request asks another service in {files} files"
+            text = f"no request asks another service in {counted(files, 'file')}"
         elif looped:
             text += f"; {len(looped)} are repeated for {', '.join(ways)}, which is meant"
         if traces:

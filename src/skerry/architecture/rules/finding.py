@@ -63,6 +63,16 @@ class Subject:
     """Code and manifests that were not read at all; with `code.unparsed`, what makes an analysis partial."""
 
 
+def counted(number: int, what: str) -> str:
+    """`1 call`, `2 calls`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def every(number: int, what: str) -> str:
+    """`the only call`, `each of 2 calls`."""
+    return f"the only {what}" if number == 1 else f"each of {counted(number, what)}"
+
+
 class Rule(Protocol):
     """One NEVER row."""
 

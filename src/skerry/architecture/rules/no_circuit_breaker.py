@@ -8,7 +8,7 @@ from typing import Final
 
 from skerry.architecture.code.facts import Bound, Role
 from skerry.architecture.model import Evidence, Source
-from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict
+from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict, counted, every
 from skerry.architecture.rules.outage import Outage, outages
 from skerry.architecture.rules.waiting import REMOTE, SHOWN, Asked, Waits, unread, waits
 
@@ -104,7 +104,8 @@ class NoCircuitBreaker:
         if vague:
             whose = f" of {name}" if name else ""
             text = (
-                f"whom {len(vague)} calls{whose} go to is not known, so neither is whether a breaker stands before it"
+                f"whom {counted(len(vague), 'call')}{whose} may go to is not known, "
+                "so neither is whether a breaker stands before it"
             )
             yield Finding(
                 rule=self.name,
@@ -130,9 +131,9 @@ class NoCircuitBreaker:
         peers = sorted({each.peer for each in calls if each.peer})
         if calls:
             whom = f" to {', '.join(peers[:6])}" if peers else ""
-            text = f"each of {len(calls)} calls{whom} stops while its peer is down"
+            text = f"{every(len(calls), 'call')}{whom} stops while its peer is down"
         else:
-            text = f"no request waits for another service in {files} files"
+            text = f"no request waits for another service in {counted(files, 'file')}"
             evidence[text] = Evidence(text, Source.CODE)
         return Finding(
             rule=self.name,

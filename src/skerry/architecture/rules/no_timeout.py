@@ -9,7 +9,7 @@ from typing import Final
 from skerry.architecture.code.facts import Bound, Kind, Role
 from skerry.architecture.model import Evidence, Source
 from skerry.architecture.rules.endless import Endless, endless
-from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict
+from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict, counted, every
 from skerry.architecture.rules.waiting import SHOWN, Asked, seconds, shown, unread, waits
 from skerry.architecture.source import Place
 
@@ -105,7 +105,7 @@ class NoTimeout:
         services = (name,) if name else ()
         if unknown:
             missing = "; ".join(sorted({each.call.timeout.why for each in unknown if each.call.timeout.why})[:3])
-            text = f"{len(unknown)} of {len(calls)} calls{f' of {name}' if name else ''} may have no limit"
+            text = f"{len(unknown)} of {counted(len(calls), 'call')}{f' of {name}' if name else ''} may have no limit"
             yield Finding(
                 rule=self.name,
                 verdict=Verdict.UNKNOWN,
@@ -126,14 +126,14 @@ class NoTimeout:
             if known and min(known) == max(known):
                 span = f", after {seconds(known[0])}"
             text = (
-                f"each of {len(calls)} calls ends by itself{span}"
+                f"{every(len(calls), 'call')} ends by itself{span}"
                 if len(calls) > 1
                 else f"its one call ends by itself{span}"
             )
             if known and max(known) > _LONG:
                 text += "; the longest is a limit and hardly a protection"
         else:
-            text = f"no call waits for anybody in {files} files"
+            text = f"no call waits for anybody in {counted(files, 'file')}"
             evidence = (Evidence(text, Source.CODE),)
         return Finding(
             rule=self.name,

@@ -10,7 +10,7 @@ from typing import Final
 
 from skerry.architecture.code.facts import Call, Role, Route
 from skerry.architecture.model import Edge, Evidence, Source
-from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict
+from skerry.architecture.rules.finding import Finding, Severity, Subject, Verdict, counted
 from skerry.architecture.rules.waited import PASSING, chains, part
 
 WARN_HOPS: Final = 3
@@ -109,7 +109,7 @@ class SyncChain:
         unknown = [each for each in subject.model.unknown if " leads is not said" in each.text]
         services = [each for each in subject.model.services.values() if each.role != "job"]
         if unknown and len(services) > WARN_HOPS:
-            text = f"{len(unknown)} calls go where no manifest says, so the longest chain is not known"
+            text = f"where {counted(len(unknown), 'call')} may lead no manifest says, so the longest chain is not known"
             return Finding(
                 rule=self.name, verdict=Verdict.UNKNOWN, message=text, evidence=tuple(unknown), key="unresolved"
             )
@@ -119,7 +119,7 @@ class SyncChain:
         if foreign and not traces and len(services) > WARN_HOPS:
             text = (
                 f"the code of {', '.join(foreign)} is not Python, so whom they wait for is not read: give traces; "
-                f"the longest chain that is seen has {longest.hops if longest else 0} hops"
+                f"the longest chain that is seen has {counted(longest.hops if longest else 0, 'hop')}"
             )
             evidence = tuple(each for edge in (longest.edges if longest else ()) for each in edge.evidence[:1])
             return Finding(
@@ -132,7 +132,8 @@ class SyncChain:
             )
         way = f": {' -> '.join(longest.services)}" if longest else ""
         text = (
-            f"{len(edges)} edges wait for an answer; the longest chain has {longest.hops if longest else 0} hops{way}"
+            f"{counted(len(edges), 'edge')} waited on; "
+            f"the longest chain has {counted(longest.hops if longest else 0, 'hop')}{way}"
         )
         if traces:
             text += f"; none of {traces} traces shows a longer one"
