@@ -87,13 +87,22 @@ def findings(subject: Subject) -> tuple[Finding, ...]:
     found: list[Finding] = []
     for rule in RULES:
         try:
-            found += rule.check(subject)
+            found += rule.check(subject) if _anything(subject) else [_nothing(rule.name)]
         except Exception as error:  # a repository that nobody foresaw must not cost the other rules
             text = f"the rule could not be judged here ({type(error).__name__}): please report it"
             found.append(Finding(rule=rule.name, verdict=Verdict.UNKNOWN, message=text, key="failed"))
     if isinstance(subject.files, GitFiles):
         subject.files.rest()
     return tuple(sorted(found, key=_rank))
+
+
+def _anything(subject: Subject) -> bool:
+    return bool(subject.model.services or subject.code.roles)
+
+
+def _nothing(rule: str) -> Finding:
+    text = "no service was found: there is no code, no manifest and no trace that names one"
+    return Finding(rule=rule, verdict=Verdict.UNKNOWN, message=text, key="nothing")
 
 
 @contextmanager

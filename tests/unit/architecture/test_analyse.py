@@ -10,7 +10,7 @@ import pytest
 
 from skerry.architecture.analyse import analyse, findings
 from skerry.architecture.code import reading
-from skerry.architecture.rules import Subject, Verdict
+from skerry.architecture.rules import RULES, Subject, Verdict
 from skerry.architecture.source import Unreadable
 from skerry.architecture.source.cache import Cache
 from skerry.architecture.source.tree import Tree
@@ -182,3 +182,11 @@ def test_a_rule_that_fails_takes_no_other_with_it(tmp_path: Path, monkeypatch: p
     assert [(each.verdict, each.message) for each in found if each.rule == "broken"] == [
         (Verdict.UNKNOWN, "the rule could not be judged here (KeyError): please report it")
     ]
+
+
+def test_of_nothing_nothing_is_known(tmp_path: Path) -> None:
+    """A folder without services is clean by no rule: each says that it does not know, and of what."""
+    found = findings(analyse(tmp_path))
+    assert {each.rule for each in found} == {rule.name for rule in RULES}
+    assert {each.verdict for each in found} == {Verdict.UNKNOWN}
+    assert all("no service was found" in each.message for each in found)
