@@ -168,6 +168,7 @@ class _Search:
         self._answered: dict[tuple[str, int], list[Route] | None] = {}
         """By the callee and the call's identity: the same is asked on every way that leads there."""
         self._known: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        self._unions: dict[str, frozenset[tuple[str, str]]] = {}
         self._from: dict[str, list[Edge]] = defaultdict(list)
         for edge in subject.model.edges:
             caller = subject.model.services.get(edge.caller)
@@ -207,14 +208,18 @@ class _Search:
         if not entered:
             return True
         wanted = (call.place.file, call.function)
-        if any(wanted in self._reached((route.place.file, route.function)) for route in entered):
+        if wanted in self._reached_by(f"{id(entered)}", entered):
             return True
         # a method of an object that is handed in: where no route is seen to lead to it, any may
-        owner = self._subject.model.service_of(call.place.file)
-        others = self._routes.get(owner or "", [])
-        return "." in call.function and not any(
-            wanted in self._reached((route.place.file, route.function)) for route in others
-        )
+        owner = self._subject.model.service_of(call.place.file) or ""
+        return "." in call.function and wanted not in self._reached_by(owner, self._routes.get(owner, []))
+
+    def _reached_by(self, key: str, routes: list[Route]) -> frozenset[tuple[str, str]]:
+        """All functions that some routes lead to. `key` stands for the routes, which are asked for on many ways."""
+        if key not in self._unions:
+            starts = {(route.place.file, route.function) for route in routes}
+            self._unions[key] = frozenset(each for start in starts for each in self._reached(start))
+        return self._unions[key]
 
     def _reached(self, start: tuple[str, str]) -> set[tuple[str, str]]:
         if start not in self._known:
