@@ -342,8 +342,10 @@ class Libraries:
         """A question that is put to whoever listens on a subject."""
         operation = subject.name if subject.kind is Is.TEXT else "request"
         limit = given or self._default(library)
-        writes = not _READS.match(operation.rpartition(".")[2])
-        return Seen(library=library, kind=Kind.RPC, operation=operation, limit=limit, client=root, writes=writes)
+        own = operation.startswith("$")  # of the broker itself, such as $JS.API
+        writes = not own and not _READS.match(operation.rpartition(".")[2])
+        kind = Kind.BROKER if own else Kind.RPC
+        return Seen(library=library, kind=kind, operation=operation, limit=limit, client=root, writes=writes)
 
     # --- skerry
 
