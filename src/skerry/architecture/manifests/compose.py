@@ -20,6 +20,8 @@ from skerry.architecture.source import Place, port_of
 
 _NAME: Final = re.compile(r"(?:.*[.-])?(?:docker-)?compose(?:[.-].+)?\.ya?ml", re.IGNORECASE)
 _PLAIN: Final = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+_SERVICES: Final = re.compile(r"^services:\s*(?:#.*)?$", re.MULTILINE)
+_BUILT: Final = re.compile(r"^ {2,8}(?:image|build):", re.MULTILINE)
 _SHOWN: Final = (".example", ".sample", ".template", ".dist", "-example", "-sample")
 MAX_EXTENDS: Final = 8
 MAX_SERVICES: Final = 2_000
@@ -29,11 +31,19 @@ def is_compose(name: str) -> bool:
     return bool(_NAME.fullmatch(name))
 
 
+def _looks_like_one(reader: Reader, path: str) -> bool:
+    """Whether a file with a name of its own, such as `compose/local.yml`, holds services with images."""
+    if not path.endswith((".yml", ".yaml")) or any(part.startswith(".") for part in path.split("/")):
+        return False
+    text = reader.text(path)
+    return bool(_SERVICES.search(text) and _BUILT.search(text))
+
+
 def read(reader: Reader) -> Iterator[Deployed]:
     """Every service of every project."""
     projects: dict[str, list[str]] = defaultdict(list)
     for path in reader.paths:
-        if is_compose(path.rpartition("/")[2]):
+        if is_compose(path.rpartition("/")[2]) or _looks_like_one(reader, path):
             projects[folder(path)].append(path)
     for system, paths in sorted(projects.items()):
         project = _Project(reader, system)

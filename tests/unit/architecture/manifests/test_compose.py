@@ -100,3 +100,14 @@ def test_paths_out_of_the_repository_are_not_followed() -> None:
     (web,) = read(Memory({"compose.yaml": "services: {web: {build: ../../etc, env_file: /etc/passwd}}\n"})).deployed
     assert web.context is None
     assert not web.workload.env
+
+
+def test_a_file_is_known_by_what_is_in_it() -> None:
+    """Services with images make a Compose file under any name; other YAML with that word does not."""
+    texts = {
+        "deploy/local.yml": WEB,
+        ".github/workflows/ci.yml": WEB,
+        "settings.yml": "services:\n  web:\n    timeout: 3\n",
+        "pipeline.yml": "jobs:\n  test:\n    services:\n      db:\n        image: postgres\n",
+    }
+    assert [(each.workload.name, each.system) for each in read(Memory(texts)).deployed] == [("web", "deploy")]
