@@ -184,6 +184,22 @@ class _Reader:
             found = self.converted[node] = convert(node)
         return found
 
+    def keep(self, node: ast.expr, expr: Expr, used: ast.expr, place: _Place) -> None:
+        """Keep a call; `used` is where the loop's variable may stand."""
+        self.nodes.append(node)
+        self.calls.append(
+            RawCall(
+                expr=expr,
+                line=node.lineno,
+                function=place.function or place.cls,
+                cls=place.cls,
+                within=place.within,
+                loop=loops.around(used, place.loops),
+                awaited=place.awaited,
+                by_hand=place.by_hand,
+            )
+        )
+
     def bind(self, target: ast.expr, value: Expr, line: int, place: _Place) -> None:
         """Keep what a name, an attribute or a named item is given."""
         if (value.op not in _KEPT and value.op != "each") or len(self.binds) >= _MAX_FACTS:
@@ -323,19 +339,7 @@ def _call(reader: _Reader, node: ast.Call, place: _Place) -> None:
     inner = _alone(place)
     if not plain and len(reader.calls) < _MAX_FACTS:
         expr = reader.convert(node)
-        reader.nodes.append(node)
-        reader.calls.append(
-            RawCall(
-                expr=expr,
-                line=node.lineno,
-                function=place.function or place.cls,
-                cls=place.cls,
-                within=place.within,
-                loop=loops.around(node, place.loops),
-                awaited=place.awaited,
-                by_hand=place.by_hand,
-            )
-        )
+        reader.keep(node, expr, node, place)
         inner = replace(inner, within=(*place.within, expr)[-_MAX_WITHIN:])
     mapped = node.args[0] if name == "map" and node.args and isinstance(node.args[0], ast.Lambda) else None
     if mapped is not None:
@@ -423,18 +427,7 @@ def _return(reader: _Reader, node: ast.Return | ast.Yield, place: _Place) -> Non
 def _await(reader: _Reader, node: ast.Await, place: _Place) -> None:
     if isinstance(node.value, ast.Name | ast.Attribute):
         awaited = Expr("call", "await", (reader.convert(node.value),), (), node.lineno)
-        reader.nodes.append(node)
-        reader.calls.append(
-            RawCall(
-                expr=awaited,
-                line=node.lineno,
-                function=place.function or place.cls,
-                cls=place.cls,
-                within=place.within,
-                loop=loops.around(node.value, place.loops),
-                awaited=True,
-            )
-        )
+        reader.keep(node, awaited, node.value, replace(place, awaited=True))
     reader.push([node.value], replace(place, awaited=True))
 
 
