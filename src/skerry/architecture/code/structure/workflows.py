@@ -19,7 +19,9 @@ _LEFT_OUT: Final = frozenset((Role.TEST, Role.EXAMPLE, Role.SCRIPT, Role.MIGRATI
 _ONLY_ASKS: Final = re.compile(
     r"(?:^|[/_.\s-])(?:log_?in|sign_?in|auth\w*|token|oauth\w*|search|query|graphql|validat\w*|verif\w*|check|quote|convert|"
     r"predict\w*|recommend\w*|estimate|lookup|find|list|get|read|fetch|calculate|price|health|log|logs|metrics?|track|telemetry|"
-    r"analytics|audit|introspect|batch_?get|translate|render|preview|ping|embeddings?|completions?)(?:$|[/_.?\s-])",
+    r"analytics|audit|introspect|batch_?get|translate|render|preview|ping|embeddings?|completions?|analy[sz]\w*|classif\w*|"
+    r"categori[sz]\w*|summar\w*|extract\w*|scrape|crawl|compute|evaluate|scor(?:e|es|ing)|rank|enrich\w*|canonicali[sz]\w*|"
+    r"normali[sz]\w*|geocode|parse|ocr|transcri\w*|detect\w*|suggest\w*|infer\w*)(?:$|[/_.?\s-])",
     re.IGNORECASE,
 )
 _ASKS: Final = re.compile(
@@ -29,7 +31,7 @@ _TELLS: Final = re.compile(
     r"(?:^|[/_.\s-])(?:notif\w*|e?-?mails?|sms|slack|webhooks?|push|alerts?)(?:$|[/_.?\s-])",
     re.IGNORECASE,
 )
-"""Telling somebody: when it fails, what was done before is still right."""
+"""Telling somebody: when it fails, what was done before is still right, and nobody can be untold."""
 _BY_KEY: Final = re.compile(r"idempoten|request_id=|dedup", re.IGNORECASE)
 _REPEATABLE: Final = ("PUT ", "PATCH ", "DELETE ")
 """Methods that can be sent again to the same peer without harm."""
@@ -257,7 +259,8 @@ def _threatens(item: _Item, later: _Item) -> bool:
         ("publish", "remote"),
     }:
         return False
-    if (mine == "commit" and later.keyed) or _TELLS.search(later.changes[0].detail):
+    told = mine == "remote" and _TELLS.search(item.changes[-1].detail)
+    if (mine == "commit" and later.keyed) or told or _TELLS.search(later.changes[0].detail):
         return False
     if mine == other == "remote" and item.whom == later.whom and item.changes[-1].detail.startswith(_REPEATABLE):
         return False
