@@ -39,9 +39,8 @@ def of_for(node: ast.For | ast.AsyncFor) -> Around:
     return Around(node.lineno, over, _dependent(names, body), _gone_through(node.iter))
 
 
-def of_comprehension(generator: ast.comprehension, whole: ast.expr, *, first: bool) -> Around:
+def of_comprehension(generator: ast.comprehension, whole: ast.expr) -> Around:
     """The loop of one `for` of a comprehension."""
-    del first
     names = _names(generator.target)
     return Around(whole.lineno, _over(generator.iter, names, leaves=False), names, _gone_through(generator.iter))
 

@@ -395,9 +395,9 @@ def _comprehension(reader: _Reader, node: ast.expr, place: _Place) -> None:
     assert isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp)
     inner = _alone(place)
     parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-    for number, generator in enumerate(node.generators[:6]):
+    for generator in node.generators[:6]:
         reader.push([generator.iter], inner)
-        inner = replace(inner, loops=(*inner.loops, loops.of_comprehension(generator, node, first=number == 0))[-4:])
+        inner = replace(inner, loops=(*inner.loops, loops.of_comprehension(generator, node))[-4:])
         reader.push(list(generator.ifs), inner)
     reader.push(parts, inner)
 
