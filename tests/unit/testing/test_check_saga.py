@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -440,6 +441,17 @@ def test_steps_of_parent_and_child_are_told_apart() -> None:
 
     with pytest.raises(DefinitionError, match="book"):
         check_saga(twice, input="1", world=Bank, invariant=books)
+
+
+def test_a_saga_that_cannot_be_made_leaves_the_log_as_it_was() -> None:
+    """What the engine logs is only left out while an execution runs."""
+
+    def none(_bank: Bank) -> Saga:
+        raise RuntimeError("no saga")
+
+    with pytest.raises(RuntimeError, match="no saga"):
+        check_saga(none, input="1", world=Bank, invariant=books)
+    assert not logging.getLogger("skerry.saga").disabled
 
 
 def with_child_that_decides(bank: Bank) -> Saga:

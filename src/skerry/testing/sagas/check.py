@@ -156,14 +156,14 @@ class Simulation(Generic[W]):
     def _play(self, store: MemoryStore, tape: Tape, met: _Met, story: list[str] | None = None) -> str:
         """One execution; what it breaks, or nothing."""
         store.clear()
-        logger = logging.getLogger("skerry.saga")
-        was, logger.disabled = logger.disabled, True  # thousands of failures that are meant to happen
         world = self.world()
         saga = self._saga(world)
         execution = Execution(
             world, saga, Task(saga, self.input, KEY, local=self.local, signals=self.signals), store, tape
         )
         reason = ""
+        logger = logging.getLogger("skerry.saga")
+        was, logger.disabled = logger.disabled, True  # thousands of failures that are meant to happen
         try:
             execution.play(self._judge)
         except Merged:
