@@ -30,8 +30,8 @@ class PathMatch:
 @dataclass(frozen=True, slots=True)
 class ValueMatch:
     """A header, query parameter or cookie by name. Names of headers are lower case here and match in any case; the others match
-    as they are written. `regex` has to match the whole value. Of a repeated query parameter, the first counts; repeated headers are
-    joined by commas.
+    as they are written. `regex` has to match the whole value. Of a repeated query parameter, the first counts; repeated headers
+    are joined by commas.
     """
 
     name: str
@@ -174,8 +174,8 @@ class PolicySpec:
 
 @dataclass(frozen=True, slots=True)
 class RateSpec:
-    """`requests` in any `per` seconds and `burst` at once, in one worker, for each key: the peer's address (behind `trusted_hops`),
-    the verified subject of the token (then the peer's address for those without), or all together.
+    """`requests` in any `per` seconds and `burst` at once, in one worker, for each key: the peer's address (behind
+    `trusted_hops`), the verified subject of the token (then the peer's address for those without), or all together.
     """
 
     requests: int
@@ -186,9 +186,9 @@ class RateSpec:
 
 @dataclass(frozen=True, slots=True)
 class JwtProvider:
-    """Whose tokens are believed. One of `jwks_file` and `jwks_url` holds the keys; a token never says where keys are. A key works
-    only with its own type's algorithms out of `algorithms`; `none` and, beside public keys, HMAC are never among them. `exp` has to be
-    there unless `require_exp` is off. `claims` go on as headers: (claim, header).
+    """Whose tokens are believed. One of `jwks_file` and `jwks_url` holds the keys; a token never says where keys are. A key
+    works only with its own type's algorithms out of `algorithms`; `none` and, beside public keys, HMAC are never among them.
+    `exp` has to be there unless `require_exp` is off. `claims` go on as headers: (claim, header).
     """
 
     name: str
@@ -269,7 +269,7 @@ class Route:
     """Requests that fit one of `matches`, on `hostnames` (empty: any) and `listeners` (empty: all), and what becomes of them.
 
     Of several routes that fit, the first by the Gateway API's order answers: the more specific hostname; an exact path; the
-    longest prefix; a method; more headers; more query parameters; and then the one that stands first. A template counts as exact, one
+    longest prefix; a method; more headers; more query parameters; then the one that stands first. A template counts as exact, one
     with fewer variables first; a regex comes after every prefix that is not `/`, longer text first; cookies count as headers.
     `line` is where it stands in `source`, 0 when it was not read.
     """
@@ -331,7 +331,7 @@ class Limits:
     """What one client may take. Sizes in bytes, times in seconds; answers are streamed and have no limit of size of their own.
 
     `head_timeout` is for a whole head from its first byte, `body_timeout` for the time in which no byte of a body or answer
-    moves, `body_rate` the least bytes a second of a body over any five of them, `idle_timeout` for a connection between two requests.
+    moves, `body_rate` the least bytes a second of a body over any five of them, `idle_timeout` for a connection between requests.
     `connections` are those of one worker; more are closed as they come. `reply` bounds one part of an aggregate.
     """
 
