@@ -35,6 +35,8 @@ SkerryError
 │   └── LeaseLost                 an exclusive role is somebody else's by now
 ├── InvalidFact                   a row does not fit its fact table
 ├── QueryRejected                 the analytics engine does not take a query
+├── EnvoyError                    Envoy could not be started, ended too often, or does not ask for its configuration
+│   └── ConfigurationRefused      it did not take a configuration; the one before stands
 ├── EventError
 │   ├── InvalidEvent              does not fit its class, or the envelope is malformed
 │   ├── SchemaChanged             a frozen version of an event would change
@@ -292,6 +294,14 @@ class BrokerUnavailable(EventError, ConnectionError):
 
 class DeployError(SkerryError):
     """The processes of a system could not be started, or the running system that was asked for was not found."""
+
+
+class EnvoyError(SkerryError):
+    """Envoy could not be started, ended again and again, or does not ask for its configuration."""
+
+
+class ConfigurationRefused(EnvoyError):
+    """Envoy did not take a configuration, and its words say why; the configuration before it stands."""
 
 
 class SagaError(SkerryError):
