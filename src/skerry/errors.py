@@ -2,7 +2,8 @@
 
 SkerryError
 ├── ConfigurationError            a file, URL or option is wrong; says where
-│   └── MissingExtra              a driver is not installed; names the extra
+│   ├── MissingExtra              a driver is not installed; names the extra
+│   └── Mistakes                  several things are wrong with one document
 ├── Refused                       refused here, nothing was sent; never counts against the callee
 │   ├── CircuitOpen
 │   ├── BulkheadFull
@@ -54,6 +55,8 @@ SkerryError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class SkerryError(Exception):
     """The root: catch it to catch everything skerry raises on purpose."""
@@ -62,14 +65,17 @@ class SkerryError(Exception):
 class ConfigurationError(SkerryError):
     """A file, URL or option is wrong.
 
-    `source` and `line` say where, when it came from a file.
+    `source` and `line` say where, when it came from a file; `field` which of its fields, as in `routes[0].policy.total`.
     """
 
-    def __init__(self, message: str, *, source: str | None = None, line: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, source: str | None = None, line: int | None = None, field: str | None = None
+    ) -> None:
         self.source = source
         self.line = line
+        self.field = field
         where = "" if source is None else f"{source}: " if line is None else f"{source}:{line}: "
-        super().__init__(where + message)
+        super().__init__(where + (f"{field}: " if field else "") + message)
 
 
 class MissingExtra(ConfigurationError):
@@ -78,6 +84,18 @@ class MissingExtra(ConfigurationError):
     def __init__(self, what: str, extra: str) -> None:
         self.extra = extra
         super().__init__(f"{what} needs packages that are not installed: pip install 'skerry[{extra}]'")
+
+
+class Mistakes(ConfigurationError):
+    """Several things are wrong with one document: `all` has each, its text a line for each.
+
+    `source`, `line` and `field` are those of the first.
+    """
+
+    def __init__(self, mistakes: Sequence[ConfigurationError]) -> None:
+        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+        self.all = tuple(mistakes)
+        self.source, self.line, self.field = self.all[0].source, self.all[0].line, self.all[0].field
 
 
 class Refused(SkerryError):

@@ -1,0 +1,54 @@
+"""Reading a gateway's specification from YAML: every mistake with its file, line and field.
+
+The tables in `tables` and `route_tables` say what there is; the reader and the JSON Schema are both made of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from skerry.gateway.model import GatewaySpec
+from skerry.gateway.reading import building, checking
+from skerry.gateway.reading.checking import check
+from skerry.gateway.reading.document import Document, compose, load
+from skerry.gateway.reading.kinds import Definitions
+from skerry.gateway.reading.route_tables import GATEWAY
+
+__all__ = ["check", "parse", "read", "schema"]
+
+
+def read(path: Path) -> GatewaySpec:
+    """The specification in a file. Files that it names are beside it, unless absolute.
+
+    Raises `ConfigurationError` with file, line and field; `Mistakes`, which has all of them, when there is more than one.
+    """
+    return _made(compose(load(path), str(path)), path.parent)
+
+
+def parse(text: str, *, source: str = "<spec>") -> GatewaySpec:
+    """The same for a text at hand; `source` is what errors call it. Files that it names are in the current folder."""
+    return _made(compose(text, source), Path())
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the file. What it takes may still contradict itself; `read` and `parse` see that too."""
+    definitions: Definitions = {}
+    top = GATEWAY.schema(definitions)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "gateway.yaml",
+        "description": "What a skerry gateway serves.",
+        **top,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _made(document: Document, folder: Path) -> GatewaySpec:
+    values = GATEWAY.read(document.root, (), document)
+    document.stop()
+    spec = building.gateway(values, source=document.source, folder=folder)
+    for steps, message in checking.mistakes(spec):
+        document.refuse(message, steps)
+    document.stop()
+    return spec

@@ -1,0 +1,177 @@
+"""What contradicts itself in a specification, whether it was read or put together in Python."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from skerry.errors import ConfigurationError
+from skerry.gateway.model import Addresses, Auth, Cors, GatewaySpec, JwtProvider, Listener, Service
+from skerry.gateway.reading import route_checks
+from skerry.gateway.reading.document import MAX_MISTAKES, Steps, fail, written
+from skerry.gateway.reading.ranges import Mistake, hosts, policy, ranges
+from skerry.gateway.reading.syntax import HEADER_NAME, ORIGIN, ORIGIN_HINT, URL, URL_HINT, wrong_edit
+from skerry.gateway.reading.tables import (
+    ALGORITHMS,
+    CORS,
+    LIMITS,
+    LISTENER,
+    MAX_HOPS,
+    MAX_ROUTES,
+    PROVIDER,
+    RATE,
+    SERVICE,
+    SYMMETRIC,
+)
+
+_LOOPBACK: Final = re.compile(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$)")
+
+
+def check(spec: GatewaySpec, *, addresses: Addresses | None = None) -> None:
+    """Raise `ConfigurationError` for what contradicts itself; all of it, as `Mistakes`, when there is more than one.
+
+    With `addresses`, also for services that have none, neither there nor in the specification.
+    """
+    found = [*mistakes(spec), *(_homeless(spec, addresses) if addresses is not None else ())]
+    if found:
+        fail([_error(spec, steps, message) for steps, message in found[:MAX_MISTAKES]])
+
+
+def _error(spec: GatewaySpec, steps: Steps, message: str) -> ConfigurationError:
+    line = None
+    if len(steps) > 1 and steps[0] == "routes" and isinstance(steps[1], int):
+        route = spec.routes[steps[1]]
+        line = route.line or None
+        message = f"{message} (route {route.name!r})"
+    return ConfigurationError(message, source=spec.source, line=line, field=written(steps) or None)
+
+
+def mistakes(spec: GatewaySpec) -> Iterator[Mistake]:
+    """All contradictions."""
+    yield from _listeners(spec.listeners)
+    yield from _services(spec.services)
+    yield from _providers(spec.providers)
+    yield from ranges(spec.limits, LIMITS, ("limits",))
+    if not 0 <= spec.trusted_hops <= MAX_HOPS:
+        yield ("trusted_hops",), f"must be a whole number from 0 to {MAX_HOPS}"
+    if spec.access_log is not None and not 0 <= spec.access_log.sample <= 1:
+        yield ("access_log", "sample"), "must be a number from 0 to 1"
+    if not 0 < len(spec.routes) <= MAX_ROUTES:
+        yield ("routes",), f"there must be 1 to {MAX_ROUTES} routes"
+    yield from route_checks.doubled_names(spec)
+    for index, route in enumerate(spec.routes):
+        at: Steps = ("routes", index)
+        yield from route_checks.route(spec, route, at)
+        yield from policy(route.policy, (*at, "policy"))
+        if route.rate is not None:
+            yield from ranges(route.rate, RATE, (*at, "rate_limit"))
+            if route.rate.key == "identity" and route.auth is None:
+                yield (*at, "rate_limit", "key"), "there is no identity without 'auth'"
+        if route.auth is not None:
+            yield from _auth(route.auth, spec, (*at, "auth"))
+        if route.cors is not None:
+            yield from _cors(route.cors, (*at, "cors"))
+    yield from route_checks.doubles(spec)
+
+
+def _homeless(spec: GatewaySpec, addresses: Addresses) -> Iterator[Mistake]:
+    told = {name for name, urls in addresses.items() if urls} | {each.name for each in spec.services if each.urls}
+    for name in sorted(spec.called - told):
+        yield ("services", name), f"nobody says where {name!r} is: give it a url here, or set its SKERRY_URL_ variable"
+
+
+def _listeners(listeners: tuple[Listener, ...]) -> Iterator[Mistake]:
+    if not listeners:
+        yield ("listeners",), "there must be one at least"
+    places: set[tuple[str, int]] = set()
+    for index, listener in enumerate(listeners):
+        at: Steps = ("listeners", index)
+        yield from ranges(listener, LISTENER, at)
+        yield from hosts(listener.hostnames, at)
+        if listener.name in {other.name for other in listeners[:index]}:
+            yield (*at, "name"), f"{listener.name!r} is the name of another listener already"
+        place = (listener.address, listener.port)
+        if listener.port and place in places:
+            yield (*at, "port"), f"{listener.address}:{listener.port} is another listener's already"
+        places.add(place)
+
+
+def _services(services: tuple[Service, ...]) -> Iterator[Mistake]:
+    names: set[str] = set()
+    for service in services:
+        at: Steps = ("services", service.name)
+        yield from ranges(service, SERVICE, at)
+        if service.name in names:
+            yield at, "is there twice"
+        names.add(service.name)
+        for url in service.urls:
+            if not re.fullmatch(URL, url):
+                yield (*at, "urls"), f"{url[:80]!r} is not {URL_HINT}"
+        schemes = {url.partition(":")[0] for url in service.urls}
+        if len(schemes) > 1:
+            yield (*at, "urls"), "http and https contradict each other"
+        if service.ca is not None and "http" in schemes:
+            yield (*at, "ca"), "is for https, and the addresses are http"
+
+
+def _providers(providers: tuple[JwtProvider, ...]) -> Iterator[Mistake]:
+    names: set[str] = set()
+    for provider in providers:
+        at: Steps = ("jwt", provider.name)
+        yield from ranges(provider, PROVIDER, at)
+        if provider.name in names:
+            yield at, "is there twice"
+        names.add(provider.name)
+        yield from _keys(provider, at)
+        if not provider.audiences:
+            yield (*at, "audiences"), "there must be one at least: a token for somebody else is not for this gateway"
+        for claim, header in provider.claims:
+            why = wrong_edit(header)
+            if why is not None:
+                yield (*at, "claims", claim), why
+
+
+def _keys(provider: JwtProvider, at: Steps) -> Iterator[Mistake]:
+    if (provider.jwks_file is None) == (provider.jwks_url is None):
+        yield at, "must have one of 'jwks_file' and 'jwks_url'"
+    url = provider.jwks_url
+    if url is not None and not url.startswith("https://") and not _LOOPBACK.match(url):
+        yield (
+            (*at, "jwks_url"),
+            "keys are fetched by https, or from this machine: who changes them on the way is believed",
+        )
+    unknown = [name for name in provider.algorithms if name not in ALGORITHMS]
+    if unknown or not provider.algorithms:
+        yield (*at, "algorithms"), f"must be some of {', '.join(ALGORITHMS)}"
+    shared = [name for name in provider.algorithms if name in SYMMETRIC]
+    if shared and len(shared) < len(provider.algorithms):
+        yield (*at, "algorithms"), "a shared secret and public keys contradict each other: one could pass for the other"
+    if shared and url is not None:
+        yield (*at, "algorithms"), f"{shared[0]} needs a secret, which is not fetched from an address: use 'jwks_file'"
+
+
+def _auth(auth: Auth, spec: GatewaySpec, at: Steps) -> Iterator[Mistake]:
+    known = {provider.name for provider in spec.providers}
+    if not auth.providers:
+        yield (*at, "providers"), "there must be one at least"
+    for name in auth.providers:
+        if name not in known:
+            yield (*at, "providers"), f"there is no {name!r} under 'jwt'"
+
+
+def _cors(cors: Cors, at: Steps) -> Iterator[Mistake]:
+    yield from ranges(cors, CORS, at)
+    if not cors.origins:
+        yield (*at, "origins"), "there must be one at least"
+    for origin in cors.origins:
+        if not re.fullmatch(ORIGIN, origin):
+            yield (*at, "origins"), f"{origin[:80]!r} is not {ORIGIN_HINT}"
+    if "*" in cors.origins and len(cors.origins) > 1:
+        yield (*at, "origins"), "'*' has all others in it"
+    if "*" in cors.origins and cors.credentials:
+        yield (*at, "credentials"), "with any origin, every page could ask in the name of whoever looks at it"
+    for key, names in (("methods", cors.methods), ("headers", cors.headers), ("expose", cors.expose)):
+        for name in names:
+            if not re.fullmatch(HEADER_NAME, name):
+                yield (*at, key), f"{name[:80]!r} is not a token"
