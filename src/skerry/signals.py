@@ -517,6 +517,44 @@ class RequestServed(Signal):
         return "debug"
 
 
+# --- gateway
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRefused(Signal):
+    """A token did not open a route. `check` says at what it failed, which its bearer is not told; `provider` is empty when no
+    provider's name was on it.
+    """
+
+    provider: str
+    check: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysChanged(Signal):
+    """A provider's keys are others than before: `count` that can be used, and why the rest of the set cannot."""
+
+    provider: str
+    count: int
+    unusable: str = ""
+
+    @property
+    def level(self) -> Level:
+        return "warning" if self.unusable else "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysUnavailable(Signal):
+    """A provider's keys could not be fetched. The last good ones go on to be used, if there were any."""
+
+    provider: str
+    reason: str
+
+    @property
+    def level(self) -> Level:
+        return "warning"
+
+
 # --- deploy
 
 

@@ -54,6 +54,8 @@ MEASURES: Final[Mapping[type[Signal], Measure]] = {
     signals.RequestFailed: Measure("counter", "skerry_requests_failed", "Unexpected errors.", ("route",)),
     signals.BreakerChanged: Measure("counter", "skerry_breaker_changes", "Of state, to which.", ("policy", "after")),
     signals.CallRefused: Measure("counter", "skerry_calls_refused", "Calls refused here.", ("policy", "reason")),
+    signals.TokenRefused: Measure("counter", "skerry_tokens_refused", "Tokens, by check.", ("provider", "check")),
+    signals.KeysUnavailable: Measure("counter", "skerry_keys_unavailable", "Keys not fetched.", ("provider",)),
     signals.RetryPlanned: Measure("counter", "skerry_retries", "Attempts after a failed one.", ("policy",)),
     signals.RetryDenied: Measure("counter", "skerry_retries_denied", "Failures not retried.", ("policy", "reason")),
     signals.CallTimedOut: Measure("counter", "skerry_calls_timed_out", "Time-outs that fired.", ("policy", "scope")),
