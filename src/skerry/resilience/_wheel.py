@@ -13,6 +13,7 @@ import math
 import threading
 from heapq import heapify, heappop, heappush
 from itertools import count
+from typing import Protocol
 
 from skerry.clock import SYSTEM, Clock
 
@@ -21,7 +22,16 @@ PER_SECOND = -100.0
 _ROUNDING = 1e-9
 """Seconds. What a sum of floats may be off, and what an event loop's own timers may be early."""
 
-Slot = dict[int, "asyncio.Task[object]"]
+
+
+class Cancellable(Protocol):
+    """What an alarm can ring for: a task, or whatever else stops when its `cancel` is called, once, in the event loop."""
+
+    def cancel(self) -> object:
+        """Its time is over."""
+
+
+Slot = dict[int, Cancellable]
 """The tasks to cancel, each by a number of `numbers`. Who takes back an alarm and does not find it knows that it has rung."""
 numbers = count()
 

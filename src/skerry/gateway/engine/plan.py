@@ -1,0 +1,353 @@
+"""A specification made ready: what can be worked out before a request comes is worked out here.
+
+What was counted survives a reload: breakers, limits, budgets and connections go on under the name of their route or address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from bisect import bisect_right
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from skerry.clock import Clock
+from skerry.errors import ConfigurationError
+from skerry.gateway.engine.guard import Guard
+from skerry.gateway.engine.upstream import Cluster, Pool
+from skerry.gateway.matching import Table
+from skerry.gateway.model import (
+    Addresses,
+    Backend,
+    BreakerSpec,
+    Forward,
+    GatewaySpec,
+    HeaderEdit,
+    PolicySpec,
+    Rewrite,
+    Route,
+    Service,
+    Sticky,
+)
+from skerry.gateway.rate import Limiter
+from skerry.gateway.wire import canonical
+from skerry.resilience import AdaptiveLimit, Bulkhead, CircuitBreaker, RetryBudget
+from skerry.service.problem import Problem
+
+if TYPE_CHECKING:
+    from skerry.gateway.aggregating import Aggregator
+    from skerry.gateway.auth import Providers
+
+Fields = list[tuple[bytes, bytes]]
+
+
+class Edit:
+    """A `HeaderEdit`, ready."""
+
+    __slots__ = ("_add", "_gone")
+
+    def __init__(self, edit: HeaderEdit) -> None:
+        named = [*edit.remove, *(name for name, _ in edit.set)]
+        self._gone = frozenset(name.lower().encode("latin-1") for name in named)
+        self._add = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (*edit.set, *edit.add)]
+
+    def apply(self, fields: Fields) -> Fields:
+        """The headers after it."""
+        kept = [field for field in fields if field[0].lower() not in self._gone] if self._gone else fields
+        return kept + self._add
+
+    @classmethod
+    def of(cls, *edits: HeaderEdit) -> tuple[Edit, ...]:
+        """Those that do something."""
+        return tuple(cls(edit) for edit in edits if edit != HeaderEdit())
+
+
+@dataclass(slots=True)
+class Target:
+    """One backend of a route: its cluster (None: there is none), the breaker before it, and its own edits."""
+
+    service: str
+    cluster: Cluster | None
+    breaker: CircuitBreaker | None
+    request: tuple[Edit, ...]
+    response: tuple[Edit, ...]
+
+
+class Choice:
+    """Which backend a request goes to."""
+
+    __slots__ = ("_bounds", "_clock", "_sticky", "_targets")
+
+    def __init__(self, targets: list[tuple[int, Target]], sticky: Sticky | None, clock: Clock) -> None:
+        weighty = [(weight, target) for weight, target in targets if weight > 0]
+        self._bounds = list(accumulate(weight for weight, _ in weighty))
+        self._targets = [target for _, target in weighty]
+        self._sticky = sticky
+        self._clock = clock
+
+    @property
+    def sticky(self) -> Sticky | None:
+        """By what requests stay together."""
+        return self._sticky
+
+    def pick(self, key: str | None) -> Target | None:
+        """By `key` where the choice sticks to one, by weight else. None when nothing has a weight."""
+        targets = self._targets
+        if len(targets) < 2:
+            return targets[0] if targets else None
+        drawn = self._clock.random() if key is None else zlib.crc32(key.encode("utf-8", "replace")) / 2**32
+        return targets[bisect_right(self._bounds, drawn * self._bounds[-1])]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """A `Rewrite`, ready: its paths are canonical."""
+
+    prefix: str | None
+    full: str | None
+    host: bytes | None
+
+    @classmethod
+    def of(cls, rewrite: Rewrite) -> Rewriting | None:
+        """None when it changes nothing."""
+        if rewrite == Rewrite():
+            return None
+        prefix = None if rewrite.prefix is None else canonical(rewrite.prefix.encode() or b"/")
+        full = None if rewrite.full is None else canonical(rewrite.full.encode() or b"/")
+        return cls(prefix, full, None if rewrite.host is None else rewrite.host.encode("ascii"))
+
+
+@dataclass(slots=True)
+class Plan:
+    """One route, ready. `limit` bounds the requests at once, `budget` what is sent again."""
+
+    route: Route
+    policy: PolicySpec
+    limit: Bulkhead | AdaptiveLimit
+    budget: RetryBudget
+    request: tuple[Edit, ...]
+    response: tuple[Edit, ...]
+    body: int
+    choice: Choice | None = None
+    rewrite: Rewriting | None = None
+    guard: Guard | None = None
+    aggregator: Aggregator | None = None
+    mirrors: tuple[tuple[float, Target], ...] = ()
+    timed: bool = False
+    shown: str = ""
+    """The route's name as JSON."""
+
+
+@dataclass(slots=True)
+class Runtime:
+    """A whole gateway, ready: tables by listener, plans by route."""
+
+    spec: GatewaySpec
+    tables: Mapping[str, Table]
+    plans: Mapping[int, Plan]
+    clusters: Mapping[str, Cluster]
+
+    def plan(self, route: Route) -> Plan:
+        """The plan of one of its routes."""
+        return self.plans[id(route)]
+
+
+@dataclass(slots=True)
+class Workshop:
+    """Makes runtimes, one after the other, and keeps what outlives them."""
+
+    clock: Clock
+    _pools: dict[tuple[str, Service], Pool] = field(default_factory=dict)
+    _breakers: dict[tuple[str, str], tuple[BreakerSpec, CircuitBreaker]] = field(default_factory=dict)
+    _limiters: dict[str, Limiter] = field(default_factory=dict)
+    _providers: Providers | None = None
+    _keeper: asyncio.Task[None] | None = None
+    _closing: asyncio.Task[None] | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
+    _limits: dict[str, tuple[PolicySpec, Bulkhead | AdaptiveLimit, RetryBudget]] = field(default_factory=dict)
+
+    def make(self, spec: GatewaySpec, addresses: Addresses) -> Runtime:
+        """`spec` ready to be used. Raises `ConfigurationError`; then nothing has changed."""
+        pools: dict[tuple[str, Service], Pool] = {}
+        clusters = {name: self._cluster(name, spec, addresses, pools) for name in sorted(spec.called)}
+        tables = {listener.name: Table(spec, listener) for listener in spec.listeners}
+        providers = self._new_providers(spec)
+        plans = {id(route): self._plan(route, spec, clusters, providers, addresses) for route in spec.routes}
+        self._adopt(providers)
+        for key, pool in self._pools.items():
+            if key not in pools:
+                pool.close()
+        self._pools = pools
+        return Runtime(spec, tables, plans, clusters)
+
+    def _cluster(
+        self, name: str, spec: GatewaySpec, addresses: Addresses, pools: dict[tuple[str, Service], Pool]
+    ) -> Cluster:
+        service = next((service for service in spec.services if service.name == name), Service(name))
+        urls = service.urls or addresses.get(name, ())
+        if not urls:
+            raise ConfigurationError(
+                f"no address is known for the service {name!r}; name its urls under services", source=spec.source
+            )
+        found: list[Pool] = []
+        for url in urls:
+            key = (url, service)
+            pools[key] = pools.get(key) or self._pools.get(key) or Pool(url, service, self.clock)
+            found.append(pools[key])
+        return Cluster(name, tuple(found), self.clock)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Keep the keys of providers up to date from now on."""
+        self._loop = loop
+        self._keep()
+
+    def close(self) -> None:
+        """Let everything go."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+        for pool in self._pools.values():
+            pool.close()
+
+    def new_keys(self, error: Problem) -> Awaitable[object] | None:
+        """What fetches the keys of the provider that `error` says has no such key; None for any other error."""
+        if self._providers is None:
+            return None
+        from skerry.gateway.auth import UnknownKey
+
+        return self._providers.verifier(error.provider).refresh() if isinstance(error, UnknownKey) else None
+
+    def _new_providers(self, spec: GatewaySpec) -> Providers | None:
+        if not spec.providers:
+            return None
+        from skerry.gateway.auth import Providers
+
+        return Providers(spec.providers, clock=self.clock, before=self._providers)
+
+    def _adopt(self, providers: Providers | None) -> None:
+        old, self._providers = self._providers, providers
+        if self._loop is not None:
+            if self._keeper is not None:
+                self._keeper.cancel()
+                self._keeper = None
+            if old is not None:
+                self._closing = self._loop.create_task(old.aclose(but=providers))
+            self._keep()
+
+    def _keep(self) -> None:
+        if self._providers is not None and self._loop is not None:
+            self._keeper = self._loop.create_task(self._providers.keep())
+
+    def _guard(self, route: Route, providers: Providers | None) -> Guard | None:
+        tokens = None
+        if route.auth is not None:
+            if providers is None:
+                raise ConfigurationError(f"route {route.name!r}: auth names providers, and there are none")
+            tokens = providers.guard(route.auth)
+        limiter = None
+        if route.rate is not None:
+            limiter = self._limiters.get(route.name)
+            if limiter is None or limiter.spec != route.rate:
+                limiter = self._limiters[route.name] = Limiter(route.rate, self.clock)
+        return Guard.of(route, tokens, limiter, frozenset() if providers is None else providers.headers)
+
+    def _plan(
+        self,
+        route: Route,
+        spec: GatewaySpec,
+        clusters: Mapping[str, Cluster],
+        providers: Providers | None,
+        addresses: Addresses,
+    ) -> Plan:
+        limit, budget = self._limit(route)
+        plan = Plan(
+            route,
+            route.policy,
+            limit,
+            budget,
+            Edit.of(route.request_headers),
+            Edit.of(route.response_headers),
+            spec.limits.body if route.body is None else route.body,
+            timed=limit.timed,
+            shown=json.dumps(route.name),
+        )
+        plan.guard = self._guard(route, providers)
+        action = route.action
+        if isinstance(action, Forward):
+            targets = [(backend.weight, self._target(route, backend, clusters)) for backend in action.backends]
+            plan.choice = Choice(targets, action.sticky, self.clock)
+            plan.rewrite = Rewriting.of(action.rewrite)
+            plan.mirrors = tuple(
+                (mirror.percent / 100, Target(mirror.service, clusters[mirror.service], None, (), ()))
+                for mirror in action.mirrors
+            )
+        return plan
+
+    def _target(self, route: Route, backend: Backend, clusters: Mapping[str, Cluster]) -> Target:
+        name = backend.service
+        if name is None:
+            return Target("", None, None, (), ())
+        breaker = None if route.policy.breaker is None else self._breaker(route, name, route.policy.breaker)
+        return Target(
+            name, clusters[name], breaker, Edit.of(backend.request_headers), Edit.of(backend.response_headers)
+        )
+
+    def _breaker(self, route: Route, service: str, spec: BreakerSpec) -> CircuitBreaker:
+        known = self._breakers.get((route.name, service))
+        if known is not None and known[0] == spec:
+            return known[1]
+        breaker = _breaker(spec, f"{route.name} -> {service}", self.clock)
+        if known is not None and known[1].adopt(breaker):
+            breaker = known[1]
+        self._breakers[route.name, service] = (spec, breaker)
+        return breaker
+
+    def _limit(self, route: Route) -> tuple[Bulkhead | AdaptiveLimit, RetryBudget]:
+        known = self._limits.get(route.name)
+        if known is not None and known[0] == route.policy:
+            return known[1], known[2]
+        policy = route.policy
+        budget = RetryBudget(policy.retry.budget, min_per_second=policy.retry.per_second)
+        limit: Bulkhead | AdaptiveLimit
+        if policy.adaptive:
+            limit = AdaptiveLimit(
+                min=min(4, policy.concurrency),
+                max=policy.concurrency,
+                queue=policy.queue,
+                name=route.name,
+                clock=self.clock,
+            )
+        else:
+            limit = Bulkhead(policy.concurrency, queue=policy.queue, name=route.name, clock=self.clock)
+        if known is not None:
+            if known[1].adopt(limit):
+                limit = known[1]
+            known[2].adopt(budget)
+            budget = known[2]
+        self._limits[route.name] = (policy, limit, budget)
+        return limit, budget
+
+
+def _breaker(spec: BreakerSpec, name: str, clock: Clock) -> CircuitBreaker:
+    if spec.consecutive is not None:
+        # so many calls, all of which failed, are so many failures in a row
+        return CircuitBreaker(
+            1.0,
+            window_calls=spec.consecutive,
+            min_calls=spec.consecutive,
+            open_for=spec.open_for,
+            probes=spec.probes,
+            name=name,
+            clock=clock,
+        )
+    return CircuitBreaker(
+        spec.failure_rate or 1.0,
+        window=spec.window,
+        min_calls=spec.min_calls,
+        open_for=spec.open_for,
+        probes=spec.probes,
+        name=name,
+        clock=clock,
+    )

@@ -1,0 +1,298 @@
+"""One process of the embedded engine: its listeners, its clients, and what all requests share."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import math
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Final
+
+from skerry import context, signals
+from skerry.clock import SYSTEM, Clock
+from skerry.context import CallContext
+from skerry.errors import ConfigurationError
+from skerry.gateway.engine import heads
+from skerry.gateway.engine.access import AccessWriter
+from skerry.gateway.engine.call import SHORTEST_WAIT
+from skerry.gateway.engine.client import Client
+from skerry.gateway.engine.exchange import Exchange
+from skerry.gateway.engine.plan import Fields, Runtime, Workshop
+from skerry.gateway.engine.watch import Watch
+from skerry.gateway.model import Addresses, GatewaySpec, Listener
+from skerry.gateway.wire import BadMessage
+from skerry.gateway.wire.crossing import Judge
+from skerry.health import HealthReport
+from skerry.health.report import MEDIA_TYPE
+from skerry.resilience._wheel import Wheel, numbers
+from skerry.service.problem import Answer, Problem
+from skerry.signals import HUB
+from skerry.telemetry import spans
+
+BACKLOG: Final = 4096
+LINGER: Final = 0.3
+"""Seconds between "not ready" and closing the listening sockets, so that callers that hold a connection learn of it."""
+_log = logging.getLogger("skerry.gateway")
+_HEALTH_HEADERS: Final = [(b"content-type", MEDIA_TYPE.encode()), (b"cache-control", b"no-store")]
+
+
+class Worker:
+    """Serves one specification after the other. All of it belongs to one event loop."""
+
+    def __init__(self, spec: GatewaySpec, addresses: Addresses, *, clock: Clock = SYSTEM) -> None:
+        self.clock: Clock = clock
+        self.now: Callable[[], float] = clock.monotonic
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.wheel: Wheel = Wheel(self.loop, clock)
+        self.numbers = numbers
+        self.judge: Judge = Judge()
+        self.draining: bool = False
+        self.shadows: int = 0
+        self.priority: int = context.EMPTY.priority
+        self.clients: set[Client] = set()
+        self._addresses = addresses
+        self._workshop = Workshop(clock)
+        self.runtime: Runtime = self._workshop.make(spec, addresses)
+        self.limits = spec.limits
+        self._access = None if spec.access_log is None else AccessWriter(spec.access_log, clock)
+        self._servers: list[asyncio.Server] = []
+        self._ids = b""
+        self._at = 0
+        self._watch = Watch(self)
+
+    # Life.
+
+    async def start(self) -> None:
+        """Listen. Raises `ConfigurationError` when a certificate cannot be read, `OSError` when an address cannot be bound."""
+        for listener in self.runtime.spec.listeners:
+            tls = None if listener.tls is None else certificate(listener)
+            server = await self.loop.create_server(
+                lambda name=listener.name: Client(self, name),
+                sock=bound(listener),
+                ssl=tls,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=self.limits.head_timeout if tls else None,
+            )
+            self._servers.append(server)
+        self._workshop.start(self.loop)
+        self._watch.start()
+        signals.emit(signals.ServiceChanged(service=self.runtime.spec.name, state="ready"))
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Where each listener really listens."""
+        names = [listener.name for listener in self.runtime.spec.listeners]
+        return {name: server.sockets[0].getsockname()[1] for name, server in zip(names, self._servers, strict=True)}
+
+    def reload(self, spec: GatewaySpec) -> None:
+        """Serve `spec` from the next request on; those under way end as they began.
+
+        Raises `ConfigurationError`; then nothing changes.
+
+        Listeners stay where they are: what they listen on cannot be changed without a restart.
+        """
+        old = self.runtime.spec
+        self.runtime = self._workshop.make(keep_listeners(spec, old.listeners), self._addresses)
+        self.limits = spec.limits
+        if spec.access_log != old.access_log:
+            access, self._access = (
+                self._access,
+                None if spec.access_log is None else AccessWriter(spec.access_log, self.clock),
+            )
+            if access is not None:
+                access.close()
+        signals.emit(signals.GatewayReloaded(service=spec.name, routes=len(spec.routes)))
+
+    async def drain(self, within: float) -> None:
+        """Become not ready, take no more connections, and let what is under way end within so many seconds."""
+        self.draining = True
+        signals.emit(signals.ServiceChanged(service=self.runtime.spec.name, state="draining"))
+        await self.clock.sleep(LINGER)
+        for server in self._servers:
+            server.close()
+        until = self.now() + within
+        await self.clock.sleep(LINGER)
+        for client in list(self.clients):
+            if client.exchange is None:
+                client.linger()
+        while self.clients and self.now() < until:
+            await self.clock.sleep(0.02)
+        for client in list(self.clients):
+            client.transport.abort()
+        await self.clock.sleep(0)
+        self.close()
+
+    def close(self) -> None:
+        """Let everything go."""
+        self._watch.stop()
+        self._workshop.close()
+        if self._access is not None:
+            self._access.close()
+        signals.emit(signals.ServiceChanged(service=self.runtime.spec.name, state="stopped"))
+
+    # Clients.
+
+    def welcome(self, client: Client) -> bool:
+        """Whether there is room for one more."""
+        if len(self.clients) >= self.limits.connections:
+            return False
+        self.clients.add(client)
+        return True
+
+    def bid_farewell(self, client: Client) -> None:
+        """One has left."""
+        self.clients.discard(client)
+
+    def refuse(self, client: Client, error: BadMessage) -> None:
+        """Answer what could not be read, and close."""
+        answer = Problem(error.status, error.code, error.detail).answer(instance="", trace_id="")
+        client.send(heads.reply(answer.status, list(answer.headers), heads.CLOSE) + answer.body)
+        client.linger()
+
+    # What requests ask of it.
+
+    def health(self, path: str) -> Answer:
+        """Of the gateway itself: services that are down do not count, for it answers for the others and says so for these."""
+        if path not in {"/health/live", "/health/ready", "/health/startup"}:
+            raise Problem(404, "no_route", "There is nothing under this path.")
+        report = HealthReport("fail" if self.draining and path == "/health/ready" else "pass", {})
+        return Answer(200 if report.ok else 503, _HEALTH_HEADERS, report.body())
+
+    def new_keys(self, error: Problem) -> Awaitable[object] | None:
+        """What to wait for before a request that brought a token of an unknown key is looked at once more."""
+        return self._workshop.new_keys(error)
+
+    def patience(self, exchange: Exchange, total: float | None) -> float | None:
+        """Seconds for a request: what the route allows, or less when its client waits less long."""
+        told = exchange.head.context.get(b"skerry-timeout")
+        if told is None:
+            return total
+        asked = context.extract({context.TIMEOUT_HEADER: told.decode("latin-1")}, clock=self.clock).remaining(
+            self.clock
+        )
+        if asked is None:
+            return total
+        asked = max(asked, SHORTEST_WAIT)
+        return asked if total is None else min(asked, total)
+
+    def trace(self, exchange: Exchange) -> str:
+        """The request's own place in its trace, which is the client's if it brought one."""
+        if not exchange.context:
+            told = exchange.head.context.get(b"traceparent")
+            around = context.EMPTY
+            if told is not None:
+                around = context.extract({"traceparent": told.decode("latin-1")}, clock=self.clock)
+            if around.traceparent:
+                exchange.context = around.child(self.clock).traceparent
+            else:
+                drawn = self._draw()
+                exchange.context = f"00-{drawn[:32]}-{drawn[32:]}-01"
+        return exchange.context
+
+    def _draw(self) -> str:
+        """24 random bytes in hexadecimal; drawn many at once, for each draw asks the operating system."""
+        if self._at >= len(self._ids):
+            self._ids, self._at = self.clock.random_bytes(24 * 128), 0
+        self._at += 24
+        return self._ids[self._at - 24 : self._at].hex()
+
+    def said(self, exchange: Exchange, left: float, *, retries: bool) -> Fields:
+        """What the gateway itself says to a service about a request."""
+        brought, client, head = exchange.head.context, exchange.client, exchange.head
+        fields = [
+            (b"x-forwarded-for", exchange.forwarded),
+            (b"x-forwarded-proto", b"https" if client.secure else b"http"),
+            (b"x-forwarded-host", head.authority),
+            (b"traceparent", self.trace(exchange).encode("ascii")),
+        ]
+        if left != math.inf:
+            fields.append((b"skerry-timeout", b"%.3f" % max(0.0, left)))
+        if retries:
+            fields.append((b"skerry-retried", b"1"))
+        if b"tracestate" in brought and b"traceparent" in brought:
+            fields.append((b"tracestate", brought[b"tracestate"][:512]))
+        return fields
+
+    def within(self, exchange: Exchange) -> AbstractContextManager[CallContext]:
+        """The context for calls that answer `exchange`."""
+        told = exchange.head.context.get(b"tracestate", b"")[:512].decode("latin-1")
+        patience = self.patience(exchange, None)
+        until = None if patience is None else exchange.started + patience
+        return context.use(CallContext(deadline=until, traceparent=self.trace(exchange), tracestate=told))
+
+    def log(self, exchange: Exchange) -> None:
+        """A request is over."""
+        if self._access is not None:
+            self._access.add(exchange, self.now() - exchange.started)
+        if HUB.traced:
+            head = exchange.head
+            told = exchange.head.context.get(b"traceparent", b"").decode("latin-1")
+            spans.tell(
+                head.method,
+                "server",
+                own=self.trace(exchange),
+                parent=told,
+                seconds=self.now() - exchange.started,
+                error=exchange.why if exchange.status >= 500 or not exchange.status else "",
+                attributes={"http.request.method": head.method, "http.response.status_code": exchange.status},
+                clock=self.clock,
+            )
+
+    def failed_inside(self, exchange: Exchange, error: Exception) -> None:
+        """A mistake of ours."""
+        route = "" if exchange.plan is None else exchange.plan.route.name
+        name = self.runtime.spec.name
+        signals.emit(
+            signals.RequestFailed(service=name, method=exchange.head.method, route=route, error=type(error).__name__)
+        )
+        _log.error("a request failed", exc_info=error)
+
+
+def keep_listeners(spec: GatewaySpec, listeners: tuple[Listener, ...]) -> GatewaySpec:
+    """`spec` with the listeners that are there, with the hostnames that it gives them."""
+    named = {listener.name: listener for listener in spec.listeners}
+    kept = [replace(old, hostnames=named[old.name].hostnames) if old.name in named else old for old in listeners]
+    return replace(spec, listeners=tuple(kept))
+
+
+def bound(listener: Listener) -> socket.socket:
+    """A bound socket. SO_REUSEPORT lets several workers, and a successor, bind the same address."""
+    family, kind, protocol, _, address = socket.getaddrinfo(listener.address, listener.port, type=socket.SOCK_STREAM)[0]
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind(address)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def certificate(listener: Listener) -> ssl.SSLContext:
+    """What a listener shows its clients. Raises `ConfigurationError` for files that cannot be used."""
+    assert listener.tls is not None
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.set_alpn_protocols(["http/1.1"])
+    try:
+        made.load_cert_chain(listener.tls.certificate, listener.tls.key)
+        if listener.tls.client_ca is not None:
+            made.load_verify_locations(listener.tls.client_ca)
+            made.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"listener {listener.name!r}: its certificate or key cannot be used ({type(error).__name__})"
+        ) from error
+    return made
+
+
+def settle_memory() -> None:
+    """What was made at the start stays: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
