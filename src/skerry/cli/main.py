@@ -13,6 +13,7 @@ from skerry.errors import SkerryError
 VERBS = {
     "demo": "Run the example shop and see it survive.",
     "run": "Run the system of this folder until Ctrl-C.",
+    "gateway": "Check, run and export what a gateway serves.",
     "ps": "Show the processes of a running system.",
     "hold": "Kill a process and keep it down.",
     "release": "Let a held process start again.",

@@ -358,7 +358,8 @@ class AccessLog:
 @dataclass(frozen=True, slots=True)
 class GatewaySpec:
     """A whole gateway. `trusted_hops` is how many proxies of one's own stand before it: so many addresses, from the right, of
-    X-Forwarded-For are believed.
+    X-Forwarded-For are believed. Routes that match alike are a mistake, unless `first_wins`: then the later one is as good as
+    absent.
     """
 
     name: str = "gateway"
@@ -370,6 +371,7 @@ class GatewaySpec:
     trusted_hops: int = 0
     access_log: AccessLog | None = None
     source: str = "<spec>"
+    first_wins: bool = False
 
     @property
     def called(self) -> frozenset[str]:

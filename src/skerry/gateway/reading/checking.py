@@ -57,7 +57,7 @@ def mistakes(spec: GatewaySpec) -> Iterator[Mistake]:
         yield ("trusted_hops",), f"must be a whole number from 0 to {MAX_HOPS}"
     if spec.access_log is not None and not 0 <= spec.access_log.sample <= 1:
         yield ("access_log", "sample"), "must be a number from 0 to 1"
-    if not 0 < len(spec.routes) <= MAX_ROUTES:
+    if len(spec.routes) > MAX_ROUTES or not (spec.routes or spec.first_wins):
         yield ("routes",), f"there must be 1 to {MAX_ROUTES} routes"
     yield from route_checks.doubled_names(spec)
     for index, route in enumerate(spec.routes):
@@ -72,7 +72,8 @@ def mistakes(spec: GatewaySpec) -> Iterator[Mistake]:
             yield from _auth(route.auth, spec, (*at, "auth"))
         if route.cors is not None:
             yield from _cors(route.cors, (*at, "cors"))
-    yield from route_checks.doubles(spec)
+    if not spec.first_wins:
+        yield from route_checks.doubles(spec)
 
 
 def _homeless(spec: GatewaySpec, addresses: Addresses) -> Iterator[Mistake]:

@@ -32,24 +32,33 @@ def written(steps: Steps) -> str:
 
 
 class Document:
-    """One document. What refuses a part of it goes on; `stop` raises all that was found."""
+    """One document. What refuses a part of it goes on; `stop` raises all that was found.
 
-    def __init__(self, root: yaml.Node, source: str) -> None:
+    `label` says which of several documents it is, before each field.
+    """
+
+    def __init__(self, root: yaml.Node, source: str, *, label: str = "") -> None:
         self.root = root
         self.source = source
+        self.label = label
         self._mistakes: list[ConfigurationError] = []
 
     def refuse(self, message: str, steps: Steps, node: yaml.Node | None = None) -> None:
         """Note a mistake at `node`, or where `steps` lead."""
         if len(self._mistakes) < MAX_MISTAKES:
             line = self.line(steps) if node is None else int(node.start_mark.line) + 1
-            field = written(steps) or None
+            field = " ".join(part for part in (self.label, written(steps)) if part) or None
             self._mistakes.append(ConfigurationError(message, source=self.source, line=line, field=field))
 
     def stop(self) -> None:
         """Raise what was found, if anything was, in the order of lines."""
         if self._mistakes:
             fail(sorted(self._mistakes, key=lambda mistake: mistake.line or 0))
+
+    @property
+    def mistakes(self) -> tuple[ConfigurationError, ...]:
+        """What was found until now."""
+        return tuple(self._mistakes)
 
     def line(self, steps: Steps) -> int:
         """The line of a field, or of the nearest one around it. A route without `match` is its own only match."""
