@@ -1,0 +1,199 @@
+"""Signals of calls: what policies do, and where instances are found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skerry.signals.hub import Level, Signal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerChanged(Signal):
+    """A circuit breaker went to another state: closed, open, half_open, isolated, disabled, metrics_only."""
+
+    policy: str
+    before: str
+    after: str
+    reason: str
+
+    @property
+    def level(self) -> Level:
+        return "warning" if self.after in {"open", "isolated"} else "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRefused(Signal):
+    """A policy refused a call here, before anything was sent; or a service a request, before anything was done.
+
+    `reason` is the error's stable word; of a service also expired and event_loop_lag.
+    """
+
+    policy: str
+    reason: str
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitChanged(Signal):
+    """An adaptive limit lets another number of calls run at once; told once a second at most, and then what it is by now."""
+
+    policy: str
+    before: int
+    after: int
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyReloaded(Signal):
+    """A policy was given other numbers. `changed` names what, separated by commas."""
+
+    policy: str
+    changed: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPlanned(Signal):
+    """An attempt failed and another follows after `delay` seconds. `attempt` counts from 1; `error` is a class name."""
+
+    policy: str
+    attempt: int
+    delay: float
+    error: str
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryDenied(Signal):
+    """A failure that would have been retried was not.
+
+    `reason`: attempts, budget, deadline, outer_layer, circuit_open.
+    """
+
+    policy: str
+    reason: str
+    error: str
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallTimedOut(Signal):
+    """A time-out fired. `scope`: total or attempt; `seconds` is the limit that applied."""
+
+    policy: str
+    scope: str
+    seconds: float
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallHedged(Signal):
+    """A second attempt was sent beside one that had not ended after so many seconds."""
+
+    policy: str
+    after: float
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackUsed(Signal):
+    """A call failed and something else was given as its answer. `error` is a class name."""
+
+    policy: str
+    error: str
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChaosInjected(Signal):
+    """A call was delayed, or made to fail, on purpose."""
+
+    policy: str
+    latency: float
+    fails: bool
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstancesChanged(Signal):
+    """A client knows of another set of instances of a service: `count` by now."""
+
+    service: str
+    count: int
+    added: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoveryFailed(Signal):
+    """A client could not find out which instances a service has, or was told of none. The `kept` ones stay in use.
+
+    It asks again after `delay` seconds.
+    """
+
+    service: str
+    error: str
+    kept: int
+    delay: float
+
+    @property
+    def level(self) -> Level:
+        return "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceEjected(Signal):
+    """Calls to one instance of a service failed in a row, so a client leaves it alone for so many seconds."""
+
+    service: str
+    instance: str
+    reason: str
+    seconds: float
+
+    @property
+    def level(self) -> Level:
+        return "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceReturned(Signal):
+    """An instance that was ejected gets calls again; the first that fails ejects it for longer."""
+
+    service: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationChanged(Signal):
+    """An instance's entry in a registry: announced, in doubt (the registry cannot be reached), withdrawn."""
+
+    service: str
+    instance: str
+    state: str
+
+    @property
+    def level(self) -> Level:
+        return "warning" if self.state == "in doubt" else "info"
