@@ -26,6 +26,8 @@ _log = logging.getLogger("skerry.envoy")
 
 MOST_STREAMS = 256
 """Envoys at the same time."""
+MOST_WORDS = 2000
+"""Characters of Envoy's reasons that are told."""
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _KIND_OF: Mapping[str, Kind] = {type_url: kind for kind, type_url in KINDS.items()}
 _MOST_BYTES = 64 * 1024 * 1024
@@ -229,7 +231,7 @@ class AdsServer:
         if request.response_nonce != subscription.nonce:  # about an older answer: one about the last will follow
             return
         if request.HasField("error_detail"):
-            words = " ".join(request.error_detail.message.split())
+            words = " ".join(request.error_detail.message.split())[:MOST_WORDS]
             self._refusals[stream.node, kind] = (subscription.sent, words)
             _log.warning("Envoy %s refuses the %s: %s", stream.node, kind, words)
         else:

@@ -223,7 +223,7 @@ class EnvoyProcess:
         text = line.decode(errors="replace").rstrip()
         level, _, rest = text.removeprefix("[").partition("]")
         if level not in _LEVELS:
-            level, rest = "warning", text
+            level, rest = "debug", text  # more of a line before it
         self._lines.append(rest[:300])
         _log.log(_LEVELS[level], "%s", rest)
 

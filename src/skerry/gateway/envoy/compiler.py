@@ -1,0 +1,230 @@
+"""A gateway's specification as a configuration of Envoy: plain values, made without Envoy and without its packages.
+
+Envoy takes the first route that fits and knows nothing of the Gateway API's order, so each host's routes are put in that order
+here. Whatever refers to something is checked here as well, for Envoy takes references to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from skerry.envoy.resources import Resources
+from skerry.gateway.envoy import listening
+from skerry.gateway.envoy.actions import Actions, answer
+from skerry.gateway.envoy.matches import Entry, conditions, covers, entries, ordered, specificity
+from skerry.gateway.envoy.notes import Notes
+from skerry.gateway.envoy.protections import BUFFER, CORS, Protections, removed_headers
+from skerry.gateway.envoy.upstreams import Upstreams
+from skerry.gateway.envoy.values import Plain, edits, fingerprint, header_value, regex
+from skerry.gateway.model import METHODS, RESERVED, Addresses, GatewaySpec, Listener, Match, PathMatch, Route
+
+NO_AGGREGATES = "http://127.0.0.1:9"
+"""Nobody is there."""
+_MOST_BODY = 4096
+_OURS = ("x-envoy-external-address", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count")
+_HEALTH = "application/health+json"
+_AMBIGUOUS = r".*(/\.{1,2};|%00|[^!-~]).*"
+_HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What Envoy is given, and what it does a little differently from the embedded engine. `routes` of the specification that the
+    embedded engine has to answer behind it are in `behind`.
+    """
+
+    resources: Resources
+    differences: tuple[str, ...]
+    behind: tuple[str, ...] = ()
+
+
+def compile_spec(
+    spec: GatewaySpec, *, addresses: Addresses, aggregates: str = NO_AGGREGATES, draining: bool = False
+) -> Compiled:
+    """The specification for Envoy. `addresses` are those of the services, by name, where they do not stand in the specification;
+    `aggregates` is where the embedded engine answers them; `draining` lets readiness say no.
+
+    Raises `ConfigurationError` that lists all that Envoy cannot do, each with route and field. Reads the files of keys and
+    certificates; asks nobody.
+    """
+    notes = Notes()
+    upstreams = Upstreams(spec, addresses, notes)
+    listeners: dict[str, Plain] = {}
+    routes: dict[str, Plain] = {}
+    for group in listening.groups(spec):
+        chained, files = [], []
+        parts = listening.chains(group)
+        for mine in parts:
+            built = _Chain(spec, mine, upstreams, notes, aggregates=aggregates, draining=draining)
+            routes[built.routes["name"]] = built.routes
+            chained.append(listening.chain(spec, mine, built.manager, alone=len(parts) == 1))
+            if (tls := mine[0].tls) is not None:
+                files += [path for path in (tls.certificate, tls.key, tls.client_ca) if path is not None]
+        whole = listening.listener(group, chained, files=files)
+        listeners[whole["name"]] = whole
+    notes.settle(spec.source)
+    resources = Resources(clusters=upstreams.clusters, listeners=listeners, routes=routes)
+    return Compiled(resources, notes.told(), behind=_behind(spec))
+
+
+def _behind(spec: GatewaySpec) -> tuple[str, ...]:
+    return tuple(route.name for route in spec.routes if type(route.action).__name__ == "Aggregate")
+
+
+class _Chain:
+    """Those listeners on one port that share a certificate: one manager of connections, one set of hosts."""
+
+    def __init__(
+        self,
+        spec: GatewaySpec,
+        mine: Sequence[Listener],
+        upstreams: Upstreams,
+        notes: Notes,
+        *,
+        aggregates: str,
+        draining: bool,
+    ) -> None:
+        self._spec = spec
+        self._notes = notes
+        self._draining = draining
+        self._protections = Protections(spec, upstreams, notes)
+        self._actions = Actions(upstreams, notes, spec.limits, aggregates=aggregates, tls=mine[0].tls is not None)
+        self._known: dict[tuple[int, int], list[Plain]] = {}
+        hosts = self._hosts(mine)
+        filters = self._protections.filters()
+        # With the filters' fingerprint: routes never meet a listener without the filters that they need.
+        name = f"{mine[0].name}~{fingerprint(filters)}"
+        self.manager: Plain = listening.manager(spec, mine, routes=name, filters=filters, notes=notes)
+        bodies = [len(str(route.action.body).encode()) for route in spec.routes if hasattr(route.action, "body")]
+        self.routes: Plain = {
+            "name": name,
+            "virtual_hosts": hosts,
+            "ignore_port_in_host_matching": True,
+            "most_specific_header_mutations_wins": True,
+            "max_direct_response_body_size_bytes": max([_MOST_BODY, *bodies]),
+            "request_headers_to_add": _forwarded(spec.trusted_hops),
+            "request_headers_to_remove": list(_OURS),
+            "response_headers_to_remove": ["server"],
+        }
+
+    def _hosts(self, mine: Sequence[Listener]) -> list[Plain]:
+        """A virtual host for every hostname that stands somewhere, and one for all others: the gateway's own health is there."""
+        taken = {listener.name: entries(self._spec.routes, listener) for listener in mine}
+        names = {entry.hostname for found in taken.values() for entry in found}
+        names |= {name.lower() for listener in mine for name in listener.hostnames} | {"*"}
+        hosts = []
+        for name in sorted(names, key=lambda name: (specificity(name), name)):
+            owner = _owner(mine, name)
+            found = ordered(taken[owner.name], name) if owner is not None else []
+            hosts.append({"name": name, "domains": [name], "routes": self._of_host(name, found)})
+        return hosts
+
+    def _of_host(self, name: str, found: Sequence[Entry]) -> list[Plain]:
+        most = max((self._protections.body(entry.route) for entry in found), default=self._spec.limits.body)
+        routes = [*self._refused(name, most), *self._own()]
+        for entry in found:
+            if entry.order not in self._known:
+                self._known[entry.order] = self._of_entry(entry)
+            if (limit := self._protections.body(entry.route)) < most:
+                routes.append(_too_large(conditions(entry.match, entry.match.methods), limit))
+            routes += self._known[entry.order]
+        return routes
+
+    def _of_entry(self, entry: Entry) -> list[Plain]:
+        route = entry.route
+        filters = self._protections.of(route)
+        shared: Plain = {"name": route.name}
+        found = []
+        for variant in self._actions.variants(route, entry.match):
+            changed = edits(route.request_headers, route.response_headers)
+            for field, values in variant.action.items():
+                changed[field] = [*values, *changed.get(field, [])] if field == "response_headers_to_add" else values
+            if removed := removed_headers(route):
+                changed["response_headers_to_remove"] = [*changed.get("response_headers_to_remove", []), *removed]
+            used = filters if "route" in variant.action else {key: one for key, one in filters.items() if key != BUFFER}
+            configured = {"typed_per_filter_config": used} if used else {}
+            found.append({**shared, "match": conditions(entry.match, variant.methods), **changed, **configured})
+        if route.cors is not None and entry.match.methods is not None and "OPTIONS" not in entry.match.methods:
+            found.append(_preflight(entry.match, {CORS: filters[CORS]}, route))
+        return found
+
+    def _refused(self, name: str, most: int) -> list[Plain]:
+        """What no route is to see, whatever it says."""
+        known = "|".join(METHODS)
+        bad_method = {"name": ":method", "string_match": {"safe_regex": regex(known)}, "invert_match": True}
+        bad_host = {"name": ":authority", "string_match": {"safe_regex": regex(_HOST)}, "invert_match": True}
+        found = [
+            {"match": {"safe_regex": regex(_AMBIGUOUS)}, **answer(400, "The path is not accepted.\n", "text/plain")},
+            {
+                "match": {"prefix": "/", "headers": [bad_method]},
+                **answer(501, "This method is not known here.\n", "text/plain"),
+            },
+            _too_large({"prefix": "/"}, most),
+        ]
+        if "*" in name:
+            found.insert(
+                0,
+                {
+                    "match": {"prefix": "/", "headers": [bad_host]},
+                    **answer(400, "The host is not accepted.\n", "text/plain"),
+                },
+            )
+        return found
+
+    def _own(self) -> list[Plain]:
+        """The gateway's own health. To answer at all is to be alive; it has no dependency to ask about."""
+        found = []
+        for name in ("live", "ready", "startup"):
+            down = self._draining and name == "ready"
+            body = '{"status":"fail","output":"draining"}' if down else '{"status":"pass"}'
+            match = Match(PathMatch("exact", f"{RESERVED}/{name}"))
+            found.append(
+                {
+                    "name": f"health {name}",
+                    "match": conditions(match, frozenset({"GET", "HEAD"})),
+                    **answer(503 if down else 200, body, _HEALTH),
+                }
+            )
+        reserved = conditions(Match(PathMatch("prefix", RESERVED)), None)
+        return [*found, {"name": "health", "match": reserved, **answer(404, "There is nothing here.\n", "text/plain")}]
+
+
+def _owner(mine: Sequence[Listener], name: str) -> Listener | None:
+    """Of several listeners on one port, the one with the most specific hostname has a host; the first of several alike."""
+    best: tuple[tuple[bool, int], int] | None = None
+    for number, listener in enumerate(mine):
+        for pattern in (bound.lower() for bound in listener.hostnames or ("*",)):
+            if covers(pattern, name) and (best is None or (specificity(pattern), number) < best):
+                best = (specificity(pattern), number)
+    return mine[best[1]] if best is not None else None
+
+
+def _too_large(match: Plain, most: int) -> Plain:
+    longer = {"name": "content-length", "range_match": {"start": most + 1, "end": 2**63 - 1}}
+    bounded = {**match, "headers": [*match.get("headers", []), longer]}
+    return {"match": bounded, **answer(413, f"The body is larger than {most} bytes.\n", "text/plain")}
+
+
+def _preflight(match: Match, filters: dict[str, Plain], route: Route) -> Plain:
+    """A route for the browsers' questions where the match itself names other methods only."""
+    found = conditions(match, frozenset({"OPTIONS"}))
+    asked = "|".join(sorted(match.methods or ()))
+    found["headers"] = [
+        *found["headers"][:1],
+        {"name": "origin", "present_match": True},
+        {"name": "access-control-request-method", "string_match": {"safe_regex": regex(asked)}},
+    ]
+    return {"name": route.name, "match": found, "direct_response": {"status": 204}, "typed_per_filter_config": filters}
+
+
+def _forwarded(hops: int) -> list[Plain]:
+    told = [_overwrite("x-forwarded-host", "%REQ(:authority)%")]
+    if not hops:  # of a peer on this machine Envoy says our own address instead
+        told.append(_overwrite("x-forwarded-for", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"))
+    return told
+
+
+def _overwrite(name: str, value: str) -> Plain:
+    """Not `header_value`: this one means the command."""
+    return {**header_value(name, ""), "header": {"key": name, "value": value}}

@@ -1,0 +1,202 @@
+"""Runs a gateway on Envoy: compiles, starts, watches, and gives Envoy what changed. No request passes through this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from skerry.clock import SYSTEM, Clock
+from skerry.envoy import AdsServer, EnvoyProcess
+from skerry.errors import ConfigurationError, EnvoyError
+from skerry.gateway.envoy.compiler import Compiled, compile_spec
+from skerry.gateway.model import GatewaySpec, Listener
+from skerry.settings import Settings
+
+_log = logging.getLogger("skerry.gateway")
+
+WATCH = 0.02
+"""Seconds between two looks at the watched files."""
+_STARTING = 30.0
+_LOOK = 0.2
+"""Seconds between two looks at Envoy where there are no files to watch."""
+LINGER = 0.3
+"""Seconds between "not ready" and the end of listening, as services have."""
+_NODE = "skerry-gateway"
+
+Load = Callable[[], GatewaySpec]
+
+
+def serve(
+    load: Load,
+    *,
+    addresses: Mapping[str, tuple[str, ...]],
+    settings: Settings,
+    watch: Sequence[Path] = (),
+    clock: Clock = SYSTEM,
+) -> None:
+    """Serve the gateway that `load` gives, on Envoy, until SIGTERM, SIGINT or, when supervised, the end of standard input.
+
+    When one of the files `watch` changes, and on SIGHUP, `load` is asked again; what it gives is served once Envoy has taken it.
+    A specification that is not in order, or that Envoy does not take, is told in the log and changes nothing. At the end,
+    requests under way get `settings.drain` seconds.
+
+    Raises `ConfigurationError` when the first one is not in order, `MissingExtra` without the extra `envoy`, `EnvoyError` when
+    Envoy does not start or ends again and again.
+    """
+    with asyncio.Runner() as runner:
+        runner.run(_Run(load, addresses, settings, watch, clock).run())
+
+
+class _Run:
+    def __init__(
+        self,
+        load: Load,
+        addresses: Mapping[str, tuple[str, ...]],
+        settings: Settings,
+        watch: Sequence[Path],
+        clock: Clock,
+    ) -> None:
+        self._load = load
+        self._addresses = addresses
+        self._settings = settings
+        self._watch = watch
+        self._clock = clock
+        self._stop = asyncio.Event()
+        self._again = asyncio.Event()
+        self._ports: dict[str, socket.socket] = {}
+        self._told: tuple[str, ...] = ()
+
+    async def run(self) -> None:
+        spec = self._read()
+        compiled = self._compile(spec)
+        if compiled.behind:
+            raise ConfigurationError(
+                f"routes {', '.join(compiled.behind)}: aggregates are not served on Envoy yet", source=spec.source
+            )
+        self._on_signals()
+        with tempfile.TemporaryDirectory(prefix="skerry-envoy-") as name, contextlib.ExitStack() as ports:
+            for held in self._ports.values():
+                ports.enter_context(held)
+            async with AdsServer(Path(name) / EnvoyProcess.ADS_SOCKET) as ads:
+                ads.offer(compiled.resources, node=_NODE)
+                process = EnvoyProcess(Path(name), node=_NODE, drain=self._settings.drain, clock=self._clock)
+                await process.start()
+                try:
+                    await ads.publish(compiled.resources, node=_NODE, within=_STARTING)  # a port may be somebody else's
+                    await self._announce(process, compiled)
+                    spec = await self._until_stopped(ads, process, spec)
+                    await self._say_goodbye(ads, spec)
+                finally:
+                    await process.stop()
+
+    async def _announce(self, process: EnvoyProcess, compiled: Compiled) -> None:
+        for name, at in sorted((await process.admin.listening()).items()):
+            _log.info("the gateway listens on %s (%s), with Envoy as its engine", at, name)
+        self._tell(compiled)
+
+    def _tell(self, compiled: Compiled) -> None:
+        if compiled.differences != self._told:
+            self._told = compiled.differences
+            for text in compiled.differences:
+                _log.info("on Envoy, %s", text)
+
+    async def _until_stopped(self, ads: AdsServer, process: EnvoyProcess, spec: GatewaySpec) -> GatewaySpec:
+        """Give Envoy every change until it is time to stop; returns what is served then."""
+        seen = self._seen()
+        while not self._stop.is_set():
+            if process.failed.is_set():
+                raise EnvoyError(f"Envoy ended again and again. Its last words: {process.last_words()}")
+            now = self._seen()
+            if now != seen or self._again.is_set():
+                seen = now
+                self._again.clear()
+                spec = await self._change(ads, spec)
+            await self._pause()
+        return spec
+
+    async def _change(self, ads: AdsServer, before: GatewaySpec) -> GatewaySpec:
+        try:
+            spec = self._read()
+            compiled = self._compile(spec)
+            if compiled.behind:
+                raise ConfigurationError("aggregates are not served on Envoy yet", source=spec.source)
+            await ads.publish(compiled.resources, node=_NODE)
+        except (ConfigurationError, EnvoyError) as error:
+            _log.error("the gateway goes on with what it had: %s", error)
+            return before
+        except Exception:  # what `load` does is not ours, and the gateway serves on
+            _log.exception("the gateway goes on with what it had: its specification could not be loaded")
+            return before
+        _log.info("the gateway's new specification is served")
+        self._tell(compiled)
+        return spec
+
+    async def _say_goodbye(self, ads: AdsServer, spec: GatewaySpec) -> None:
+        """Readiness says no first, for as long as whoever asks it needs to look elsewhere."""
+        with contextlib.suppress(ConfigurationError, EnvoyError):
+            compiled = self._compile(spec, draining=True)
+            await ads.publish(compiled.resources, node=_NODE, within=min(1.0, self._settings.drain))
+            await self._clock.sleep(min(LINGER, self._settings.drain))
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WATCH if self._watch else _LOOK):
+                await self._stop.wait()
+
+    def _read(self) -> GatewaySpec:
+        """What is to be served, with a port for each listener that takes any: the same one as long as this runs."""
+        spec = self._load()
+        return replace(spec, listeners=tuple(self._with_port(listener) for listener in spec.listeners))
+
+    def _with_port(self, listener: Listener) -> Listener:
+        if listener.port:
+            return listener
+        key = f"{listener.name} {listener.address}"
+        if key not in self._ports:
+            # Held, so that it is still ours when Envoy is started again; who listens beside it gets all connections.
+            held = socket.socket(socket.AF_INET6 if ":" in listener.address else socket.AF_INET, socket.SOCK_STREAM)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            held.bind((listener.address, 0))
+            self._ports[key] = held
+        return replace(listener, port=self._ports[key].getsockname()[1])
+
+    def _compile(self, spec: GatewaySpec, *, draining: bool = False) -> Compiled:
+        return compile_spec(spec, addresses=self._addresses, draining=draining)
+
+    def _seen(self) -> tuple[object, ...]:
+        """What tells that a file is another: also after a rename, and when it has the same size."""
+        found: list[object] = []
+        for path in self._watch:
+            try:
+                status = path.stat()
+            except OSError:
+                found.append(None)
+            else:
+                found.append((status.st_mtime_ns, status.st_size, status.st_ino))
+        return tuple(found)
+
+    def _on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._again.set)
+        if self._settings.supervised:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            threading.Thread(target=self._read_to_end, args=(loop,), name="skerry-stdin", daemon=True).start()
+        else:
+            loop.add_signal_handler(signal.SIGINT, self._stop.set)
+
+    def _read_to_end(self, loop: asyncio.AbstractEventLoop) -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        with contextlib.suppress(RuntimeError):  # the loop may be closed by now
+            loop.call_soon_threadsafe(self._stop.set)
