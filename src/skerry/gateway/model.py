@@ -239,7 +239,8 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One service's share of an aggregate. `path` and the values in `query` may hold the variables of the route's path template.
+    """One service's share of an aggregate. `path`, also behind its question mark, may hold the variables of the route's path
+    template. `query` names the parameters of the client's query that go on to it; all others stay behind.
     `fallback` is JSON text that stands in for it; a part with one is still listed in `missing`.
     """
 
@@ -251,6 +252,7 @@ class Part:
     policy: PolicySpec = PolicySpec()
     fallback: str | None = None
     shape: Shape = Shape()
+    query: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
