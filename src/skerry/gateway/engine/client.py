@@ -271,6 +271,8 @@ class Client(asyncio.Protocol):
             self.exchange.client_full(full=False)
 
     def eof_received(self) -> bool:
+        if self.body_left:
+            return False
         # a client that sends no more may still read: it gets the answer that is under way
         return (
             self.exchange is not None

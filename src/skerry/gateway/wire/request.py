@@ -14,6 +14,7 @@ from skerry.gateway.wire.paths import canonical, canonical_query
 CHUNKED = -1
 """A body's length that only its last chunk tells."""
 _METHODS = frozenset([b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"])
+_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} [!-~\x80-\xff]+ HTTP/[0-9]\.[0-9]\r\n")
 _HOST = re.compile(rb"([A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}\.?){0,127}|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,15}")
@@ -82,6 +83,8 @@ def read_request(data: bytes, *, judge: Judge, headers: int, target: int) -> Req
 
     Raises `BadMessage`: 400 for what is not HTTP or ambiguous, 413, 414, 417, 431, 501 and 505 for what they say.
     """
+    if not _LINE.match(data):
+        raise BadMessage(400, "bad_request", "The request is not HTTP/1.1: its first line is broken.")
     collected = _Collected()
     parser = httptools.HttpRequestParser(collected)
     try:
