@@ -23,7 +23,6 @@ _ROUNDING = 1e-9
 """Seconds. What a sum of floats may be off, and what an event loop's own timers may be early."""
 
 
-
 class Cancellable(Protocol):
     """What an alarm can ring for: a task, or whatever else stops when its `cancel` is called, once, in the event loop."""
 

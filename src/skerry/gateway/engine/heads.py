@@ -68,7 +68,8 @@ def towards(exchange: Exchange, target: Target, pool: Pool, left: float) -> byte
         elif rewrite.prefix is not None:
             path = rewritten(path, exchange.found.prefix, rewrite.prefix)
         host = rewrite.host or host
-    fields = head.headers + exchange.worker.said(exchange, left, retries=plan.policy.retry.attempts > 1)
+    fields = head.headers
+    said = exchange.worker.said(exchange, left, retries=plan.policy.retry.attempts > 1)
     if plan.request:
         fields = edited(fields, plan.request)
     if target.request:
@@ -81,7 +82,8 @@ def towards(exchange: Exchange, target: Target, pool: Pool, left: float) -> byte
         framing = CHUNKED
     if head.upgrade == "websocket":
         framing = _UPGRADE
-    return request(head.method, path if head.query is None else f"{path}?{head.query}", host, fields, framing)
+    target_of = path if head.query is None else f"{path}?{head.query}"
+    return request(head.method, target_of, host, fields, said + framing)
 
 
 def for_parts(exchange: Exchange) -> list[tuple[str, str]]:

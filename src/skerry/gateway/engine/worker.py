@@ -22,7 +22,7 @@ from skerry.gateway.engine.access import AccessWriter
 from skerry.gateway.engine.call import SHORTEST_WAIT
 from skerry.gateway.engine.client import Client
 from skerry.gateway.engine.exchange import Exchange
-from skerry.gateway.engine.plan import Fields, Runtime, Workshop
+from skerry.gateway.engine.plan import Runtime, Workshop
 from skerry.gateway.engine.watch import Watch
 from skerry.gateway.model import Addresses, GatewaySpec, Listener
 from skerry.gateway.wire import BadMessage
@@ -61,7 +61,7 @@ class Worker:
         self.limits = spec.limits
         self._access = None if spec.access_log is None else AccessWriter(spec.access_log, clock)
         self._servers: list[asyncio.Server] = []
-        self._ids = b""
+        self._ids = ""
         self._at = 0
         self._watch = Watch(self)
 
@@ -197,26 +197,26 @@ class Worker:
     def _draw(self) -> str:
         """24 random bytes in hexadecimal; drawn many at once, for each draw asks the operating system."""
         if self._at >= len(self._ids):
-            self._ids, self._at = self.clock.random_bytes(24 * 128), 0
-        self._at += 24
-        return self._ids[self._at - 24 : self._at].hex()
+            self._ids, self._at = self.clock.random_bytes(24 * 128).hex(), 0
+        self._at += 48
+        return self._ids[self._at - 48 : self._at]
 
-    def said(self, exchange: Exchange, left: float, *, retries: bool) -> Fields:
-        """What the gateway itself says to a service about a request."""
-        brought, client, head = exchange.head.context, exchange.client, exchange.head
-        fields = [
-            (b"x-forwarded-for", exchange.forwarded),
-            (b"x-forwarded-proto", b"https" if client.secure else b"http"),
-            (b"x-forwarded-host", head.authority),
-            (b"traceparent", self.trace(exchange).encode("ascii")),
-        ]
+    def said(self, exchange: Exchange, left: float, *, retries: bool) -> bytes:
+        """What the gateway itself says to a service about a request, as header lines."""
+        head = exchange.head
+        lines = b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\ntraceparent: %b\r\n" % (
+            exchange.forwarded,
+            b"https" if exchange.client.secure else b"http",
+            head.authority,
+            self.trace(exchange).encode("ascii"),
+        )
         if left != math.inf:
-            fields.append((b"skerry-timeout", b"%.3f" % max(0.0, left)))
+            lines += b"skerry-timeout: %.3f\r\n" % max(0.0, left)
         if retries:
-            fields.append((b"skerry-retried", b"1"))
-        if b"tracestate" in brought and b"traceparent" in brought:
-            fields.append((b"tracestate", brought[b"tracestate"][:512]))
-        return fields
+            lines += b"skerry-retried: 1\r\n"
+        if head.context and b"tracestate" in head.context and b"traceparent" in head.context:
+            lines += b"tracestate: %b\r\n" % head.context[b"tracestate"][:512]
+        return lines
 
     def within(self, exchange: Exchange) -> AbstractContextManager[CallContext]:
         """The context for calls that answer `exchange`."""

@@ -61,12 +61,18 @@ _KNOWN: dict[bytes, Crossing] = {
 
 
 class Judge:
-    """Remembers verdicts on names, at most a few thousand of them."""
+    """Remembers verdicts on names of headers, and how hosts are read, at most a few thousand of each."""
 
-    __slots__ = ("known",)
+    __slots__ = ("hosts", "known")
 
     def __init__(self) -> None:
+        self.hosts: dict[bytes, tuple[str, int | None]] = {}
         self.known: dict[bytes, Crossing] = dict(_KNOWN)
+
+    def remember(self, authority: bytes, host: str, port: int | None) -> None:
+        """How a Host header was read."""
+        if len(self.hosts) < _MOST:
+            self.hosts[authority] = (host, port)
 
     def learn(self, name: bytes) -> Crossing:
         """The verdict on a name in lower case that is not known yet."""

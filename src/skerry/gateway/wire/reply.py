@@ -15,56 +15,84 @@ MAX_HEADERS = 200
 CHUNKED = -1
 UNTIL_CLOSE = -2
 """A body that ends with the connection."""
-_DROPPED = HOP_BY_HOP | {b"server"}
-_SPECIAL = frozenset([b"content-length", b"transfer-encoding", b"connection"]) | _DROPPED
+_GONE, _LENGTH, _CODING, _CONNECTION = range(4)
+_KINDS: dict[bytes, int] = {
+    **dict.fromkeys([*HOP_BY_HOP, b"server"], _GONE),
+    b"content-length": _LENGTH,
+    b"transfer-encoding": _CODING,
+    b"connection": _CONNECTION,
+}
 _DIGITS = re.compile(rb"[0-9]{1,15}")
 
 
 class ReplyHead:
-    """What a service answered: `headers` are those that may go on, names in lower case, without any framing; `length` as in a
-    request, or `UNTIL_CLOSE`; `bare` when there is no body whatever the headers say; `declared` the length that they say.
+    """What a service answered: `headers` are those that may go on, names in lower case, without any framing.
+
+    `length` is as in a request, or `UNTIL_CLOSE`; `bare` when there is no body whatever the headers say; `declared` the length
+    that they say. It is its own parser's receiver.
     """
 
-    __slots__ = ("bare", "declared", "headers", "keep_alive", "length", "status")
+    __slots__ = (
+        "bare",
+        "coding",
+        "count",
+        "declared",
+        "headers",
+        "keep_alive",
+        "length",
+        "lengths",
+        "options",
+        "status",
+    )
 
-    def __init__(self, status: int) -> None:
-        self.status: int = status
+    def __init__(self) -> None:
+        self.status: int = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.length: int = UNTIL_CLOSE
         self.declared: int | None = None
         self.bare: bool = False
         self.keep_alive: bool = True
-
-
-class _Collected:
-    __slots__ = ("headers",)
-
-    def __init__(self) -> None:
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.count: int = 0
+        self.coding: list[bytes] = []
+        self.lengths: list[bytes] = []
+        self.options: list[bytes] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        """A header, told by the parser."""
+        name = name.lower()
+        self.count += 1
+        kind = _KINDS.get(name)
+        if kind is None:
+            if not name.startswith(b"skerry-"):
+                self.headers.append((name, value))
+        elif kind == _LENGTH:
+            self.lengths.append(value)
+        elif kind == _CODING:
+            self.coding.append(value)
+        elif kind == _CONNECTION:
+            self.options += [option.strip() for option in value.lower().split(b",")]
 
 
 def read_reply(data: bytes, *, method: str) -> ReplyHead:
     """The head that is the whole of `data`, of an answer to `method`. Raises `BadMessage` 502."""
-    collected = _Collected()
-    parser = httptools.HttpResponseParser(collected)
+    head = ReplyHead()
+    parser = httptools.HttpResponseParser(head)
     try:
         parser.feed_data(data)
     except httptools.HttpParserUpgrade:
-        pass
+        pass  # only the head was given: nothing of what follows it was read
     except httptools.HttpParserError as error:
         raise _bad("it is not HTTP/1.1") from error
-    if len(collected.headers) > MAX_HEADERS:
-        raise _bad("it has too many headers")
-    status = parser.get_status_code()
+    status = head.status = parser.get_status_code()
     version = parser.get_http_version()
     if not 100 <= status <= 599 or version not in {"1.1", "1.0"}:
         raise _bad("its status or version does not exist")
-    head = ReplyHead(status)
+    if head.count > MAX_HEADERS:
+        raise _bad("it has too many headers")
     head.keep_alive = version == "1.1"
-    _read_fields(head, collected.headers)
+    _framing(head)
+    if head.options:
+        _connection(head)
     if method == "HEAD" or status in {204, 304} or status < 200:
         head.bare = True
         # a body that must not be there would be read as the next answer
@@ -75,44 +103,28 @@ def read_reply(data: bytes, *, method: str) -> ReplyHead:
     return head
 
 
-def _read_fields(head: ReplyHead, fields: list[tuple[bytes, bytes]]) -> None:  # noqa: C901 - one look at each header
-    kept = head.headers
-    options: list[bytes] = []
-    coded = False
-    for field in fields:
-        name = field[0]
-        if name not in _SPECIAL:
-            kept.append(field)
-        elif name == b"content-length":
-            if head.declared is not None or not _DIGITS.fullmatch(field[1]):
-                raise _bad("its length is not one plain number")
-            head.declared = int(field[1])
-        elif name == b"transfer-encoding":
-            if coded or field[1].lower() != b"chunked":
-                raise _bad("its transfer coding is not plain chunked")
-            coded = True
-        elif name == b"connection":
-            options += [option.strip() for option in field[1].lower().split(b",")]
-    if coded:
-        if head.declared is not None:
+def _framing(head: ReplyHead) -> None:
+    lengths, coding = head.lengths, head.coding
+    if lengths:
+        if coding:
             raise _bad("it has both a length and a transfer coding")
+        if len(lengths) > 1 or not _DIGITS.fullmatch(lengths[0]):
+            raise _bad("its length is not one plain number")
+        head.length = head.declared = int(lengths[0])
+    elif coding:
+        if len(coding) > 1 or coding[0].lower() != b"chunked":
+            raise _bad("its transfer coding is not plain chunked")
         head.length = CHUNKED
-    elif head.declared is not None:
-        head.length = head.declared
-    _keep(head, options)
 
 
-def _keep(head: ReplyHead, options: list[bytes]) -> None:
-    """Of the headers that may go on, take those out that end here."""
-    kept = head.headers
-    if options:
-        if b"close" in options:
-            head.keep_alive = False
-        elif b"keep-alive" in options:
-            head.keep_alive = True
-        head.headers = [field for field in kept if field[0] not in options]
-    if any(field[0].startswith(b"skerry-") for field in kept):
-        head.headers = [field for field in head.headers if not field[0].startswith(b"skerry-")]
+def _connection(head: ReplyHead) -> None:
+    options = head.options
+    if b"close" in options:
+        head.keep_alive = False
+    elif b"keep-alive" in options:
+        head.keep_alive = True
+    if options not in ([b"keep-alive"], [b"close"]):
+        head.headers = [field for field in head.headers if field[0] not in options]
 
 
 def _bad(why: str) -> BadMessage:

@@ -13,7 +13,8 @@ from skerry.gateway.wire.paths import canonical, canonical_query
 
 CHUNKED = -1
 """A body's length that only its last chunk tells."""
-_METHODS = frozenset([b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"])
+_METHODS = {name.encode("ascii"): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+_HOST_FIELD, _DROPPED = int(Crossing.HOST), int(Crossing.DROPPED)
 _LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} [!-~\x80-\xff]+ HTTP/[0-9]\.[0-9]\r\n")
 _HOST = re.compile(rb"([A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}\.?){0,127}|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
@@ -23,25 +24,29 @@ _DIGITS = re.compile(rb"[0-9]{1,15}")
 class RequestHead:
     """What a client asks, read once. `headers` are those that go on, names in lower case; `context` what is believed or not
     elsewhere; `length` the body's bytes, 0 without one, `CHUNKED`; `host` in lower case without its port, `authority` as sent.
+
+    It is its own parser's receiver: one look at each header, in the order in which they came.
     """
 
     __slots__ = (
-        "authority",
-        "context",
-        "expects",
-        "headers",
-        "host",
-        "keep_alive",
-        "length",
-        "method",
-        "minor",
-        "path",
-        "port",
-        "query",
-        "upgrade",
+        *(
+            "authority",
+            "coding",
+            "context",
+            "count",
+            "expectation",
+            "expects",
+            "headers",
+            "host",
+            "hosts",
+            "judge",
+            "keep_alive",
+        ),
+        *("length", "lengths", "method", "minor", "options", "path", "port", "query", "upgrade", "url"),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
         self.method: str = ""
         self.path: str = ""
         self.query: str | None = None
@@ -55,27 +60,50 @@ class RequestHead:
         self.keep_alive: bool = True
         self.expects: bool = False
         self.upgrade: str = ""
+        self.url: bytes = b""
+        self.count: int = 0
+        self.coding: list[bytes] = []
+        self.expectation: bytes = b""
+        self.hosts: list[bytes] = []
+        self.lengths: list[bytes] = []
+        self.options: list[bytes] = []
 
     def header(self, name: bytes) -> str | None:
         """All values of a header that goes on, joined by commas; None without one."""
         found = [value for key, value in self.headers if key == name]
         return b", ".join(found).decode("latin-1") if found else None
 
-
-class _Collected:
-    """What httptools calls back with."""
-
-    __slots__ = ("headers", "url")
-
-    def __init__(self) -> None:
-        self.url = b""
-        self.headers: list[tuple[bytes, bytes]] = []
-
     def on_url(self, url: bytes) -> None:
+        """The target, told by the parser."""
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        """A header, told by the parser."""
+        name = name.lower()
+        self.count += 1
+        verdict = self.judge.known.get(name)
+        if verdict is None:
+            verdict = self.judge.learn(name)
+        if verdict == 0:
+            self.headers.append((name, value))
+        elif verdict == _HOST_FIELD:
+            self.hosts.append(value)
+        elif verdict != _DROPPED:
+            self._note(verdict, name, value)
+
+    def _note(self, verdict: int, name: bytes, value: bytes) -> None:
+        if verdict == Crossing.CONNECTION:
+            self.options.append(value)
+        elif verdict == Crossing.LENGTH:
+            self.lengths.append(value)
+        elif verdict == Crossing.CODING:
+            self.coding.append(value)
+        elif verdict == Crossing.CONTEXT:
+            self.context[name] = self.context[name] + b", " + value if name in self.context else value
+        elif verdict == Crossing.UPGRADE:
+            self.upgrade = value.decode("latin-1").strip().lower()
+        else:
+            self.expectation = value
 
 
 def read_request(data: bytes, *, judge: Judge, headers: int, target: int) -> RequestHead:
@@ -85,8 +113,8 @@ def read_request(data: bytes, *, judge: Judge, headers: int, target: int) -> Req
     """
     if not _LINE.match(data):
         raise BadMessage(400, "bad_request", "The request is not HTTP/1.1: its first line is broken.")
-    collected = _Collected()
-    parser = httptools.HttpRequestParser(collected)
+    head = RequestHead(judge)
+    parser = httptools.HttpRequestParser(head)
     try:
         parser.feed_data(data)
     except httptools.HttpParserUpgrade:
@@ -95,68 +123,46 @@ def read_request(data: bytes, *, judge: Judge, headers: int, target: int) -> Req
         raise BadMessage(501, "unknown_method", "This method is not known here.") from error
     except httptools.HttpParserError as error:
         raise BadMessage(400, "bad_request", "The request is not HTTP/1.1.") from error
-    head = RequestHead()
-    version = parser.get_http_version()
-    if version == "1.0":
-        head.minor = 0
-    elif version != "1.1":
-        raise BadMessage(505, "version", "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
-    if len(collected.headers) > headers:
+    if parser.get_http_version() != "1.1":
+        _old(head, parser.get_http_version())
+    if head.count > headers:
         raise BadMessage(431, "head_too_large", f"The request has more than {headers} header fields.")
     if not data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r"):
         raise BadMessage(400, "bad_request", "The request is not HTTP/1.1: a line ends wrongly.")
-    method = parser.get_method()
-    if method not in _METHODS:
+    method = _METHODS.get(parser.get_method())
+    if method is None:
         raise BadMessage(501, "unknown_method", "This method is not known here.")
-    head.method = method.decode("ascii")
-    named, coding, hosts, lengths = _sort(collected.headers, head, judge)
-    _connection(head, named)
-    _framing(head, coding, lengths)
-    _authority(head, hosts)
-    if len(collected.url) > target:
+    head.method = method
+    _finish(head)
+    if len(head.url) > target:
         raise BadMessage(414, "target_too_long", f"The path and query are longer than {target} bytes.")
-    _target(head, collected.url)
+    _target(head, head.url)
     return head
 
 
-def _sort(  # noqa: C901 - one look at each header, on the way of every request
-    fields: list[tuple[bytes, bytes]], head: RequestHead, judge: Judge
-) -> tuple[list[bytes], list[bytes], list[bytes], list[bytes]]:
-    """Give each header to whom it concerns: connection options, codings, hosts and lengths are returned."""
-    known, kept, context = judge.known, head.headers, head.context
-    named: list[bytes] = []
-    coding: list[bytes] = []
-    hosts: list[bytes] = []
-    lengths: list[bytes] = []
-    for field in fields:
-        name = field[0]
-        verdict = known.get(name)
-        if verdict is None:
-            verdict = judge.learn(name)
-        if verdict == 0:
-            kept.append(field)
-        elif verdict == Crossing.HOST:
-            hosts.append(field[1])
-        elif verdict == Crossing.CONNECTION:
-            named.append(field[1])
-        elif verdict == Crossing.LENGTH:
-            lengths.append(field[1])
-        elif verdict == Crossing.CODING:
-            coding.append(field[1])
-        elif verdict == Crossing.CONTEXT:
-            context[name] = context[name] + b", " + field[1] if name in context else field[1]
-        elif verdict == Crossing.UPGRADE:
-            head.upgrade = field[1].decode("latin-1").strip().lower()
-        elif verdict == Crossing.EXPECT:
-            if field[1].lower() != b"100-continue":
-                raise BadMessage(417, "expectation", "Nothing but 100-continue can be expected here.")
-            head.expects = True
-    return named, coding, hosts, lengths
+def _old(head: RequestHead, version: str) -> None:
+    if version != "1.0":
+        raise BadMessage(505, "version", "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+    head.minor, head.keep_alive = 0, False
+
+
+def _finish(head: RequestHead) -> None:
+    """What the headers mean, once all of them are there."""
+    if head.options:
+        _connection(head, head.options)
+    else:
+        head.upgrade = ""
+    if head.lengths or head.coding:
+        _framing(head, head.coding, head.lengths)
+    if head.expectation:
+        if head.expectation.lower() != b"100-continue":
+            raise BadMessage(417, "expectation", "Nothing but 100-continue can be expected here.")
+        head.expects = True
+    _authority(head, head.hosts, head.judge)
 
 
 def _connection(head: RequestHead, named: list[bytes]) -> None:
     """Options of `Connection`: whether it stays open, whether it may become another protocol, and headers that end here."""
-    head.keep_alive = head.minor == 1
     upgrades = False
     for value in named:
         for option in value.lower().split(b","):
@@ -189,11 +195,17 @@ def _framing(head: RequestHead, coding: list[bytes], lengths: list[bytes]) -> No
         head.length = int(lengths[0])
 
 
-def _authority(head: RequestHead, hosts: list[bytes]) -> None:
+def _authority(head: RequestHead, hosts: list[bytes], judge: Judge) -> None:
     if len(hosts) > 1 or (not hosts and head.minor == 1):
         raise BadMessage(400, "host", "The request has to name exactly one host.")
     if hosts:
-        _host(head, hosts[0])
+        known = judge.hosts.get(hosts[0])
+        if known is None:
+            _host(head, hosts[0])
+            judge.remember(hosts[0], head.host, head.port)
+        else:
+            head.authority = hosts[0]
+            head.host, head.port = known
 
 
 def _host(head: RequestHead, authority: bytes) -> None:
