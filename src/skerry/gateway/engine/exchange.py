@@ -145,23 +145,25 @@ class Exchange:
         if found is None:
             raise Problem(404, "no_route", "There is nothing under this path.")
         plan = self.plan = worker.runtime.plan(found.route)
-        if plan.guard is not None:
-            early = plan.guard.check(self)
-            if early is not None:
-                self.answer(early)
-                return
+        early = None if plan.guard is None else plan.guard.check(self)
+        if early is not None:
+            self.answer(early)
+            return
         if not self.body_done:
-            self.most_body = plan.body
-            if head.length > plan.body:
-                raise Problem(413, "body_too_large", f"The request's body is larger than {plan.body} bytes.")
-            self.kept = []
-            if head.expects:
-                self.client.send(_CONTINUE)
+            self._expect_body(plan.body)
         if plan.choice is not None:
             self.call = Call(self, plan, plan.choice)
             self.call.start()
         else:
             self._answer_here(plan, found)
+
+    def _expect_body(self, most: int) -> None:
+        self.most_body = most
+        if self.head.length > most:
+            raise Problem(413, "body_too_large", f"The request's body is larger than {most} bytes.")
+        self.kept = []
+        if self.head.expects:
+            self.client.send(_CONTINUE)
 
     def _believe(self, hops: int) -> None:
         """What proxies of one's own said about where the request came from."""

@@ -131,14 +131,21 @@ class Upstream(asyncio.Protocol):
             if head.status >= 200 or head.status == 101:
                 break
         self._buffer = b""
+        if head.status == 101:
+            self._upgraded(head, data)
+        else:
+            self._begin_body(head, data)
+
+    def _upgraded(self, head: ReplyHead, data: bytes) -> None:
+        assert self.receiver is not None
+        self._state, self._keep = _TUNNEL, False
+        self.receiver.upgraded(self, head)
+        if data and self.receiver is not None:
+            self.receiver.reply_piece(data)
+
+    def _begin_body(self, head: ReplyHead, data: bytes) -> None:
         receiver = self.receiver
         assert receiver is not None
-        if head.status == 101:
-            self._state, self._keep = _TUNNEL, False
-            receiver.upgraded(self, head)
-            if data and self.receiver is not None:
-                self.receiver.reply_piece(data)
-            return
         self._keep = head.keep_alive
         length = head.length
         if length > 0:
