@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -65,7 +65,9 @@ def gateway(values: Values, *, source: str, folder: Path) -> GatewaySpec:
         listeners=listeners,
         services=tuple(_service(name, each, folder) for name, each in values.get("services", ())),
         providers=tuple(_provider(name, each, folder) for name, each in values.get("jwt", ())),
-        routes=_named([route(each, defaults) for each in values["routes"]]),
+        routes=tuple(
+            _route(name, each, defaults) for name, each in zip(_names(values["routes"]), values["routes"], strict=True)
+        ),
         limits=Limits(**values.get("limits", {})),
         trusted_hops=values.get("trusted_hops", 0),
         access_log=None if log is None else AccessLog(**_files(log, folder, "file")),
@@ -73,21 +75,20 @@ def gateway(values: Values, *, source: str, folder: Path) -> GatewaySpec:
     )
 
 
-def _named(routes: list[Route]) -> tuple[Route, ...]:
-    """Routes without a name are called by their path, the second of a path also by its number."""
-    taken = {route.name for route in routes if route.name}
-    found: list[Route] = []
+def _names(routes: Sequence[Values]) -> Iterator[str]:
+    """What routes are called. One without a name is called by its path, the second of a path also by its number."""
+    taken = {each["name"] for each in routes if "name" in each}
     for each in routes:
-        name = each.name
-        if not name:
-            first = name = each.matches[0].path.value
+        name = each.get("name")
+        if name is None:
+            path = each.get("match", (each,))[0].get("path", "/")
+            first = name = path if isinstance(path, str) else next(iter(path.values()))
             number = 1
             while name in taken:
                 number += 1
                 name = f"{first} ({number})"
             taken.add(name)
-        found.append(replace(each, name=name) if name != each.name else each)
-    return tuple(found)
+        yield name
 
 
 def _defaults(values: Values) -> Defaults:
@@ -154,15 +155,14 @@ def _auth(values: Any) -> Auth:
     return Auth((values,)) if isinstance(values, str) else Auth(**values)
 
 
-def route(values: Values, defaults: Defaults) -> Route:
-    """One route; its name is empty when it has none of its own."""
+def _route(name: str, values: Values, defaults: Defaults) -> Route:
     policy = _policy(values.get("policy", {}), defaults.policy)
     whole = "aggregate" in values
     auth = values.get("auth", defaults.auth)
     rate = values.get("rate_limit", defaults.rate)
     cors = values.get("cors", defaults.cors)
     return Route(
-        name=values.get("name", ""),
+        name=name,
         matches=tuple(_match(each, template=whole) for each in values.get("match", (values,))),
         action=_action(values, policy),
         hostnames=values.get("hostnames", ()),

@@ -7,23 +7,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from skerry.errors import ConfigurationError
+from skerry.gateway.cors import Rules
 from skerry.gateway.model import Addresses, Auth, Cors, GatewaySpec, JwtProvider, Listener, Service
 from skerry.gateway.reading import route_checks
 from skerry.gateway.reading.document import MAX_MISTAKES, Steps, fail, written
 from skerry.gateway.reading.ranges import Mistake, hosts, policy, ranges
-from skerry.gateway.reading.syntax import HEADER_NAME, ORIGIN, ORIGIN_HINT, URL, URL_HINT, wrong_edit
-from skerry.gateway.reading.tables import (
-    ALGORITHMS,
-    CORS,
-    LIMITS,
-    LISTENER,
-    MAX_HOPS,
-    MAX_ROUTES,
-    PROVIDER,
-    RATE,
-    SERVICE,
-    SYMMETRIC,
-)
+from skerry.gateway.reading.syntax import URL, URL_HINT, wrong_edit
+from skerry.gateway.reading.tables import ALGORITHMS, MAX_HOPS, MAX_ROUTES, SYMMETRIC
 
 _LOOPBACK: Final = re.compile(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$)")
 
@@ -52,7 +42,7 @@ def mistakes(spec: GatewaySpec) -> Iterator[Mistake]:
     yield from _listeners(spec.listeners)
     yield from _services(spec.services)
     yield from _providers(spec.providers)
-    yield from ranges(spec.limits, LIMITS, ("limits",))
+    yield from ranges(spec.limits, ("limits",))
     if not 0 <= spec.trusted_hops <= MAX_HOPS:
         yield ("trusted_hops",), f"must be a whole number from 0 to {MAX_HOPS}"
     if spec.access_log is not None and not 0 <= spec.access_log.sample <= 1:
@@ -65,7 +55,7 @@ def mistakes(spec: GatewaySpec) -> Iterator[Mistake]:
         yield from route_checks.route(spec, route, at)
         yield from policy(route.policy, (*at, "policy"))
         if route.rate is not None:
-            yield from ranges(route.rate, RATE, (*at, "rate_limit"))
+            yield from ranges(route.rate, (*at, "rate_limit"))
             if route.rate.key == "identity" and route.auth is None:
                 yield (*at, "rate_limit", "key"), "there is no identity without 'auth'"
         if route.auth is not None:
@@ -88,7 +78,7 @@ def _listeners(listeners: tuple[Listener, ...]) -> Iterator[Mistake]:
     places: set[tuple[str, int]] = set()
     for index, listener in enumerate(listeners):
         at: Steps = ("listeners", index)
-        yield from ranges(listener, LISTENER, at)
+        yield from ranges(listener, at)
         yield from hosts(listener.hostnames, at)
         if listener.name in {other.name for other in listeners[:index]}:
             yield (*at, "name"), f"{listener.name!r} is the name of another listener already"
@@ -102,7 +92,7 @@ def _services(services: tuple[Service, ...]) -> Iterator[Mistake]:
     names: set[str] = set()
     for service in services:
         at: Steps = ("services", service.name)
-        yield from ranges(service, SERVICE, at)
+        yield from ranges(service, at)
         if service.name in names:
             yield at, "is there twice"
         names.add(service.name)
@@ -120,7 +110,7 @@ def _providers(providers: tuple[JwtProvider, ...]) -> Iterator[Mistake]:
     names: set[str] = set()
     for provider in providers:
         at: Steps = ("jwt", provider.name)
-        yield from ranges(provider, PROVIDER, at)
+        yield from ranges(provider, at)
         if provider.name in names:
             yield at, "is there twice"
         names.add(provider.name)
@@ -162,17 +152,7 @@ def _auth(auth: Auth, spec: GatewaySpec, at: Steps) -> Iterator[Mistake]:
 
 
 def _cors(cors: Cors, at: Steps) -> Iterator[Mistake]:
-    yield from ranges(cors, CORS, at)
-    if not cors.origins:
-        yield (*at, "origins"), "there must be one at least"
-    for origin in cors.origins:
-        if not re.fullmatch(ORIGIN, origin):
-            yield (*at, "origins"), f"{origin[:80]!r} is not {ORIGIN_HINT}"
-    if "*" in cors.origins and len(cors.origins) > 1:
-        yield (*at, "origins"), "'*' has all others in it"
-    if "*" in cors.origins and cors.credentials:
-        yield (*at, "credentials"), "with any origin, every page could ask in the name of whoever looks at it"
-    for key, names in (("methods", cors.methods), ("headers", cors.headers), ("expose", cors.expose)):
-        for name in names:
-            if not re.fullmatch(HEADER_NAME, name):
-                yield (*at, key), f"{name[:80]!r} is not a token"
+    try:
+        Rules(cors)
+    except ConfigurationError as error:
+        yield at, str(error).removeprefix("cors: ")

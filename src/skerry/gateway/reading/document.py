@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Never, TypeAlias
+from typing import Any, Final, Never, TypeAlias
 
 import yaml
 
@@ -20,7 +20,23 @@ Steps: TypeAlias = tuple[str | int, ...]
 """The way to a field from the top: keys and indexes."""
 
 # libyaml is six times as quick; a reload must not wait for a parser. Wheels have it, some distributions do not.
-_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_PARSER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_PARSER):  # type: ignore[misc] # which it is, is known when it runs
+    """Remembers of which type a plain text is: the same words come again and again."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._seen: dict[str, str] = {}
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        if kind is not yaml.ScalarNode or not implicit[0]:
+            return super().resolve(kind, value, implicit)
+        tag = self._seen.get(value)
+        if tag is None:
+            tag = self._seen[value] = super().resolve(kind, value, implicit)
+        return tag
 
 
 def written(steps: Steps) -> str:
@@ -112,7 +128,7 @@ def compose_all(text: str, source: str) -> list[Document]:
     if len(text) > MAX_DOCUMENT:
         raise ConfigurationError(f"larger than {MAX_DOCUMENT} bytes", source=source)
     try:
-        nodes = list(yaml.compose_all(text, Loader=_LOADER))
+        nodes = list(yaml.compose_all(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise ConfigurationError(f"not valid YAML: {error.problem}", source=source, line=line) from error

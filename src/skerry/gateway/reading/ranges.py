@@ -5,40 +5,73 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from skerry.gateway.model import PolicySpec
+from skerry.gateway.model import (
+    BreakerSpec,
+    Cors,
+    JwtProvider,
+    Limits,
+    Listener,
+    PolicySpec,
+    RateSpec,
+    RetrySpec,
+    Service,
+)
 from skerry.gateway.reading.document import Steps
 from skerry.gateway.reading.kinds import Number, Record, Size
 from skerry.gateway.reading.syntax import HOSTNAME, HOSTNAME_HINT
-from skerry.gateway.reading.tables import BREAKER, POLICY, RETRY
+from skerry.gateway.reading.tables import BREAKER, CORS, LIMITS, LISTENER, POLICY, PROVIDER, RATE, RETRY, SERVICE
 
 Mistake: TypeAlias = tuple[Steps, str]
 """Where, as the keys of gateway.yaml, and what."""
 
 
-def ranges(value: Any, record: Record, at: Steps) -> Iterator[Mistake]:
-    """Numbers out of the range that the table says; the keys of the tables are the names of the model."""
-    for field in fields(value):
-        known = record.fields.get(field.name)
-        number = getattr(value, field.name)
-        if known is None or (number is None and field.default is None):
-            continue
-        kind = known.kind
+def _rows(record: Record, names: Iterable[str]) -> tuple[tuple[str, Number, bool], ...]:
+    """Of each number: its name, its range, and whether None is its way of not being there."""
+    found: list[tuple[str, Number, bool]] = []
+    for name in names:
+        known = record.fields.get(name)
+        kind = known.kind if known is not None else None
         if isinstance(kind, Size):
             kind = Number(kind.low, kind.high, whole=True)
-        if isinstance(kind, Number) and not kind.holds(number):
-            yield (*at, field.name), f"must be {kind.range}"
+        if known is not None and isinstance(kind, Number):
+            found.append((name, kind, known.default is None))
+    return tuple(found)
+
+
+_ROWS: Final = {
+    model: _rows(record, (field.name for field in fields(model)))
+    for model, record in (
+        (BreakerSpec, BREAKER),
+        (Cors, CORS),
+        (JwtProvider, PROVIDER),
+        (Limits, LIMITS),
+        (Listener, LISTENER),
+        (PolicySpec, POLICY),
+        (RateSpec, RATE),
+        (RetrySpec, RETRY),
+        (Service, SERVICE),
+    )
+}
+
+
+def ranges(value: Any, at: Steps) -> Iterator[Mistake]:
+    """Numbers out of the range that the table says; the keys of the tables are the names of the model."""
+    for name, kind, may_be_absent in _ROWS[type(value)]:
+        number = getattr(value, name)
+        if not (number is None and may_be_absent) and not kind.holds(number):
+            yield (*at, name), f"must be {kind.range}"
 
 
 def policy(value: PolicySpec, at: Steps) -> Iterator[Mistake]:
     """What is wrong with a policy."""
-    yield from ranges(value, POLICY, at)
-    yield from ranges(value.retry, RETRY, (*at, "retry"))
+    yield from ranges(value, at)
+    yield from ranges(value.retry, (*at, "retry"))
     if not all(400 <= status <= 599 for status in value.retry.statuses):
         yield (*at, "retry", "statuses"), "must be statuses from 400 to 599"
     if value.breaker is not None:
-        yield from ranges(value.breaker, BREAKER, (*at, "breaker"))
+        yield from ranges(value.breaker, (*at, "breaker"))
         if value.breaker.failure_rate is None and value.breaker.consecutive is None:
             yield (*at, "breaker"), "opens never: give it 'failure_rate' or 'consecutive'"
 
