@@ -155,8 +155,11 @@ def run(source: Source, port: int | None, address: str | None, workers: int, eng
 
     Addresses of services come from the SPEC, or from SKERRY_URL_NAME; see also SKERRY_DRAIN and SKERRY_LOG_LEVEL.
     """
+    if engine == "envoy" and workers != 1:
+        raise click.UsageError("--workers is for the embedded engine; Envoy has threads of its own")
     from skerry.gateway import reading
     from skerry.settings import Settings
+    from skerry.telemetry import configure_logging, log_signals, write_traces
 
     settings = Settings.from_environ()
     addresses = {name: places(url) for name, url in settings.urls.items()}
@@ -167,9 +170,20 @@ def run(source: Source, port: int | None, address: str | None, workers: int, eng
         reading.check(spec, addresses=addresses)
         return spec
 
-    if engine == "envoy" and workers != 1:
-        raise click.UsageError("--workers is for the embedded engine; Envoy has threads of its own")
-    _engine(engine, workers)(load, addresses=addresses, settings=settings, watch=source.files if watch else ())
+    name = load().name
+    configure_logging(name, settings.log_level)
+    log_signals(service=name, level=settings.log_level)
+    end = write_traces(Path(settings.traces), service=name) if settings.traces else None
+    try:
+        _engine(engine, workers)(load, addresses=addresses, settings=settings, watch=source.files if watch else ())
+    finally:
+        if end is not None:
+            end()
+
+
+def _ready(ports: Mapping[str, int]) -> None:
+    told = ", ".join(f"{name} on port {port}" for name, port in ports.items())
+    click.echo(f"gateway: ready: {told}", err=True)
 
 
 def places(url: str) -> tuple[str, ...]:
@@ -183,7 +197,7 @@ def places(url: str) -> tuple[str, ...]:
 def _engine(name: str, workers: int) -> Serve:
     # an engine is imported when it serves: Envoy's needs packages that the other does not, and each takes its time
     engine: Any = importlib.import_module("skerry.gateway." + {"embedded": "engine", "envoy": "envoy"}[name])
-    serve: Serve = engine.serve if name == "envoy" else partial(engine.serve, workers=workers)
+    serve: Serve = engine.serve if name == "envoy" else partial(engine.serve, workers=workers, ready=_ready)
     return serve
 
 
