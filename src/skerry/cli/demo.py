@@ -36,6 +36,7 @@ INTERRUPTED = 130
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The gateway's port. [default: a free one]")
 @click.option("--keep", is_flag=True, help="Leave the shop running afterwards, until Ctrl-C.")
 @options.engines
+@options.gateway_engine
 @click.option(
     "--analytics",
     type=click.Choice(list(ANALYTICS)),
@@ -51,6 +52,7 @@ def demo(
     database: str | None,
     broker: str | None,
     analytics: str | None,
+    engine: str | None,
     *,
     keep: bool,
     output: str,
@@ -72,6 +74,7 @@ def demo(
         logs = stack.enter_context(closing(LogFiles(folder / "logs")))
         show = stack.enter_context(_Screen(quiet=output == "json"))
         system, servers = load(shop / "skerry.toml"), options.servers_for(database, broker)
+        system = options.with_engine(system, engine)
         env = {"analytics": {"SKERRY_ANALYTICS": columns}} if columns else {}
         supervisor = Supervisor(system, data=folder, port=port, output=logs, servers=servers, env=env)
         job = {"orders": orders, "seed": seed, "rate": rate, "tell": show.tell, "servers": [s.name for s in servers]}

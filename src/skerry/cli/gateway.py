@@ -14,12 +14,12 @@ import click
 
 from skerry.cli import options
 from skerry.errors import ConfigurationError, Mistakes
+from skerry.topology import ENGINES
 
 if TYPE_CHECKING:
     from skerry.gateway.model import GatewaySpec
     from skerry.settings import Settings
 
-ENGINES: Final = ("embedded", "envoy")
 F = TypeVar("F", bound=Callable[..., Any])
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
@@ -162,7 +162,7 @@ def run(source: Source, port: int | None, address: str | None, workers: int, eng
     from skerry.telemetry import configure_logging, log_signals, write_traces
 
     settings = Settings.from_environ()
-    addresses = {name: places(url) for name, url in settings.urls.items()}
+    addresses = reading.places(settings.urls)
     source = replace(source, port=port, address=address)
 
     def load() -> GatewaySpec:
@@ -184,14 +184,6 @@ def run(source: Source, port: int | None, address: str | None, workers: int, eng
 def _ready(ports: Mapping[str, int]) -> None:
     told = ", ".join(f"{name} on port {port}" for name, port in ports.items())
     click.echo(f"gateway: ready: {told}", err=True)
-
-
-def places(url: str) -> tuple[str, ...]:
-    """The base addresses in one variable: `http://a:1,b:2` is two. Other schemes lead to a discovery, and stay whole."""
-    scheme, divider, rest = url.partition("://")
-    if scheme not in {"http", "https"}:
-        return (url,)
-    return tuple(f"{scheme}{divider}{place.strip().rstrip('/')}" for place in rest.split(","))
 
 
 def _engine(name: str, workers: int) -> Serve:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -12,7 +12,7 @@ import click
 
 from skerry.deploy import Entry, NatsServer, PostgresServer, SecretFolder, Server, find_running
 from skerry.errors import ConfigurationError
-from skerry.topology import FILE_NAME, System, find
+from skerry.topology import ENGINES, FILE_NAME, System, find
 
 DATABASES: Final[dict[str, type[Server] | None]] = {"sqlite": None, "postgresql": PostgresServer}
 BROKERS: Final[dict[str, type[Server] | None]] = {"sqlite": None, "nats": NatsServer}
@@ -72,6 +72,18 @@ def system_file(otherwise: str) -> Path:
     if file is None:
         raise ConfigurationError(f"there is no {FILE_NAME} in this folder or above it: name one with --file{otherwise}")
     return file
+
+
+gateway_engine: Callable[[F], F] = click.option(
+    "--engine", type=click.Choice(ENGINES), help="Who serves the gateway's routes. [default: as in the system file]"
+)
+
+
+def with_engine(system: System, engine: str | None) -> System:
+    """The system with that engine for its gateway; None leaves it as it is."""
+    if engine is None or system.gateway is None:
+        return system
+    return replace(system, gateway=replace(system.gateway, engine=engine))
 
 
 def engines(command: F) -> F:

@@ -37,6 +37,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     help="The folder for databases and logs.",
 )
 @options.engines
+@options.gateway_engine
 @click.option(
     "--env", type=click.Path(path_type=Path), help="A folder with a file NAME.env of variables for each service."
 )
@@ -54,6 +55,7 @@ def run(
     broker: str | None,
     env: Path | None,
     traces: Path | None,
+    engine: str | None,
     output: str,
 ) -> None:
     """Run every service of a system and its gateway, restart what crashes, and stop them all on Ctrl-C.
@@ -61,7 +63,7 @@ def run(
     Servers that were asked for start first and stop last. What the processes write goes to DATA/logs and, in the text
     format, also to the terminal.
     """
-    system = load(file or options.system_file(", or try `skerry demo`"))
+    system = options.with_engine(load(file or options.system_file(", or try `skerry demo`")), engine)
     if port is None and system.gateway is not None:
         port = system.gateway.port
     with ExitStack() as stack:

@@ -30,7 +30,7 @@ Command = Callable[[ServiceSpec | Gateway], Sequence[str]]
 def command_for(spec: ServiceSpec | Gateway) -> Sequence[str]:
     """The command line that runs `spec` with the Python interpreter that runs this."""
     if isinstance(spec, Gateway):
-        return (sys.executable, "-m", "skerry.gateway", str(spec.spec))
+        return (sys.executable, "-m", "skerry.gateway", str(spec.spec), "--engine", spec.engine)
     return (sys.executable, "-m", "skerry.service", spec.app)
 
 

@@ -1,32 +1,38 @@
-"""`python -m skerry.gateway SPEC`: one gateway as a process. Its surroundings come from `SKERRY_*` variables."""
+"""`python -m skerry.gateway SPEC [--engine NAME]`: a gateway as a process of a system, as its supervisor starts it.
+
+Its surroundings come from `SKERRY_*` variables: the first listener's address and port are those of the process, and services are
+where they say. For a gateway by itself there is `skerry gateway run`.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from skerry.errors import ConfigurationError
-from skerry.gateway.app import Gateway
-from skerry.gateway.spec import GatewaySpec
-from skerry.service.server import serve
+from skerry.gateway import reading
+from skerry.gateway.model import GatewaySpec
 from skerry.settings import Settings
 from skerry.telemetry import configure_logging, log_signals, write_traces
 
 
 def main(arguments: list[str]) -> int:
     """Serve until told to stop. Returns the exit status: 0 after a clean stop, 2 for a wrong specification or setting."""
-    if len(arguments) != 1:
-        print("usage: python -m skerry.gateway SPEC", file=sys.stderr)  # noqa: T201
+    path, engine = _understood(arguments)
+    if path is None:
+        print("usage: python -m skerry.gateway SPEC [--engine embedded|envoy]", file=sys.stderr)  # noqa: T201
         return 2
     try:
         settings = Settings.from_environ()
-        spec = GatewaySpec.load(Path(arguments[0]))
-        configure_logging(spec.name, settings.log_level)
-        log_signals(service=spec.name, level=settings.log_level)
-        gateway = Gateway(spec, urls=settings.urls)
-        end = write_traces(Path(settings.traces), service=spec.name) if settings.traces else None
+        load = _loader(path, settings)
+        name = load().name
+        configure_logging(name, settings.log_level)
+        log_signals(service=name, level=settings.log_level)
+        end = write_traces(Path(settings.traces), service=name) if settings.traces else None
         try:
-            serve(gateway, settings, on_drain=gateway.drain)
+            _serve(engine, load, settings)
         finally:
             if end is not None:
                 end()
@@ -34,6 +40,37 @@ def main(arguments: list[str]) -> int:
         print(f"gateway: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
+
+
+def _understood(arguments: list[str]) -> tuple[Path | None, str]:
+    match arguments:
+        case [path]:
+            return Path(path), "embedded"
+        case [path, "--engine", ("embedded" | "envoy") as engine]:
+            return Path(path), engine
+        case _:
+            return None, ""
+
+
+def _loader(path: Path, settings: Settings) -> Callable[[], GatewaySpec]:
+    def load() -> GatewaySpec:
+        spec = reading.read(path)
+        first = replace(spec.listeners[0], address=settings.host, port=settings.port)
+        return replace(spec, listeners=(first, *spec.listeners[1:]))
+
+    return load
+
+
+def _serve(engine: str, load: Callable[[], GatewaySpec], settings: Settings) -> None:
+    addresses = reading.places(settings.urls)
+    if engine == "envoy":
+        from skerry.gateway import envoy
+
+        envoy.serve(load, addresses=addresses, settings=settings)
+    else:
+        from skerry.gateway import engine as embedded
+
+        embedded.serve(load, addresses=addresses, settings=settings)
 
 
 if __name__ == "__main__":

@@ -273,19 +273,6 @@ class GatewayReloaded(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayReloaded(Signal):
-    """A gateway serves another specification, with so many routes; or, with an `error`, goes on with the one it had."""
-
-    service: str
-    routes: int
-    error: str = ""
-
-    @property
-    def level(self) -> Level:
-        return "error" if self.error else "info"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthChanged(Signal):
     """A health check went from one status to another: pass, warn, fail."""
 

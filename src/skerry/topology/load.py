@@ -9,7 +9,7 @@ from typing import Any
 
 from skerry.errors import ConfigurationError
 from skerry.topology.check import NAME_RULE, check, is_name
-from skerry.topology.model import Gateway, ServiceSpec, System, Topic
+from skerry.topology.model import ENGINES, Gateway, ServiceSpec, System, Topic
 from skerry.topology.positions import positions
 from skerry.topology.tables import Problems, Table, quoted
 
@@ -96,8 +96,14 @@ def _system(document: dict[str, Any], path: Path, problems: Problems) -> System:
 
 def _gateway(table: Table, folder: Path) -> Gateway:
     spec = table.text("spec", required=True)
+    engine = table.text("engine", default=ENGINES[0])
+    if engine not in ENGINES:
+        table.report("engine", f"{quoted(engine)} is no engine; use one of {', '.join(ENGINES)}")
     gateway = Gateway(
-        spec=(folder / spec).resolve(), port=table.number("port", 8080, 0, 65535), calls=table.texts("calls")
+        spec=(folder / spec).resolve(),
+        port=table.number("port", 8080, 0, 65535),
+        engine=engine,
+        calls=table.texts("calls"),
     )
     if spec and not gateway.spec.is_file():
         table.report("spec", f"the gateway's file {quoted(spec)} does not exist beside the system file")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ENGINES = ("embedded", "envoy")
+"""Who can serve a gateway's routes: a process of ours, or Envoy."""
 GATEWAY = "gateway"
 """The gateway's name among the processes of a system; no service may take it."""
 
@@ -40,10 +42,11 @@ class ServiceSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """The one way in from outside. `spec` is the absolute path of its route file."""
+    """The one way in from outside. `spec` is the absolute path of its route file, `engine` who serves it."""
 
     spec: Path
     port: int = 8080
+    engine: str = "embedded"
     calls: tuple[str, ...] = ()
 
 

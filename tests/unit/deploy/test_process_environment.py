@@ -73,7 +73,9 @@ def test_no_event_log_is_inherited() -> None:
 def test_commands() -> None:
     """Services and the gateway run as modules of this interpreter."""
     assert command_for(system().services["order"]) == (sys.executable, "-m", "skerry.service", "order.app:service")
-    assert command_for(Gateway(spec=Path("/shop/g.yaml"))) == (sys.executable, "-m", "skerry.gateway", "/shop/g.yaml")
+    gateway = (sys.executable, "-m", "skerry.gateway", "/shop/g.yaml", "--engine")
+    assert command_for(Gateway(spec=Path("/shop/g.yaml"))) == (*gateway, "embedded")
+    assert command_for(Gateway(spec=Path("/shop/g.yaml"), engine="envoy")) == (*gateway, "envoy")
 
 
 @pytest.mark.parametrize(("code", "words"), [(3, "exit code 3"), (-9, "signal SIGKILL"), (-250, "signal 250")])

@@ -21,6 +21,7 @@ from skerry.gateway.engine.upstream import Cluster, Pool
 from skerry.gateway.matching import Table
 from skerry.gateway.model import (
     Addresses,
+    Aggregate,
     Backend,
     BreakerSpec,
     Forward,
@@ -38,7 +39,7 @@ from skerry.resilience import AdaptiveLimit, Bulkhead, CircuitBreaker, RetryBudg
 from skerry.service.problem import Problem
 
 if TYPE_CHECKING:
-    from skerry.gateway.aggregating import Aggregator
+    from skerry.gateway.aggregating import Aggregator, Connections
     from skerry.gateway.auth import Providers
 
 Fields = list[tuple[bytes, bytes]]
@@ -165,18 +166,23 @@ class Workshop:
     _limiters: dict[str, Limiter] = field(default_factory=dict)
     _providers: Providers | None = None
     _keeper: asyncio.Task[None] | None = None
-    _closing: asyncio.Task[None] | None = None
+    _closing: set[asyncio.Task[None]] = field(default_factory=set)
+    _connections: Connections | None = None
     _loop: asyncio.AbstractEventLoop | None = None
     _limits: dict[str, tuple[PolicySpec, Bulkhead | AdaptiveLimit, RetryBudget]] = field(default_factory=dict)
 
     def make(self, spec: GatewaySpec, addresses: Addresses) -> Runtime:
         """`spec` ready to be used. Raises `ConfigurationError`; then nothing has changed."""
         pools: dict[tuple[str, Service], Pool] = {}
-        clusters = {name: self._cluster(name, spec, addresses, pools) for name in sorted(spec.called)}
+        clusters = {name: self._cluster(name, spec, addresses, pools) for name in sorted(_forwarded(spec))}
         tables = {listener.name: Table(spec, listener) for listener in spec.listeners}
         providers = self._new_providers(spec)
-        plans = {id(route): self._plan(route, spec, clusters, providers, addresses) for route in spec.routes}
-        self._adopt(providers)
+        connections = self._new_connections(spec)
+        plans = {id(route): self._plan(route, spec, clusters, providers) for route in spec.routes}
+        for route in spec.routes:
+            if connections is not None and isinstance(route.action, Aggregate):
+                plans[id(route)].aggregator = self._aggregator(route, route.action, spec, addresses, connections)
+        self._adopt(providers, connections)
         for key, pool in self._pools.items():
             if key not in pools:
                 pool.close()
@@ -204,10 +210,15 @@ class Workshop:
         self._loop = loop
         self._keep()
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Let everything go."""
-        if self._keeper is not None:
-            self._keeper.cancel()
+        for task in [self._keeper, *self._closing]:
+            if task is not None:
+                task.cancel()
+        if self._providers is not None:
+            await self._providers.aclose()
+        if self._connections is not None:
+            await self._connections.aclose()
         for pool in self._pools.values():
             pool.close()
 
@@ -226,15 +237,40 @@ class Workshop:
 
         return Providers(spec.providers, clock=self.clock, before=self._providers)
 
-    def _adopt(self, providers: Providers | None) -> None:
+    def _new_connections(self, spec: GatewaySpec) -> Connections | None:
+        if not any(isinstance(route.action, Aggregate) for route in spec.routes):
+            return None
+        from skerry.gateway.aggregating import Connections
+
+        return Connections(clock=self.clock, before=self._connections)
+
+    def _aggregator(
+        self, route: Route, action: Aggregate, spec: GatewaySpec, addresses: Addresses, connections: Connections
+    ) -> Aggregator:
+        from skerry.gateway.aggregating import Aggregator
+
+        clients = connections.clients(
+            route.name, action, services=spec.services, addresses=addresses, max_reply=spec.limits.reply
+        )
+        return Aggregator(action, clients, self.clock)
+
+    def _adopt(self, providers: Providers | None, connections: Connections | None) -> None:
         old, self._providers = self._providers, providers
-        if self._loop is not None:
-            if self._keeper is not None:
-                self._keeper.cancel()
-                self._keeper = None
-            if old is not None:
-                self._closing = self._loop.create_task(old.aclose(but=providers))
-            self._keep()
+        left, self._connections = self._connections, connections
+        if self._loop is None:
+            return
+        if self._keeper is not None:
+            self._keeper.cancel()
+            self._keeper = None
+        for leaving in (
+            None if old is None else old.aclose(but=providers),
+            None if left is None else left.aclose(but=connections),
+        ):
+            if leaving is not None:
+                task = self._loop.create_task(leaving)
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+        self._keep()
 
     def _keep(self) -> None:
         if self._providers is not None and self._loop is not None:
@@ -259,7 +295,6 @@ class Workshop:
         spec: GatewaySpec,
         clusters: Mapping[str, Cluster],
         providers: Providers | None,
-        addresses: Addresses,
     ) -> Plan:
         limit, budget = self._limit(route)
         plan = Plan(
@@ -328,6 +363,13 @@ class Workshop:
             budget = known[2]
         self._limits[route.name] = (policy, limit, budget)
         return limit, budget
+
+
+def _forwarded(spec: GatewaySpec) -> set[str]:
+    """The services that requests are sent on to. Those of aggregates have clients of their own."""
+    actions = [route.action for route in spec.routes if isinstance(route.action, Forward)]
+    named = {backend.service for action in actions for backend in action.backends if backend.service is not None}
+    return named | {mirror.service for action in actions for mirror in action.mirrors}
 
 
 def _breaker(spec: BreakerSpec, name: str, clock: Clock) -> CircuitBreaker:

@@ -81,6 +81,8 @@ class Worker:
             self._servers.append(server)
         self._workshop.start(self.loop)
         self._watch.start()
+        for name, port in self.ports.items():
+            _log.info("the gateway listens on port %d (%s)", port, name)
         signals.emit(signals.ServiceChanged(service=self.runtime.spec.name, state="ready"))
 
     @property
@@ -125,12 +127,12 @@ class Worker:
         for client in list(self.clients):
             client.transport.abort()
         await self.clock.sleep(0)
-        self.close()
+        await self.aclose()
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Let everything go."""
         self._watch.stop()
-        self._workshop.close()
+        await self._workshop.aclose()
         if self._access is not None:
             self._access.close()
         signals.emit(signals.ServiceChanged(service=self.runtime.spec.name, state="stopped"))

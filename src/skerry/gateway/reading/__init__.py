@@ -5,17 +5,18 @@ The tables in `tables` and `route_tables` say what there is; the reader and the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from skerry.gateway.model import GatewaySpec
+from skerry.gateway.model import Addresses, GatewaySpec
 from skerry.gateway.reading import building, checking
 from skerry.gateway.reading.checking import check
 from skerry.gateway.reading.document import Document, compose, load
 from skerry.gateway.reading.kinds import Definitions
 from skerry.gateway.reading.route_tables import GATEWAY
 
-__all__ = ["check", "parse", "read", "schema"]
+__all__ = ["check", "parse", "places", "read", "schema"]
 
 
 def read(path: Path) -> GatewaySpec:
@@ -29,6 +30,14 @@ def read(path: Path) -> GatewaySpec:
 def parse(text: str, *, source: str = "<spec>") -> GatewaySpec:
     """The same for a text at hand; `source` is what errors call it. Files that it names are in the current folder."""
     return _made(compose(text, source), Path())
+
+
+def places(urls: Mapping[str, str]) -> Addresses:
+    """The base addresses of services from their `SKERRY_URL_NAME`: `http://a:1,b:2` is two.
+
+    Other schemes lead to a discovery, and stay whole.
+    """
+    return {name: _places(url) for name, url in urls.items()}
 
 
 def schema() -> dict[str, Any]:
@@ -52,3 +61,10 @@ def _made(document: Document, folder: Path) -> GatewaySpec:
         document.refuse(message, steps)
     document.stop()
     return spec
+
+
+def _places(url: str) -> tuple[str, ...]:
+    scheme, divider, rest = url.partition("://")
+    if scheme not in {"http", "https"}:
+        return (url,)
+    return tuple(f"{scheme}{divider}{place.strip().rstrip('/')}" for place in rest.split(","))
