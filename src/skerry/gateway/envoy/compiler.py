@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from skerry.envoy.resources import Resources
 from skerry.gateway.envoy import listening
-from skerry.gateway.envoy.actions import Actions, answer
+from skerry.gateway.envoy.actions import NOWHERE, Actions, answer
 from skerry.gateway.envoy.matches import Entry, conditions, covers, entries, ordered, specificity
 from skerry.gateway.envoy.notes import Notes
 from skerry.gateway.envoy.protections import BUFFER, CORS, Protections, removed_headers
@@ -24,8 +24,9 @@ NO_AGGREGATES = "http://127.0.0.1:9"
 _MOST_BODY = 4096
 _OURS = ("x-envoy-external-address", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count")
 _HEALTH = "application/health+json"
-_AMBIGUOUS = r".*(/\.{1,2};|%00|[^!-~]).*"
-_HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+_AMBIGUOUS = r".*(%00|[^!-~]).*"
+_PORT = "[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_HOST = rf"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?:{_PORT}))?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def compile_spec(
     Raises `ConfigurationError` that lists all that Envoy cannot do, each with route and field. Reads the files of keys and
     certificates; asks nobody.
     """
-    notes = Notes()
+    notes = Notes(spec)
     upstreams = Upstreams(spec, addresses, notes)
     listeners: dict[str, Plain] = {}
     routes: dict[str, Plain] = {}
@@ -63,7 +64,7 @@ def compile_spec(
                 files += [path for path in (tls.certificate, tls.key, tls.client_ca) if path is not None]
         whole = listening.listener(group, chained, files=files)
         listeners[whole["name"]] = whole
-    notes.settle(spec.source)
+    notes.settle()
     resources = Resources(clusters=upstreams.clusters, listeners=listeners, routes=routes)
     return Compiled(resources, notes.told(), behind=_behind(spec))
 
@@ -117,12 +118,12 @@ class _Chain:
         for name in sorted(names, key=lambda name: (specificity(name), name)):
             owner = _owner(mine, name)
             found = ordered(taken[owner.name], name) if owner is not None else []
-            hosts.append({"name": name, "domains": [name], "routes": self._of_host(name, found)})
+            hosts.append({"name": name, "domains": [name], "routes": self._of_host(found)})
         return hosts
 
-    def _of_host(self, name: str, found: Sequence[Entry]) -> list[Plain]:
+    def _of_host(self, found: Sequence[Entry]) -> list[Plain]:
         most = max((self._protections.body(entry.route) for entry in found), default=self._spec.limits.body)
-        routes = [*self._refused(name, most), *self._own()]
+        routes = [*self._refused(most), *self._own()]
         for entry in found:
             if entry.order not in self._known:
                 self._known[entry.order] = self._of_entry(entry)
@@ -149,28 +150,17 @@ class _Chain:
             found.append(_preflight(entry.match, {CORS: filters[CORS]}, route))
         return found
 
-    def _refused(self, name: str, most: int) -> list[Plain]:
+    def _refused(self, most: int) -> list[Plain]:
         """What no route is to see, whatever it says."""
         known = "|".join(METHODS)
         bad_method = {"name": ":method", "string_match": {"safe_regex": regex(known)}, "invert_match": True}
         bad_host = {"name": ":authority", "string_match": {"safe_regex": regex(_HOST)}, "invert_match": True}
-        found = [
-            {"match": {"safe_regex": regex(_AMBIGUOUS)}, **answer(400, "The path is not accepted.\n", "text/plain")},
-            {
-                "match": {"prefix": "/", "headers": [bad_method]},
-                **answer(501, "This method is not known here.\n", "text/plain"),
-            },
+        return [
+            {"match": {"prefix": "/", "headers": [bad_host]}, **_refusal(400, "The host is not accepted.\n")},
+            {"match": {"safe_regex": regex(_AMBIGUOUS)}, **_refusal(400, "The path is not accepted.\n")},
+            {"match": {"prefix": "/", "headers": [bad_method]}, **_refusal(501, "This method is not known here.\n")},
             _too_large({"prefix": "/"}, most),
         ]
-        if "*" in name:
-            found.insert(
-                0,
-                {
-                    "match": {"prefix": "/", "headers": [bad_host]},
-                    **answer(400, "The host is not accepted.\n", "text/plain"),
-                },
-            )
-        return found
 
     def _own(self) -> list[Plain]:
         """The gateway's own health. To answer at all is to be alive; it has no dependency to ask about."""
@@ -203,7 +193,16 @@ def _owner(mine: Sequence[Listener], name: str) -> Listener | None:
 def _too_large(match: Plain, most: int) -> Plain:
     longer = {"name": "content-length", "range_match": {"start": most + 1, "end": 2**63 - 1}}
     bounded = {**match, "headers": [*match.get("headers", []), longer]}
-    return {"match": bounded, **answer(413, f"The body is larger than {most} bytes.\n", "text/plain")}
+    return {"match": bounded, **_refusal(413, f"The body is larger than {most} bytes.\n")}
+
+
+def _refusal(status: int, text: str) -> Plain:
+    """An answer after which the connection is not to be trusted any more."""
+    found = answer(status, text, "text/plain; charset=utf-8")
+    return {
+        **found,
+        "response_headers_to_add": [*found["response_headers_to_add"], header_value("connection", "close")],
+    }
 
 
 def _preflight(match: Match, filters: dict[str, Plain], route: Route) -> Plain:
@@ -215,7 +214,9 @@ def _preflight(match: Match, filters: dict[str, Plain], route: Route) -> Plain:
         {"name": "origin", "present_match": True},
         {"name": "access-control-request-method", "string_match": {"safe_regex": regex(asked)}},
     ]
-    return {"name": route.name, "match": found, "direct_response": {"status": 204}, "typed_per_filter_config": filters}
+    # Not a fixed answer: the filter passes over routes that lead nowhere.
+    nowhere = {"cluster": NOWHERE, "cluster_not_found_response_code": "NOT_FOUND"}
+    return {"name": route.name, "match": found, "route": nowhere, "typed_per_filter_config": filters}
 
 
 def _forwarded(hops: int) -> list[Plain]:

@@ -32,6 +32,8 @@ _LOG_FORMAT = {
 }
 _HOP_BY_HOP = frozenset({b"proxy-authorization", b"proxy-authenticate", b"http2-settings", b"keep-alive", b"trailer"})
 """Those that Envoy does not take away by itself."""
+_LAST_WORDS = 0.1
+"""Seconds for an answer to be read before a connection that is not to be trusted any more is closed."""
 _BEYOND_FOR_AND_PROTO = "x-forwarded-([^fp].*|f[^o].*|fo[^r].*|for.+|p[^r].*|pr[^o].*|pro[^t].*|prot[^o].*|proto.+)"
 """RE2 cannot say "all but"."""
 
@@ -121,6 +123,7 @@ def manager(
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "max_request_headers_kb": max(1, kibibytes(limits.head)),
         "request_headers_timeout": seconds(limits.head_timeout),
+        "delayed_close_timeout": seconds(_LAST_WORDS),
         "stream_idle_timeout": seconds(limits.body_timeout),
         "common_http_protocol_options": {
             "idle_timeout": seconds(limits.idle_timeout),

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from skerry.errors import ConfigurationError
-from skerry.gateway.model import Route
+from skerry.errors import ConfigurationError, Mistakes
+from skerry.gateway.model import GatewaySpec, Route
 
 _MOST = 50
-"""Errors that one message lists."""
+"""Errors that are told at once."""
 
 
 @dataclass(slots=True)
 class Notes:
     """Errors are collected, so that one run shows them all. A difference is told once, however many routes have it."""
 
-    errors: list[str] = field(default_factory=list)
+    spec: GatewaySpec
+    errors: dict[tuple[str, str, str], ConfigurationError] = field(default_factory=dict)
     differences: dict[str, list[str]] = field(default_factory=dict)
-    line: int = 0
 
     def wrong(self, route: Route | None, field_name: str, why: str) -> None:
         """Envoy cannot do what stands in a field of `route`, or, with None, of the gateway."""
-        where = field_name
-        if route is not None:
-            where = f"route {route.name!r}, {field_name}"
-            self.line = self.line or route.line
-            if route.line:
-                where = f"line {route.line}: {where}"
-        if (text := f"{where}: {why}") not in self.errors:
-            self.errors.append(text)
+        key = ("" if route is None else route.name, field_name, why)
+        if key in self.errors:
+            return
+        if route is None:
+            told = ConfigurationError(f"on Envoy, {why}", source=self.spec.source, field=field_name)
+        else:
+            told = ConfigurationError(
+                f"on Envoy, {why} (route {route.name!r})",
+                source=self.spec.source,
+                line=route.line or None,
+                field=f"routes[{self.spec.routes.index(route)}].{field_name}",
+            )
+        self.errors[key] = told
 
     def differs(self, route: Route | None, field_name: str, how: str) -> None:
         """Envoy does it in the nearest form that it has."""
@@ -42,15 +47,13 @@ class Notes:
             f"{text} ({_names(routes)})" if routes else text for text, routes in sorted(self.differences.items())
         )
 
-    def settle(self, source: str) -> None:
-        """Raise `ConfigurationError` when there was something wrong."""
-        if not self.errors:
-            return
-        shown = self.errors[:_MOST]
-        if len(self.errors) > _MOST:
-            shown.append(f"and {len(self.errors) - _MOST} more")
-        listed = "".join(f"\n  {text}" for text in shown)
-        raise ConfigurationError(f"Envoy cannot do this:{listed}", source=source, line=self.line or None)
+    def settle(self) -> None:
+        """Raise `ConfigurationError`, or `Mistakes` for several, when there was something wrong."""
+        found = list(self.errors.values())[:_MOST]
+        if len(found) > 1:
+            raise Mistakes(found)
+        if found:
+            raise found[0]
 
 
 def _names(routes: list[str]) -> str:

@@ -14,7 +14,7 @@ from skerry.gateway.cors import REPLACED
 from skerry.gateway.envoy.notes import Notes
 from skerry.gateway.envoy.upstreams import Upstreams
 from skerry.gateway.envoy.values import Plain, enabled, fingerprint, quoted, regex, seconds, typed
-from skerry.gateway.model import Auth, Cors, GatewaySpec, JwtProvider, RateSpec, Route
+from skerry.gateway.model import Aggregate, Auth, Cors, Forward, GatewaySpec, JwtProvider, RateSpec, Route
 
 CORS, JWT, RBAC = "envoy.filters.http.cors", "envoy.filters.http.jwt_authn", "envoy.filters.http.rbac"
 RATE, BUFFER, GZIP = "envoy.filters.http.local_ratelimit", "envoy.filters.http.buffer", "envoy.filters.http.compressor"
@@ -25,7 +25,8 @@ _FAMILIES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 _CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "EdDSA": "Ed25519"}
 _ONLY_BY_KEY = frozenset(_CURVES)
 _BEARER = "Bearer "
-_LARGEST_BODY = 2**32 - 1
+LARGEST_HELD = 16 * 1024 * 1024
+"""Bytes. A body that does not tell its length is held back until it is whole, so that it can be refused; not beyond this."""
 
 
 class Protections:
@@ -53,10 +54,12 @@ class Protections:
         if route.compress:
             overrides: Plain = {"response_direction_config": {}}
             found[GZIP] = typed(f"{_V3}.compressor.v3.CompressorPerRoute", overrides=overrides)
-        body = self.body(route)
-        found[BUFFER] = typed(
-            f"{_V3}.buffer.v3.BufferPerRoute", buffer={"max_request_bytes": max(1, min(body, _LARGEST_BODY))}
-        )
+        if (body := self.body(route)) <= LARGEST_HELD:
+            found[BUFFER] = typed(f"{_V3}.buffer.v3.BufferPerRoute", buffer={"max_request_bytes": max(1, body)})
+        elif isinstance(route.action, Forward):
+            found[BUFFER] = typed(f"{_V3}.buffer.v3.BufferPerRoute", disabled=True)
+            how = f"one that does not tell its length is not bounded where the limit is above {LARGEST_HELD} bytes"
+            self._notes.differs(route, "body", how)
         self.used |= found.keys()
         return found
 
@@ -78,13 +81,15 @@ class Protections:
         if RATE in self.used:
             found.append(_filter(RATE, "local_ratelimit.v3.LocalRateLimit", stat_prefix="rate"))
         if BUFFER in self.used:
-            found.append(_only_chunked())
+            found.append(_only_unknown_lengths())
         if GZIP in self.used:
             gzip = {"name": "gzip", "typed_config": typed("envoy.extensions.compression.gzip.compressor.v3.Gzip")}
             found.append(_filter(GZIP, "compressor.v3.Compressor", disabled=True, compressor_library=gzip))
         return found
 
     def _cors(self, route: Route, cors: Cors) -> Plain:
+        if not isinstance(route.action, Forward | Aggregate):
+            self._notes.wrong(route, "cors", "Envoy has it for routes that lead to services only")
         if cors.credentials and "*" in (*cors.methods, *cors.headers):
             self._notes.wrong(
                 route, "cors", "with credentials, Envoy cannot say back what was asked for; name methods and headers"
@@ -185,7 +190,7 @@ class Protections:
         entries, limits = [{"entries": keys, "token_bucket": bucket}], [{"actions": actions}]
         if rate.key == "identity":
             if route.auth is None:
-                self._notes.wrong(route, "rate.key", "identity needs auth")
+                self._notes.wrong(route, "rate_limit.key", "there is no identity without 'auth'")
             # Envoy reaches this only with a token that holds, or without one.
             actions, keys = _of_peer([_without_token()])
             entries, limits = [_identity_entry(bucket)], [{"actions": [_identity()]}]
@@ -212,24 +217,27 @@ def _filter(name: str, type_name: str, *, disabled: bool = False, **fields: Any)
     return {**found, "disabled": True} if disabled else found
 
 
-def _only_chunked() -> Plain:
-    """The filter that counts a body's bytes holds it back until its end, so it is for those only whose length nobody told."""
-    coding = typed("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name="transfer-encoding")
-    told = {
-        "input": {"name": "transfer-encoding", "typed_config": coding},
-        "value_match": {"contains": "chunked", "ignore_case": True},
-    }
+def _only_unknown_lengths() -> Plain:
+    """The filter that counts a body's bytes holds it back until its end: for those only whose length nobody told, and not for
+    what follows an upgrade.
+    """
     skip = {"name": "skip", "typed_config": typed("envoy.extensions.filters.common.matcher.action.v3.SkipFilter")}
-    matcher = {"predicate": {"not_matcher": {"single_predicate": told}}, "on_match": {"action": skip}}
+    told = {"or_matcher": {"predicate": [_header_is("content-length", ".*"), _header_is("upgrade", "(?i)websocket")]}}
     buffer = {"name": "buffer", "typed_config": typed(f"{_V3}.buffer.v3.Buffer", max_request_bytes=1024**2)}
     return {
         "name": BUFFER,
         "typed_config": typed(
             "envoy.extensions.common.matching.v3.ExtensionWithMatcher",
             extension_config=buffer,
-            xds_matcher={"matcher_list": {"matchers": [matcher]}},
+            xds_matcher={"matcher_list": {"matchers": [{"predicate": told, "on_match": {"action": skip}}]}},
         ),
     }
+
+
+def _header_is(name: str, expression: str) -> Plain:
+    header = typed("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name=name)
+    value = {"safe_regex": {"google_re2": {}, "regex": expression}}
+    return {"single_predicate": {"input": {"name": name, "typed_config": header}, "value_match": value}}
 
 
 def _bound(key: dict[str, Any], algorithms: tuple[str, ...]) -> list[dict[str, Any]]:
