@@ -23,6 +23,7 @@ MAX_DIGITS = 18
 _CLOSE = [(b"connection", b"close")]
 
 _log = logging.getLogger("skerry.service")
+_HEALTH = frozenset(["/health/live", "/health/ready", "/health/startup"])
 
 
 class Owner(Protocol):
@@ -36,6 +37,10 @@ class Owner(Protocol):
 
     def liveness(self) -> HealthReport:
         """The report behind `/health/live`."""
+        ...
+
+    def startup(self) -> HealthReport:
+        """The report behind `/health/startup`."""
         ...
 
     def metrics(self) -> bytes | None:
@@ -63,9 +68,8 @@ class Border:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["path"] in {"/health/live", "/health/ready"} and scope["method"] in {"GET", "HEAD"}:
-            report = self._owner.liveness() if scope["path"].endswith("live") else await self._owner.readiness()
-            await _send(send, _health(report))
+        if scope["path"] in _HEALTH and scope["method"] in {"GET", "HEAD"}:
+            await _send(send, _health(await self._health_at(scope["path"])))
             return
         if scope["path"] == "/metrics" and scope["method"] == "GET" and (page := self._owner.metrics()) is not None:
             await _send(
@@ -95,6 +99,11 @@ class Border:
                 clock=self._clock,
             )
             emit(RequestServed(service=self._owner.name, method=method, route=route, status=status, seconds=seconds))
+
+    async def _health_at(self, path: str) -> HealthReport:
+        if path == "/health/ready":
+            return await self._owner.readiness()
+        return self._owner.liveness() if path == "/health/live" else self._owner.startup()
 
     async def _answer(self, scope: Scope, exchange: _Exchange, headers: dict[str, str]) -> Problem | None:
         """Let the application answer; what is left to say when it did not."""

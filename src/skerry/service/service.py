@@ -343,6 +343,10 @@ class Service:
         """Whether this process runs as it should. Dependencies have no say in it."""
         return self._own_report(self._broken)
 
+    def startup(self) -> HealthReport:
+        """Whether it has started. Once it has, it stays so: what happens later is for the other two to say."""
+        return self._own_report("" if self._started else self._broken or "starting")
+
     def metrics(self) -> bytes | None:
         """What `/metrics` shows, where the environment asks for it."""
         return None if self._metrics is None else self._metrics.page()

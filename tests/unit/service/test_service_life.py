@@ -68,6 +68,26 @@ def test_health_follows_its_life(tmp_path: Path, signals: list[Signal]) -> None:
     assert states(signals) == ["starting", "ready", "draining", "stopped"]
 
 
+def test_a_start_is_over_once(tmp_path: Path) -> None:
+    """`/health/startup` fails until the service has started, and passes ever after, whatever happens then."""
+
+    async def broken() -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    async def act(clock: VirtualClock) -> None:
+        service = make(tmp_path, clock)
+        status, body = await health(service, "startup")
+        assert (status, body["checks"]["process"][0]["output"]) == (503, "starting")
+        async with living(service):
+            assert (await health(service, "startup"))[0] == 200
+            service._begin("oddity", broken)
+            await clock.sleep(1.0)
+            service.drain()
+            assert (await health(service, "startup"))[0] == 200
+
+    play(act)
+
+
 def test_a_dead_database_fails_readiness_only(tmp_path: Path) -> None:
     """Without its database a service is not ready, but alive: a restart would not help."""
 
