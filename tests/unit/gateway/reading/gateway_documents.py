@@ -207,9 +207,11 @@ MISTAKES = {
         "must be a value that JSON has",
     ),
     "endless aliases": (
-        "x: [&a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1], &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a], "
-        "&c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b], &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]]\n"
-        "routes:\n  - {path: /a, aggregate: {parts: {a: {service: a, path: /, fallback: [*d, *d, *d, *d]}}}}\n",
+        (
+            "x: [&a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1], &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a], "
+            "&c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b], &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]]\n"
+            "routes:\n  - {path: /a, aggregate: {parts: {a: {service: a, path: /, fallback: [*d, *d, *d, *d]}}}}\n"
+        ),
         1,
         "unknown key 'x'",
     ),

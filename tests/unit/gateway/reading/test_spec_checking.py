@@ -122,7 +122,7 @@ WRONG: dict[str, Callable[[], GatewaySpec]] = {
     "routes[0].redirect.port: must be a whole": lambda: changed(action=Redirect(port=0)),
     "routes[0].respond.status: must be from 200": lambda: changed(action=Respond(100)),
     "routes[0].aggregate.deadline: must be above 0": lambda: aggregated(PART, deadline=0),
-    "routes[0].aggregate.parts: must be 1 to 20": lambda: aggregated(),
+    "routes[0].aggregate.parts: must be 1 to 20": aggregated,
     "routes[0].aggregate.parts.p: is there twice": lambda: aggregated(PART, PART),
     "routes[0].aggregate.parts.P: 'P' is not a valid name": lambda: aggregated(replace(PART, name="P")),
     "routes[0].aggregate.parts.p.path: 'p' is not": lambda: aggregated(replace(PART, path="p")),
@@ -155,7 +155,7 @@ def test_all_contradictions_are_told_with_their_routes() -> None:
 
 def test_a_service_without_an_address_is_told_where_addresses_are_known() -> None:
     """Any name may come from the surroundings, so only who knows these can miss one."""
-    with pytest.raises(ConfigurationError, match="nobody says where 'a' is: .*SKERRY_URL_"):
+    with pytest.raises(ConfigurationError, match=r"nobody says where 'a' is: .*SKERRY_URL_"):
         reading.check(SPEC, addresses={"b": ("http://b:1",)})
     reading.check(SPEC, addresses={"a": ("http://a:1",)})
     reading.check(replace(SPEC, services=(Service("a", ("http://a:1",)),)), addresses={})
