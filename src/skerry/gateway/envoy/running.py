@@ -17,6 +17,7 @@ from pathlib import Path
 from skerry.clock import SYSTEM, Clock
 from skerry.envoy import AdsServer, EnvoyProcess
 from skerry.errors import ConfigurationError, EnvoyError
+from skerry.gateway.envoy.behind import Behind
 from skerry.gateway.envoy.compiler import Compiled, compile_spec
 from skerry.gateway.model import GatewaySpec, Listener
 from skerry.settings import Settings
@@ -33,6 +34,7 @@ LINGER = 0.3
 _NODE = "skerry-gateway"
 
 Load = Callable[[], GatewaySpec]
+Ready = Callable[[Mapping[str, int]], None]
 
 
 def serve(
@@ -41,19 +43,20 @@ def serve(
     addresses: Mapping[str, tuple[str, ...]],
     settings: Settings,
     watch: Sequence[Path] = (),
+    ready: Ready | None = None,
     clock: Clock = SYSTEM,
 ) -> None:
     """Serve the gateway that `load` gives, on Envoy, until SIGTERM, SIGINT or, when supervised, the end of standard input.
 
     When one of the files `watch` changes, and on SIGHUP, `load` is asked again; what it gives is served once Envoy has taken it.
     A specification that is not in order, or that Envoy does not take, is told in the log and changes nothing. At the end,
-    requests under way get `settings.drain` seconds.
+    requests under way get `settings.drain` seconds. `ready` is called once with the port of each listener.
 
     Raises `ConfigurationError` when the first one is not in order, `MissingExtra` without the extra `envoy`, `EnvoyError` when
     Envoy does not start or ends again and again.
     """
     with asyncio.Runner() as runner:
-        runner.run(_Run(load, addresses, settings, watch, clock).run())
+        runner.run(_Run(load, addresses, settings, watch, ready, clock).run())
 
 
 class _Run:
@@ -63,45 +66,60 @@ class _Run:
         addresses: Mapping[str, tuple[str, ...]],
         settings: Settings,
         watch: Sequence[Path],
+        ready: Ready | None,
         clock: Clock,
     ) -> None:
         self._load = load
         self._addresses = addresses
         self._settings = settings
         self._watch = watch
+        self._ready = ready
         self._clock = clock
         self._stop = asyncio.Event()
         self._again = asyncio.Event()
         self._ports: dict[str, socket.socket] = {}
         self._told: tuple[str, ...] = ()
+        self._behind: Behind
 
     async def run(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="skerry-envoy-") as name, contextlib.ExitStack() as held:
+            held.callback(self._close)
+            folder = Path(name)
+            self._behind = Behind(folder, addresses=self._addresses, drain=self._settings.drain, clock=self._clock)
+            try:
+                await self._serve(folder)
+            finally:
+                await self._behind.stop()
+
+    async def _serve(self, folder: Path) -> None:
         spec = self._read()
         compiled = self._compile(spec)
-        if compiled.behind:
-            raise ConfigurationError(
-                f"routes {', '.join(compiled.behind)}: aggregates are not served on Envoy yet", source=spec.source
-            )
         self._on_signals()
-        with tempfile.TemporaryDirectory(prefix="skerry-envoy-") as name, contextlib.ExitStack() as ports:
-            for held in self._ports.values():
-                ports.enter_context(held)
-            async with AdsServer(Path(name) / EnvoyProcess.ADS_SOCKET) as ads:
-                ads.offer(compiled.resources, node=_NODE)
-                process = EnvoyProcess(Path(name), node=_NODE, drain=self._settings.drain, clock=self._clock)
-                await process.start()
-                try:
-                    await ads.publish(compiled.resources, node=_NODE, within=_STARTING)  # a port may be somebody else's
-                    await self._announce(process, compiled)
-                    spec = await self._until_stopped(ads, process, spec)
-                    await self._say_goodbye(ads, spec)
-                finally:
-                    await process.stop()
+        if compiled.behind:
+            await self._behind.serve(spec)
+        async with AdsServer(folder / EnvoyProcess.ADS_SOCKET) as ads:
+            ads.offer(compiled.resources, node=_NODE)
+            process = EnvoyProcess(folder, node=_NODE, drain=self._settings.drain, clock=self._clock)
+            await process.start()
+            try:
+                await ads.publish(compiled.resources, node=_NODE, within=_STARTING)  # a port may be somebody else's
+                self._announce(spec, compiled)
+                spec = await self._until_stopped(ads, process, spec)
+                await self._say_goodbye(ads, spec)
+            finally:
+                await process.stop()
 
-    async def _announce(self, process: EnvoyProcess, compiled: Compiled) -> None:
-        for name, at in sorted((await process.admin.listening()).items()):
-            _log.info("the gateway listens on %s (%s), with Envoy as its engine", at, name)
+    def _close(self) -> None:
+        for held in self._ports.values():
+            held.close()
+
+    def _announce(self, spec: GatewaySpec, compiled: Compiled) -> None:
+        for listener in spec.listeners:
+            where = f"{listener.address}:{listener.port}"
+            _log.info("the gateway listens on %s (%s), with Envoy as its engine", where, listener.name)
         self._tell(compiled)
+        if self._ready is not None:
+            self._ready({listener.name: listener.port for listener in spec.listeners})
 
     def _tell(self, compiled: Compiled) -> None:
         if compiled.differences != self._told:
@@ -128,7 +146,7 @@ class _Run:
             spec = self._read()
             compiled = self._compile(spec)
             if compiled.behind:
-                raise ConfigurationError("aggregates are not served on Envoy yet", source=spec.source)
+                await self._behind.serve(spec)
             await ads.publish(compiled.resources, node=_NODE)
         except (ConfigurationError, EnvoyError) as error:
             _log.error("the gateway goes on with what it had: %s", error)
@@ -170,7 +188,7 @@ class _Run:
         return replace(listener, port=self._ports[key].getsockname()[1])
 
     def _compile(self, spec: GatewaySpec, *, draining: bool = False) -> Compiled:
-        return compile_spec(spec, addresses=self._addresses, draining=draining)
+        return compile_spec(spec, addresses=self._addresses, aggregates=self._behind.url, draining=draining)
 
     def _seen(self) -> tuple[object, ...]:
         """What tells that a file is another: also after a rename, and when it has the same size."""
