@@ -222,6 +222,19 @@ def test_a_failed_part_is_asked_again_within_its_policy() -> None:
     run(test)
 
 
+@pytest.mark.parametrize(("status", "times"), [(500, 3), (503, 1), (429, 1)])
+def test_only_statuses_that_the_policy_names_are_asked_again(status: int, times: int) -> None:
+    """Others are answers."""
+
+    async def test(clock: VirtualClock) -> None:
+        backends = Backends(clock, order=status)
+        policy = PolicySpec(retry=RetrySpec(attempts=3, budget=1.0, statuses=frozenset({500})))
+        await aggregator(backends, part("order", policy=policy)).answer([], {})
+        assert len(backends.asked) == times
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "url"),
     [

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable
+from functools import partial
 from urllib.parse import urlsplit
 
 from skerry.client import DEFAULT_MAX_REPLY, HttpTransport, ServiceClient, is_failure
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import ConfigurationError
+from skerry.errors import ConfigurationError, StatusError
 from skerry.gateway.model import Addresses, Aggregate, BreakerSpec, Part, PolicySpec, Service
 from skerry.resilience import AdaptiveLimit, Bulkhead, CircuitBreaker, Policy, Retry, RetryBudget
 
@@ -95,6 +96,7 @@ def policy_of(spec: PolicySpec, *, name: str, clock: Clock = SYSTEM) -> Policy:
         limit=limit,
         retry=Retry(
             retry.attempts,
+            on=partial(_again, retry.statuses),
             base=retry.backoff,
             cap=max(retry.longest, retry.backoff),
             budget=RetryBudget(ratio=retry.budget, min_per_second=retry.per_second),
@@ -102,6 +104,13 @@ def policy_of(spec: PolicySpec, *, name: str, clock: Clock = SYSTEM) -> Policy:
         breaker=None if spec.breaker is None else _breaker(spec.breaker),
         clock=clock,
     )
+
+
+def _again(statuses: frozenset[int], error: Exception) -> bool:
+    """Whether what failed may be asked again: an answer by its status, everything else when nothing came back."""
+    if isinstance(error, StatusError):
+        return error.status in statuses
+    return isinstance(error, OSError | TimeoutError)
 
 
 def _breaker(spec: BreakerSpec) -> CircuitBreaker:

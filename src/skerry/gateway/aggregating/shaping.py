@@ -58,14 +58,17 @@ class Shaping:
 
 
 def _tree(paths: tuple[str, ...]) -> Mapping[str, Any]:
-    """`a.b` and `a.c` as {a: {b: {}, c: {}}}; where a path ends, all below belongs to it, whatever longer paths say."""
+    """`a.b` and `a.c` as {a: {b: None, c: None}}; None is all there is, whatever longer paths say."""
     root: dict[str, Any] = {}
-    for path in sorted(paths, key=len, reverse=True):
-        names = path.split(".")
+    for path in paths:
+        *above, last = path.split(".")
         level = root
-        for name in names[:-1]:
+        for name in above:
             level = level.setdefault(name, {})
-        level[names[-1]] = {}
+            if level is None:
+                break
+        else:
+            level[last] = None
     return root
 
 
@@ -82,8 +85,8 @@ def _pick(value: dict[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
 _NOTHING = object()
 
 
-def _below(value: Any, tree: Mapping[str, Any]) -> Any:
-    if not tree or value is None:
+def _below(value: Any, tree: Mapping[str, Any] | None) -> Any:
+    if tree is None or value is None:
         return value
     if isinstance(value, dict):
         return _pick(value, tree)
