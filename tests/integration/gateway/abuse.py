@@ -108,8 +108,9 @@ def judge(case: Abuse, stage: Stage) -> Verdict:
     if first not in expect.statuses:
         problems.append(f"answered {first} instead of {sorted(expect.statuses)}")
     problems += _judge_backends(case, stage)
+    reached = len(stage.seen)
     problems += _judge_mark(stage, None)
-    return Verdict([answer.status for answer in answers], len(stage.seen), problems)
+    return Verdict([answer.status for answer in answers], reached, problems)
 
 
 def _read(connection: Connection, number: int, method: str) -> tuple[list[Answer], bool]:
@@ -190,8 +191,8 @@ def _judge_backends(case: Abuse, stage: Stage) -> list[str]:
 
 
 def _leads_to(seen: Seen) -> str | None:
-    """Whose a path is to a server that decodes once and then goes up; None for those that name no route of ours."""
-    if (seen.value("host") or "").partition(":")[0] != "a.test":
+    """Whose a path is to a server that decodes once and then goes up; None where that is in nobody's eyes certain."""
+    if (seen.value("host") or "").partition(":")[0] != "a.test" or ";" in seen.path:
         return None
     parts: list[str] = []
     for part in unquote(seen.path).split("/"):
@@ -231,18 +232,27 @@ def main() -> int:
     parser.add_argument("--engine", choices=ENGINES, default="embedded")
     parser.add_argument("--only")
     options = parser.parse_args()
+    from tests.integration.gateway import abuse_replies  # it stands on this module
+
     cases = cases_of(options.file) if options.file else [*REQUESTS, *MEANINGS]
+    replies = abuse_replies.replies_of(options.file) if options.file else abuse_replies.REPLIES
     failed = 0
     with staged(options.engine) as stage:
         for case in cases:
-            if options.only and options.only not in case.id:
-                continue
-            verdict = judge(case, stage)
-            failed += bool(verdict.problems)
-            print(f"{'FAIL' if verdict.problems else 'ok  '} {case.id}: {verdict.statuses}, {verdict.reached} reached")
-            print("".join(f"     {problem}\n" for problem in verdict.problems), end="")
-    print(f"{failed} of {len(cases)} cases fail on {options.engine}")
+            if not options.only or options.only in case.id:
+                verdict = judge(case, stage)
+                failed += _tell(case.id, f"{verdict.statuses}, {verdict.reached} reached", verdict.problems)
+        for reply in replies:
+            if not options.only or options.only in reply.id:
+                failed += _tell(reply.id, "answered by a backend", abuse_replies.judge(reply, stage))
+    print(f"{failed} of {len(cases) + len(replies)} cases fail on {options.engine}")
     return 1 if failed else 0
+
+
+def _tell(name: str, what: str, problems: list[str]) -> int:
+    print(f"{'FAIL' if problems else 'ok  '} {name}: {what}")
+    print("".join(f"     {problem}\n" for problem in problems), end="", flush=True)
+    return bool(problems)
 
 
 if __name__ == "__main__":
