@@ -1,7 +1,7 @@
 """Runs a neutral table of HTTPRoute cases against either engine.
 
-`python -m tests.integration.gateway.conformance FILE [--engine embedded|envoy] [--group NAME]` runs any file of the table's shape
-by itself, tells each case that failed and how, and ends with status 1 when one did.
+`python -m tests.integration.gateway.conformance [FILE] [--engine embedded|envoy] [--group NAME]` runs any file of the table's
+shape by itself, or without one our own table, tells each case that failed and how, and ends with status 1 when one did.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.integration.gateway import route_manifests
+from tests.integration.gateway import action_table, route_manifests, route_table
 from tests.integration.gateway.gateway_processes import ENGINES, Engine, NotUp, Running, free_port, running
 from tests.integration.gateway.raw_backends import Backend, Script, seconds, serving
 from tests.integration.gateway.raw_client import Answer, Broken, ask
 
+OWN: list[Mapping[str, Any]] = [*route_table.GROUPS, *action_table.GROUPS]
 BACKENDS = ("v1", "v2", "v3")
 MORE_OFTEN = 4
 """A share that is off is judged again on so many times as many requests: chance alone misses 5 points of 500 now and then."""
@@ -233,12 +234,12 @@ def groups_of(file: Path) -> list[Mapping[str, Any]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.integration.gateway.conformance", description=__doc__)
-    parser.add_argument("file", type=Path)
+    parser.add_argument("file", type=Path, nargs="?")
     parser.add_argument("--engine", choices=ENGINES, default="embedded")
     parser.add_argument("--group", help="only this one")
     options = parser.parse_args()
     passed = total = 0
-    for group in groups_of(options.file):
+    for group in groups_of(options.file) if options.file else OWN:
         if options.group not in {None, group["group"]}:
             continue
         failed = run_group(group, options.engine)

@@ -1,0 +1,49 @@
+"""What no honest client or service sends: nothing is smuggled, no address is called that a request named, no path is two paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.gateway.abuse import Stage, cases_of, judge, staged
+from tests.integration.gateway.abuse_meanings import MEANINGS
+from tests.integration.gateway.abuse_replies import REPLIES, Reply, replies_of
+from tests.integration.gateway.abuse_replies import judge as judge_reply
+from tests.integration.gateway.abuse_table import REQUESTS, Abuse
+
+NEUTRAL = Path(__file__).parents[4] / "shared" / "judges" / "http_abuse_cases.json"
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with staged("embedded") as found:
+        yield found
+
+
+@pytest.mark.parametrize("case", [*REQUESTS, *MEANINGS], ids=lambda case: case.id)
+def test_what_no_honest_client_sends(case: Abuse, stage: Stage) -> None:
+    """It is refused, or understood in the one way in which the backend understands it too; what comes after it is not harmed."""
+    verdict = judge(case, stage)
+    assert not verdict.problems, f"{case.raw[:200]!r}: {verdict.statuses}"
+
+
+@pytest.mark.parametrize("case", REPLIES, ids=lambda case: case.id)
+def test_what_no_honest_service_answers(case: Reply, stage: Stage) -> None:
+    """The client gets the answer, 502 or an end that shows; what is left over is never the answer to another request."""
+    assert not judge_reply(case, stage), f"{case.raw[:200]!r}"
+
+
+@pytest.mark.judge
+def test_what_a_neutral_table_knows_of_clients(stage: Stage) -> None:
+    """Abuse that we did not think of ourselves ends in the same way."""
+    found = {case.id: problems for case in cases_of(NEUTRAL) if (problems := judge(case, stage).problems)}
+    assert not found
+
+
+@pytest.mark.judge
+def test_what_a_neutral_table_knows_of_services(stage: Stage) -> None:
+    """Likewise of services."""
+    found = {case.id: problems for case in replies_of(NEUTRAL) if (problems := judge_reply(case, stage))}
+    assert not found
