@@ -158,10 +158,9 @@ class Connection:
         del self._buffer[:number]
         return data
 
-    @property
-    def closed(self) -> bool:
-        """Whether the gateway has closed, or closes as soon as it is looked at for half a second."""
-        self._socket.settimeout(0.5)
+    def closes(self, within: float) -> bool:
+        """Whether the gateway has closed, or closes within so many seconds."""
+        self._socket.settimeout(within)
         try:
             while not self.ended:
                 self._more()
