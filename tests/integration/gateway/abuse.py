@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -91,13 +91,15 @@ def expand(raw: str, *, trap: int = 9) -> bytes:
     return text.encode("latin-1")
 
 
-def judge(case: Abuse, stage: Stage) -> Verdict:
-    """Sends it, and looks at everything that is to hold."""
+def judge(case: Abuse, stage: Stage, *, strictly: bool = True) -> Verdict:
+    """Sends it, and looks at everything that is to hold; unless `strictly`, only at what always has to."""
     for backend in [*stage.backends.values(), stage.trap]:
         backend.reset()
     expect = case.expect
     problems: list[str] = []
     method = case.raw.split(" ")[0]
+    if not strictly:
+        case = replace(case, expect=replace(expect, reaches=max(expect.reaches, 1), closes=False, sees={}))
     with Connection(stage.gateway.port, patience=SHORT) as connection:
         connection.send(expand(case.raw, trap=stage.trap.port))
         if expect.incomplete:
@@ -109,7 +111,7 @@ def judge(case: Abuse, stage: Stage) -> Verdict:
             answers += more
         problems += _judge_end(case, stage, connection, answers, waiting=waiting)
     first = answers[0].status if answers else 0
-    if first not in expect.statuses:
+    if strictly and first not in expect.statuses:
         problems.append(f"answered {first} instead of {sorted(expect.statuses)}")
     problems += _judge_backends(case, stage)
     reached = len(stage.seen)
@@ -133,6 +135,8 @@ def _read(connection: Connection, number: int, method: str) -> tuple[list[Answer
 
 def _judge_end(case: Abuse, stage: Stage, connection: Connection, answers: list[Answer], *, waiting: bool) -> list[str]:
     told = bool(answers) and "close" in (answers[-1].value("connection") or "").lower()
+    if told and case.expect.closes is False:
+        return []  # it said so: that is looked at elsewhere
     if case.expect.closes or told:
         patience = UNFINISHED if case.expect.incomplete else CLOSING
         return [] if connection.closes(patience) else ["the connection stays open"]

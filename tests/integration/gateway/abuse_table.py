@@ -18,7 +18,8 @@ EITHER = frozenset({200, 400})
 @dataclass(frozen=True)
 class Expectation:
     """`statuses` that the first answer may have, 0 for none at all; `reaches` is how many requests may come to a backend.
-    `closes` tells whether the connection has to end after it (None: it may); `sees` is what a backend sees of it, if any does.
+    `closes` tells whether the connection has to end after it (None: it may; False: not looked at); `sees` is what a backend sees
+    of it, if any does.
     """
 
     statuses: frozenset[int] = BAD
