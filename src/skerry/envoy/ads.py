@@ -119,9 +119,10 @@ class AdsServer:
     async def publish(self, resources: Resources, *, node: str, within: float = 10.0) -> None:
         """Give it to the Envoys of that id; returns when all that are connected, and at least one, have taken all of it.
 
-        In an order in which no request is lost: what is new comes before what refers to it, and what is no longer used goes
-        last. Every one of `routes` has to be referred to by a listener. Raises `ConfigurationRefused` with Envoy's words, and
-        `EnvoyError` when they have not answered within `within` s; what they had before is offered again then.
+        In an order in which no request is lost: what is new comes before what refers to it, what may be refused before anything
+        answers otherwise, and what is no longer used goes last. Every one of `routes` has to be referred to by a listener.
+        Raises `ConfigurationRefused` with Envoy's words, and `EnvoyError` when they have not answered within `within` s; what
+        they had before is offered again then.
         """
         async with self._publishing:
             before = self._good.get(node, Resources())
@@ -129,9 +130,11 @@ class AdsServer:
             try:
                 async with asyncio.timeout(within):
                     await self._step(node, "clusters", both)
-                    await self._step(node, "routes", both)
+                    await self._step(node, "routes", before.joined(resources))  # those that are there stay as they are
+                    await self._step(node, "listeners", both)  # may be refused, for a port that is somebody else's
+                    await self._step(node, "routes", both, asked=resources)
                     await self._step(node, "listeners", resources)
-                    await self._step(node, "routes", resources, asked=True)
+                    await self._step(node, "routes", resources)
                     await self._step(node, "clusters", resources)
             except TimeoutError:
                 self.offer(before, node=node)
@@ -141,9 +144,9 @@ class AdsServer:
                 raise
             self._good[node] = resources
 
-    async def _step(self, node: str, kind: Kind, resources: Resources, *, asked: bool = False) -> None:
+    async def _step(self, node: str, kind: Kind, resources: Resources, *, asked: Resources | None = None) -> None:
         version = self._put(node, kind, resources.of(kind))
-        names = frozenset(resources.of(kind)) if asked else frozenset()
+        names = frozenset(asked.of(kind)) if asked is not None else frozenset()
         async with self._changed:
             await self._changed.wait_for(lambda: self._settled(node, kind, version, names))
 

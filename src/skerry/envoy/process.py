@@ -225,7 +225,8 @@ class EnvoyProcess:
         if level not in _LEVELS:
             level, rest = "debug", text  # more of a line before it
         self._lines.append(rest[:300])
-        _log.log(_LEVELS[level], "%s", rest)
+        # While it stops it complains of what we do to it.
+        _log.log(logging.DEBUG if self._stopping else _LEVELS[level], "%s", rest)
 
     def _end_child(self) -> None:
         if self._child is not None and self._child.returncode is None:

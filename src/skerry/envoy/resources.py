@@ -30,9 +30,9 @@ class Resources:
         return found
 
     def joined(self, older: Resources) -> Resources:
-        """These, and the clusters and routes that only `older` has: for the time in which both are used."""
+        """These, and those of which only `older` has the name: for the time in which both are used."""
         return Resources(
             clusters={**older.clusters, **self.clusters},
-            listeners=self.listeners,
+            listeners={**older.listeners, **self.listeners},
             routes={**older.routes, **self.routes},
         )

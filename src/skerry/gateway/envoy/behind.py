@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import pickle
 import socket
 import sys
@@ -20,7 +19,6 @@ from pathlib import Path
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import EnvoyError
 from skerry.gateway.model import Aggregate, GatewaySpec, Listener
-from skerry.settings import Settings
 
 _log = logging.getLogger("skerry.gateway")
 
@@ -119,7 +117,7 @@ class Behind:
             await self._clock.sleep(pause)
 
     async def _live(self) -> int:
-        command = (sys.executable, "-m", "skerry.gateway.envoy.behind", str(self._file))
+        command = (sys.executable, "-m", "skerry.gateway.envoy", str(self._file))
         child = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, start_new_session=True)
         self._child = child
         try:
@@ -142,21 +140,3 @@ class Behind:
             return False
         finally:
             writer.close()
-
-
-def main(file: Path) -> None:
-    """Serve what `file` says, again whenever it is replaced, until standard input ends."""
-    from skerry.gateway.engine import serve
-
-    def told() -> tuple[GatewaySpec, Mapping[str, tuple[str, ...]], float]:
-        # The file is in a folder that only our own user may enter, written by the process that started this one.
-        found: tuple[GatewaySpec, Mapping[str, tuple[str, ...]], float] = pickle.loads(file.read_bytes())  # noqa: S301
-        return found
-
-    _, addresses, drain = told()
-    settings = replace(Settings.from_environ(os.environ), supervised=True, drain=drain)
-    serve(lambda: told()[0], addresses=addresses, settings=settings, watch=(file,))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

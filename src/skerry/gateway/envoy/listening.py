@@ -16,20 +16,19 @@ _V3 = "envoy.extensions.filters.http"
 _ADS = {"ads": {}, "resource_api_version": "V3"}
 _LOG_FORMAT = {
     "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
-    "method": "%REQ(:METHOD)%",
-    "path": "%PATH(NQ:ORIG)%",
-    "host": "%REQ(X-FORWARDED-HOST?:AUTHORITY)%",
-    "status": "%RESPONSE_CODE%",
-    "route": "%ROUTE_NAME%",
-    "duration_ms": "%DURATION%",
-    "received": "%BYTES_RECEIVED%",
-    "sent": "%BYTES_SENT%",
     "peer": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
-    "upstream": "%UPSTREAM_HOST%",
-    "cluster": "%UPSTREAM_CLUSTER%",
+    "method": "%REQ(:METHOD)%",
+    "host": "%REQ(X-FORWARDED-HOST?:AUTHORITY)%",
+    "path": "%PATH(NQ:PATH)%",
+    "route": "%ROUTE_NAME%",
+    "service": "%UPSTREAM_CLUSTER%",
+    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "status": "%RESPONSE_CODE%",
+    "bytes": "%BYTES_SENT%",
+    "ms": "%DURATION%",
     "why": "%RESPONSE_CODE_DETAILS%",
-    "flags": "%RESPONSE_FLAGS%",
 }
+"""The names that the embedded engine's log has, too."""
 _HOP_BY_HOP = frozenset({b"proxy-authorization", b"proxy-authenticate", b"http2-settings", b"keep-alive", b"trailer"})
 """Those that Envoy does not take away by itself."""
 _LAST_WORDS = 0.1

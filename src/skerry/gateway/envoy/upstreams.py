@@ -88,6 +88,7 @@ class Upstreams:
         parts = [part for url in urls if (part := self._split(url, field)) is not None]
         found: Plain = {
             "name": name,
+            "alt_stat_name": service.name,  # which the log shows
             "type": "STATIC" if all(_is_address(part.hostname or "") for part in parts) else "STRICT_DNS",
             "connect_timeout": seconds(service.connect),
             "lb_policy": "LEAST_REQUEST",
