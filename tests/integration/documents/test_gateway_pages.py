@@ -128,6 +128,7 @@ def test_a_route_is_protected_as_the_page_says(
             pages_of_others(gateway, bearer)
             answers_get_smaller(gateway, bearer)
             rates(gateway, bearer)
+            guesses(gateway)
 
 
 def tokens(gateway: Running, bearer: Callable[..., str]) -> None:
@@ -173,3 +174,9 @@ def rates(gateway: Running, bearer: Callable[..., str]) -> None:
     assert status == 429
     assert 1 <= int(headers["retry-after"][0]) <= 12
     assert ask(gateway, "/api/orders", Authorization=bearer("cy"))[0] == 200
+
+
+def guesses(gateway: Running) -> None:
+    statuses = {ask(gateway, "/api/orders", Authorization="Bearer a.b.c")[0] for _ in range(6)}
+    assert statuses <= {401, 429}
+    assert ask(gateway, "/api/orders", Authorization="Bearer a.b.c")[0] == 429

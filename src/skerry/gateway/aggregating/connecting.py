@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -56,6 +56,13 @@ class Connections:
                 client = self._made(f"{route} -> {part.name}", part, service, tuple(urls), max_reply)
             found[part.name] = self._clients[key] = client
         return found
+
+    def open_circuits(self) -> Iterator[tuple[str, str]]:
+        """The parts whose services are not asked right now: route and part, and the state of the breaker."""
+        for client in self._clients.values():
+            breaker = client.policy.breaker
+            if breaker is not None and breaker.state in {"open", "isolated"}:
+                yield client.policy.name, breaker.state
 
     async def aclose(self, *, but: Connections | None = None) -> None:
         """Close the connections, those excepted that `but` goes on to use.

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Guard:
-    """In this order: a preflight is answered, the token is looked at, the rate is taken from."""
+    """In this order: a preflight is answered, the rate is taken from, the token is looked at.
+
+    A rate by bearer can be taken only after that; a token that is refused counts for its peer, so guessing is limited too.
+    """
 
     __slots__ = ("_cors", "_limiter", "_spoken", "_tokens", "compress")
 
@@ -47,12 +50,19 @@ class Guard:
                 return preflight
         if self._spoken:
             head.headers = [field for field in head.headers if field[0] not in self._spoken]
+        limiter = self._limiter
+        by_bearer = limiter is not None and limiter.spec.key == "identity"
+        if limiter is not None and not by_bearer and not exchange.retold:
+            _take(limiter, "" if limiter.spec.key == "all" else rate.peer_key(exchange.peer))
         if self._tokens is not None:
-            self._authenticate(exchange, self._tokens)
-        if self._limiter is not None:
-            wait = self._limiter.take(self._key(exchange, self._limiter))
-            if wait:
-                raise rate.refused(wait)
+            try:
+                self._authenticate(exchange, self._tokens)
+            except Problem:
+                if limiter is not None and by_bearer:  # who guesses tokens has no name to be counted by
+                    _take(limiter, rate.peer_key(exchange.peer))
+                raise
+        if limiter is not None and by_bearer:
+            _take(limiter, exchange.identity_key or rate.peer_key(exchange.peer))
         return None
 
     def _authenticate(self, exchange: Exchange, tokens: TokenGuard) -> None:
@@ -64,14 +74,6 @@ class Guard:
         if identity is not None:
             exchange.identity, exchange.identity_key = identity.subject, identity.key
             head.headers = [*head.headers, *identity.headers]
-
-    def _key(self, exchange: Exchange, limiter: rate.Limiter) -> rate.Key:
-        kind = limiter.spec.key
-        if kind == "all":
-            return ""
-        if kind == "identity" and exchange.identity_key:
-            return exchange.identity_key
-        return rate.peer_key(exchange.peer)
 
     def local(self, exchange: Exchange, fields: Fields) -> Fields:
         """The headers of an answer of the gateway's own."""
@@ -101,3 +103,9 @@ class Guard:
 def _origin(exchange: Exchange) -> bytes | None:
     told = exchange.head.header(b"origin")
     return None if told is None else told.encode("latin-1")
+
+
+def _take(limiter: rate.Limiter, key: rate.Key) -> None:
+    wait = limiter.take(key)
+    if wait:
+        raise rate.refused(wait)

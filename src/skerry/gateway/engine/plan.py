@@ -9,7 +9,7 @@ import asyncio
 import json
 import zlib
 from bisect import bisect_right
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -221,6 +221,17 @@ class Workshop:
             await self._connections.aclose()
         for pool in self._pools.values():
             pool.close()
+
+    def troubles(self, runtime: Runtime) -> Iterator[tuple[str, str]]:
+        """What is amiss with what the gateway shares with others: keys never fetched, circuits that are open."""
+        if self._providers is not None:
+            yield from ((f"keys {name}", "they have not been fetched yet") for name in self._providers.lacking)
+        routes = {route.name for route in runtime.spec.routes}
+        for (route, service), (_, breaker) in self._breakers.items():
+            if breaker.state in {"open", "isolated"} and route in routes:
+                yield f"circuit {route} -> {service}", breaker.state
+        if self._connections is not None:
+            yield from ((f"circuit {name}", state) for name, state in self._connections.open_circuits())
 
     def new_keys(self, error: Problem) -> Awaitable[object] | None:
         """What fetches the keys of the provider that `error` says has no such key; None for any other error."""

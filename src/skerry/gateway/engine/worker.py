@@ -22,13 +22,12 @@ from skerry.gateway.engine.access import AccessWriter
 from skerry.gateway.engine.call import SHORTEST_WAIT
 from skerry.gateway.engine.client import Client
 from skerry.gateway.engine.exchange import Exchange
+from skerry.gateway.engine.health import Health
 from skerry.gateway.engine.plan import Runtime, Workshop
 from skerry.gateway.engine.watch import Watch
 from skerry.gateway.model import Addresses, GatewaySpec, Listener
 from skerry.gateway.wire import BadMessage
 from skerry.gateway.wire.crossing import Judge
-from skerry.health import HealthReport
-from skerry.health.report import MEDIA_TYPE
 from skerry.resilience._wheel import Wheel, numbers
 from skerry.service.problem import Answer, Problem
 from skerry.signals import HUB
@@ -38,7 +37,6 @@ BACKLOG: Final = 4096
 LINGER: Final = 0.3
 """Seconds between "not ready" and closing the listening sockets, so that callers that hold a connection learn of it."""
 _log = logging.getLogger("skerry.gateway")
-_HEALTH_HEADERS: Final = [(b"content-type", MEDIA_TYPE.encode()), (b"cache-control", b"no-store")]
 
 
 class Worker:
@@ -64,6 +62,7 @@ class Worker:
         self._ids = ""
         self._at = 0
         self._watch = Watch(self)
+        self._health = Health(lambda: self._workshop.troubles(self.runtime), clock)
 
     # Life.
 
@@ -112,7 +111,7 @@ class Worker:
 
     async def drain(self, within: float) -> None:
         """Become not ready, take no more connections, and let what is under way end within so many seconds."""
-        self.draining = True
+        self.draining = self._health.draining = True
         signals.emit(signals.ServiceChanged(service=self.runtime.spec.name, state="draining"))
         await self.clock.sleep(LINGER)
         for server in self._servers:
@@ -159,11 +158,11 @@ class Worker:
     # What requests ask of it.
 
     def health(self, path: str) -> Answer:
-        """Of the gateway itself: services that are down do not count, for it answers for the others and says so for these."""
-        if path not in {"/health/live", "/health/ready", "/health/startup"}:
+        """Of the gateway itself. Raises `Problem` 404 for another path."""
+        answer = self._health.answer(path)
+        if answer is None:
             raise Problem(404, "no_route", "There is nothing under this path.")
-        report = HealthReport("fail" if self.draining and path == "/health/ready" else "pass", {})
-        return Answer(200 if report.ok else 503, _HEALTH_HEADERS, report.body())
+        return answer
 
     def new_keys(self, error: Problem) -> Awaitable[object] | None:
         """What to wait for before a request that brought a token of an unknown key is looked at once more."""
