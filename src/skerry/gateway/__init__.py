@@ -1,6 +1,7 @@
-"""The way in: routes requests to services, each route within a policy of its own, and puts answers together.
+"""The way in: one declarative specification, and two engines that serve it alike.
 
-`python -m skerry.gateway gateway.yaml` serves one. This is the embedded engine.
+`model` says what there is; `reading` makes it from YAML and `kubernetes` from manifests of the Gateway API; `engine` serves it in
+Python, `envoy` on Envoy. `skerry gateway run SPEC` does all of that.
 """
 
 from __future__ import annotations
@@ -10,9 +11,70 @@ from skerry.errors import MissingExtra
 try:
     import yaml  # noqa: F401 - looked for here, once, so that its absence has one message
 except ImportError as _error:
-    raise MissingExtra("The gateway", "service") from _error
+    raise MissingExtra("The gateway", "gateway") from _error
 
-from skerry.gateway.app import Gateway
-from skerry.gateway.spec import GatewaySpec
+from skerry.gateway.model import (
+    AccessLog,
+    Action,
+    Addresses,
+    Aggregate,
+    Auth,
+    Backend,
+    BreakerSpec,
+    Cors,
+    Forward,
+    GatewaySpec,
+    HeaderEdit,
+    JwtProvider,
+    Limits,
+    Listener,
+    Match,
+    Mirror,
+    Part,
+    PathMatch,
+    PolicySpec,
+    RateSpec,
+    Redirect,
+    Respond,
+    RetrySpec,
+    Rewrite,
+    Route,
+    Service,
+    Shape,
+    Sticky,
+    Tls,
+    ValueMatch,
+)
 
-__all__ = ["Gateway", "GatewaySpec"]
+__all__ = [
+    "AccessLog",
+    "Action",
+    "Addresses",
+    "Aggregate",
+    "Auth",
+    "Backend",
+    "BreakerSpec",
+    "Cors",
+    "Forward",
+    "GatewaySpec",
+    "HeaderEdit",
+    "JwtProvider",
+    "Limits",
+    "Listener",
+    "Match",
+    "Mirror",
+    "Part",
+    "PathMatch",
+    "PolicySpec",
+    "RateSpec",
+    "Redirect",
+    "Respond",
+    "RetrySpec",
+    "Rewrite",
+    "Route",
+    "Service",
+    "Shape",
+    "Sticky",
+    "Tls",
+    "ValueMatch",
+]

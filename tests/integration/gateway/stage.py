@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
-import uvicorn
 from patience import LOOP_TIME, run_patiently
 from peers import Behaviour, Peer, listening, refusing_url
 
-from skerry.gateway import Gateway, GatewaySpec
-from skerry.service.server import _BoundedProtocol
+from skerry.gateway import reading
+from skerry.gateway.engine import Worker
 
 
 @dataclass
@@ -23,7 +21,7 @@ class Stage:
     """What a test holds in its hands."""
 
     client: httpx2.AsyncClient
-    gateway: Gateway
+    gateway: Worker
     peers: Mapping[str, Peer]
     port: int
 
@@ -48,28 +46,14 @@ def on_stage(spec: str, behaviours: Mapping[str, Behaviour | None], play: Callab
                 if behaviour is not None
             }
             urls = {name: peers[name].url if name in peers else refusing_url() for name in behaviours}
-            gateway = Gateway(GatewaySpec.parse(spec), urls=urls, clock=LOOP_TIME)
-            port = await stack.enter_async_context(_serving(gateway))
+            read = reading.parse(spec)
+            own = replace(read, listeners=(replace(read.listeners[0], port=0),))
+            gateway = Worker(own, reading.places(urls), clock=LOOP_TIME)
+            await gateway.start()
+            stack.push_async_callback(gateway.drain, 1.0)
+            port = gateway.ports[own.listeners[0].name]
             client = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30.0)
             await stack.enter_async_context(client)
             return await play(Stage(client, gateway, peers, port))
 
     return run_patiently(main())
-
-
-@asynccontextmanager
-async def _serving(app: Any) -> AsyncIterator[int]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            app, http=_BoundedProtocol, ws="none", lifespan="on", log_config=None, access_log=False, proxy_headers=False
-        )
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started:
-            await asyncio.sleep(0.001)
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = True
-            await serving

@@ -189,7 +189,7 @@ def test_a_person_stops_it_with_an_interrupt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("routes:\n  - {path: /a, service: a, colour: red}\n", "gateway.yaml:2: routes[1]: unknown key 'colour'"),
+        ("routes:\n  - {path: /a, service: a, colour: red}\n", "gateway.yaml:2: routes[0]: unknown key 'colour'"),
         ("routes:\n  - {path: /a, service: elsewhere}\n", "SKERRY_URL_ELSEWHERE"),
     ],
     ids=["mistake", "no address"],

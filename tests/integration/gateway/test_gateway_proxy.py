@@ -5,6 +5,7 @@ import gzip
 import json
 from typing import Any
 
+import httpx2
 import pytest
 from peers import Peer, answers, blackhole, breaks_after, drip, receive, reply
 from stage import Stage, on_stage
@@ -74,7 +75,7 @@ def test_what_a_client_claims_stays_outside() -> None:
 
 
 def test_a_reply_passes_whole() -> None:
-    """Status and headers of any reply pass, repeated ones repeated; compression is taken off and no longer claimed."""
+    """Status and headers of any reply pass, repeated ones repeated; a body passes as it was encoded."""
     body = gzip.compress(b"hello")
     raw = reply(418, body, content_encoding="gzip", x_own="1").replace(
         b"x-own", b"set-cookie: a\r\nset-cookie: b\r\nx-own"
@@ -84,7 +85,7 @@ def test_a_reply_passes_whole() -> None:
         response = await stage.client.get("/api/stock")
         assert (response.status_code, response.content, response.headers["x-own"]) == (418, b"hello", "1")
         assert response.headers.get_list("set-cookie") == ["a", "b"]
-        assert "content-encoding" not in response.headers
+        assert response.headers["content-encoding"] == "gzip"
 
     on_stage(SPEC, {"order": None, "stock": answers(raw)}, play)
 
@@ -99,14 +100,12 @@ def test_a_location_is_public() -> None:
     assert on_stage(SPEC, behaviours, play) == "/api/orders/7"
 
 
-def test_head_and_options() -> None:
-    """HEAD tells the length and sends no body; OPTIONS on a route with methods is answered with them."""
+def test_head_tells_the_length() -> None:
+    """HEAD goes where GET goes, tells the length and sends no body."""
 
     async def play(stage: Stage) -> None:
         head = await stage.client.head("/api/orders/7")
         assert (head.status_code, head.headers["content-length"], head.content) == (200, "12", b"")
-        options = await stage.client.options("/api/orders/7")
-        assert (options.status_code, options.headers["allow"]) == (204, "DELETE, GET, HEAD, POST")
 
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n"
     on_stage(SPEC, {"order": answers(head), "stock": None}, play)
@@ -128,19 +127,17 @@ def test_users_are_not_mixed_up() -> None:
 
 
 def test_nothing_there_and_wrong_method() -> None:
-    """No route is a 404 problem; a wrong method a 405 problem that says which are right."""
+    """No route for a path, or none for its method, is a 404 problem, as the Gateway API has it."""
 
     async def play(stage: Stage) -> None:
         assert problem(await stage.client.get("/api/nothing")) == (404, "no_route")
-        wrong = await stage.client.put("/api/orders/7")
-        assert problem(wrong) == (405, "method_not_allowed")
-        assert wrong.headers["allow"] == "DELETE, GET, HEAD, POST"
+        assert problem(await stage.client.put("/api/orders/7")) == (404, "no_route")
 
     on_stage(SPEC, {"order": None, "stock": None}, play)
 
 
 @pytest.mark.parametrize(
-    "path", [b"/api/stock/../orders", b"/api/stock/%2e%2e/x", b"/api/stock%2fx", b"/api/stock/%00", b"/api/stock/%252e"]
+    "path", [b"/api/stock/..;x/orders", b"/../api/stock", b"/api/stock%2fx", b"/api/stock/%00", b"/api/stock/%5c"]
 )
 def test_an_ambiguous_path_goes_nowhere(path: bytes) -> None:
     """A path that could be read in two ways is a 400 problem, and no service sees it."""
@@ -180,7 +177,8 @@ def test_a_long_target_is_refused() -> None:
     """A path and query over 8 KiB are a 414 problem."""
 
     async def play(stage: Stage) -> None:
-        assert problem(await stage.client.get("/api/stock", params={"q": "x" * 9000})) == (414, "target_too_long")
+        refused = await stage.client.get("/api/stock", params={"q": "x" * 9000})
+        assert (refused.status_code, refused.json()["code"]) == (414, "target_too_long")
 
     on_stage(SPEC, {"order": None, "stock": None}, play)
 
@@ -192,7 +190,8 @@ def test_a_body_that_never_comes_is_given_up() -> None:
         answer = await stage.raw(b"POST /api/orders HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf")
         assert answer.startswith(b"HTTP/1.1 408 ")
 
-    on_stage(SPEC.replace("limits: {", "limits: {body_timeout: 0.1, "), {"order": None, "stock": None}, play)
+    spec = SPEC.replace("limits: {", "limits: {body_timeout: 0.1, ")
+    on_stage(spec, {"order": answers(reply()), "stock": None}, play)
 
 
 @pytest.mark.parametrize(
@@ -201,11 +200,11 @@ def test_a_body_that_never_comes_is_given_up() -> None:
     ids=["long", "many", "endless"],
 )
 def test_a_large_head_is_refused(head: bytes) -> None:
-    """Headers over the limit are a 400 and the end of the connection, also when they never end."""
+    """Headers over the limit are a 431 and the end of the connection, also when they never end."""
 
     async def play(stage: Stage) -> None:
         end = b"\r\n" if head.endswith(b"\n") else b""
-        assert (await stage.raw(b"GET /api/stock HTTP/1.1\r\nhost: x\r\n" + head + end)).startswith(b"HTTP/1.1 400 ")
+        assert (await stage.raw(b"GET /api/stock HTTP/1.1\r\nhost: x\r\n" + head + end)).startswith(b"HTTP/1.1 431 ")
         assert stage.peers["stock"].requests == []
 
     on_stage(SPEC, {"order": None, "stock": answers(reply())}, play)
@@ -216,7 +215,6 @@ def test_a_large_head_is_refused(head: bytes) -> None:
     [
         b"GET /api/stock HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
         b"GET /api/stock HTTP/1.1\r\n\r\n",
-        b"GET /api/stock HTTP/2.0\r\nhost: a\r\n\r\n",
         b"POST /api/stock HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /api/stock HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nG",
         b"POST /api/stock HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 5\r\n\r\nabcde",
@@ -230,7 +228,6 @@ def test_a_large_head_is_refused(head: bytes) -> None:
     ids=[
         "two hosts",
         "no host",
-        "version",
         "chunks in 1.0",
         "length and chunks",
         "two lengths",
@@ -261,13 +258,10 @@ def test_a_request_that_two_parsers_read_differently_goes_nowhere(request_bytes:
         (None, (502, "unreachable")),
         (breaks_after(), (502, "connection_lost")),
         (breaks_after(abort=True), (502, "connection_lost")),
-        (breaks_after(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nhalf"), (502, "connection_lost")),
         (breaks_after(b"\x00 garbage\r\n\r\n"), (502, "connection_lost")),
-        (answers(reply(200, bytes(70_000))), (502, "reply_too_large")),
         (blackhole, (504, "timed_out")),
-        (drip, (504, "timed_out")),
     ],
-    ids="refused closed reset half garbage large blackhole drip".split(),  # noqa: SIM905
+    ids="refused closed reset garbage blackhole".split(),  # noqa: SIM905
 )
 def test_a_failing_service_is_a_problem(behaviour: Any, expected: tuple[int, str]) -> None:
     """However a service fails, the client gets a whole problem body: 502 without a usable reply, 504 without one in time."""
@@ -278,20 +272,46 @@ def test_a_failing_service_is_a_problem(behaviour: Any, expected: tuple[int, str
     on_stage(SPEC, {"order": None, "stock": behaviour}, play)
 
 
-def test_fifty_megabytes_are_not_taken_in() -> None:
-    """A huge reply is given up when it passes the limit."""
+@pytest.mark.parametrize(
+    "behaviour",
+    [breaks_after(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nhalf"), drip],
+    ids=["half", "drip"],
+)
+def test_an_answer_that_breaks_off_is_not_taken_for_whole(behaviour: Any) -> None:
+    """What was sent on already cannot be taken back, so the client's connection is cut before the length that was told."""
+
+    async def play(stage: Stage) -> None:
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await stage.client.get("/api/stock")
+
+    on_stage(SPEC, {"order": None, "stock": behaviour}, play)
+
+
+def test_fifty_megabytes_pass_without_being_taken_in() -> None:
+    """A huge answer streams through: while its reader rests, the service is not read either."""
+    poured: list[int] = []
 
     async def pour(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await receive(peer, reader)
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 52428800\r\n\r\n")
-        for _ in range(50):
+        for number in range(50):
             writer.write(bytes(2**20))
             await writer.drain()
+            poured.append(number)
 
     async def play(stage: Stage) -> None:
-        assert problem(await stage.client.get("/api/stock")) == (502, "reply_too_large")
+        async with stage.client.stream("GET", "/api/stock") as response:
+            pieces = response.aiter_bytes()
+            size = len(await anext(pieces))
+            for _ in range(20):
+                await asyncio.sleep(0.005)
+            assert len(poured) < 40
+            async for piece in pieces:
+                size += len(piece)
+        assert size == 52428800
 
-    on_stage(SPEC, {"order": None, "stock": pour}, play)
+    spec = SPEC.replace("total: 1.0", "total: 60")
+    on_stage(spec, {"order": None, "stock": pour}, play)
 
 
 def test_an_open_circuit_is_told_with_a_time() -> None:
@@ -384,7 +404,7 @@ def test_a_gateway_that_drains_is_alive_but_not_ready() -> None:
             ]
 
         assert await statuses() == [200, 200, 502]
-        stage.gateway.drain()
+        stage.gateway.draining = True
         assert await statuses() == [200, 503, 502]
         ready = await stage.client.get("/health/ready")
         assert ready.headers["content-type"] == "application/health+json"

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 from skerry.errors import AttemptTimeout, CircuitOpen, ConnectionLost, Refused, SkerryError, StatusError, Unreachable
 from skerry.gateway.engine import heads
 from skerry.gateway.engine.shadow import cast_shadows
-from skerry.gateway.model import IDEMPOTENT
 from skerry.gateway.wire import BadMessage, ReplyHead, chunk
 from skerry.gateway.wire.request import CHUNKED
 from skerry.service import problem
@@ -47,6 +46,7 @@ class Call:
         "_failed",
         "_inside",
         "_key",
+        "_last",
         "_plan",
         "_pool",
         "_raced",
@@ -72,6 +72,8 @@ class Call:
         self._failed: bool | None = False
         self._inside = False
         self._key = 0
+        self._last: SkerryError | None = None
+        """Why the attempt before this one failed."""
         self._pool: Pool | None = None
         self._raced = False
         self._since = 0.0
@@ -136,7 +138,7 @@ class Call:
                 try:
                     self._ticket = breaker.admit(breaker.name, now)
                 except CircuitOpen as error:
-                    self._refuse(error)
+                    self._refuse(self._last or error)
                     return
             else:
                 self._ticket = window
@@ -293,11 +295,7 @@ class Call:
             exchange.cut("connection_lost")
             return
         reused_and_raced = not began and why is None and not self._raced and self._attempt >= 1
-        if (
-            reused_and_raced
-            and exchange.kept_whole
-            and (exchange.head.method in IDEMPOTENT or self._plan.policy.retry.unsafe)
-        ):
+        if reused_and_raced and exchange.kept_whole and exchange.repeatable:
             self._race_again()
             return
         error = ConnectionLost(self.service, "no answer came" if why is None else why.detail)
@@ -330,15 +328,17 @@ class Call:
         exchange, retry = self._exchange, self._plan.policy.retry
         if self._attempt >= retry.attempts or exchange.replied or not exchange.kept_whole or kind == "reply":
             return False
-        if kind != "connect" and not (retry.unsafe or exchange.head.method in IDEMPOTENT):
+        if kind != "connect" and not exchange.repeatable:
             return False
         now = exchange.worker.now()
-        if now >= self._deadline:
+        breaker = None if self._target is None else self._target.breaker
+        if now >= self._deadline or (breaker is not None and breaker.refuses()):
             return False
         return self._plan.budget.withdraw(now)
 
     def _pause(self, error: SkerryError) -> None:
         exchange, retry = self._exchange, self._plan.policy.retry
+        self._last = error
         longest = min(retry.longest, retry.backoff * 2.0 ** min(self._attempt - 1, 30))
         delay = longest * (0.5 + 0.5 * exchange.worker.clock.random())
         emit(RetryPlanned(policy=self._plan.route.name, attempt=self._attempt, delay=delay, error=type(error).__name__))

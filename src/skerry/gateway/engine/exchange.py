@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from skerry.errors import SkerryError
 from skerry.gateway.engine import heads
 from skerry.gateway.engine.call import Call
-from skerry.gateway.model import RESERVED, Aggregate, Redirect, Respond
+from skerry.gateway.model import IDEMPOTENT, RESERVED, Aggregate, Redirect, Respond
 from skerry.gateway.wire import BadMessage, ReplyHead, RequestHead, chunk
 from skerry.service import problem
 from skerry.service.problem import Answer, Problem
@@ -381,6 +381,13 @@ class Exchange:
     def kept_whole(self) -> bool:
         """Whether all of the body so far can be sent again."""
         return self.head.length == 0 or self.kept is not None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it does no harm that a service acts on it twice: by the method, or because it knows the request by a key."""
+        head, plan = self.head, self.plan
+        unsafe = plan is not None and plan.policy.retry.unsafe
+        return head.method in IDEMPOTENT or unsafe or head.header(b"idempotency-key") is not None
 
     def _keeps(self) -> bool:
         return self.head.keep_alive and self.body_done and not self.worker.draining

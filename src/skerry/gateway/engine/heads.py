@@ -69,7 +69,7 @@ def towards(exchange: Exchange, target: Target, pool: Pool, left: float) -> byte
             path = rewritten(path, exchange.found.prefix, rewrite.prefix)
         host = rewrite.host or host
     fields = head.headers
-    said = exchange.worker.said(exchange, left, retries=plan.policy.retry.attempts > 1)
+    said = exchange.worker.said(exchange, left, retries=plan.policy.retry.attempts > 1 and exchange.repeatable)
     if plan.request:
         fields = edited(fields, plan.request)
     if target.request:

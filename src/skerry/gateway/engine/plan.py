@@ -37,6 +37,7 @@ from skerry.gateway.rate import Limiter
 from skerry.gateway.wire import canonical
 from skerry.resilience import AdaptiveLimit, Bulkhead, CircuitBreaker, RetryBudget
 from skerry.service.problem import Problem
+from skerry.settings import variable_for
 
 if TYPE_CHECKING:
     from skerry.gateway.aggregating import Aggregator, Connections
@@ -196,7 +197,8 @@ class Workshop:
         urls = service.urls or addresses.get(name, ())
         if not urls:
             raise ConfigurationError(
-                f"no address is known for the service {name!r}; name its urls under services", source=spec.source
+                f"no address is known for the service {name!r}; name its urls under services, or set {variable_for(name)}",
+                source=spec.source,
             )
         found: list[Pool] = []
         for url in urls:
