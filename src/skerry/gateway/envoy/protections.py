@@ -25,6 +25,8 @@ _FAMILIES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 _CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "EdDSA": "Ed25519"}
 _ONLY_BY_KEY = frozenset(_CURVES)
 _BEARER = "Bearer "
+_KINDS = r"(?i)(?:application/)?(?:jwt|at\+jwt)"
+_PRESENT: Plain = {"present_match": True}
 LARGEST_HELD = 16 * 1024 * 1024
 """Bytes. A body that does not tell its length is held back until it is whole, so that it can be refused; not beyond this."""
 
@@ -47,8 +49,7 @@ class Protections:
             found[CORS] = self._cors(route, route.cors)
         if route.auth is not None:
             found[JWT] = typed(f"{_V3}.jwt_authn.v3.PerRouteConfig", requirement_name=self._require(route, route.auth))
-            if route.auth.scopes:
-                found[RBAC] = typed(f"{_V3}.rbac.v3.RBACPerRoute", rbac={"rules": _scopes(route.auth)})
+            found[RBAC] = typed(f"{_V3}.rbac.v3.RBACPerRoute", rbac={"rules": _rules(route.auth)})
         if route.rate is not None:
             found[RATE] = self._rate(route, route.rate)
         if route.compress:
@@ -130,6 +131,7 @@ class Protections:
                 {"name": "Authorization", "value_prefix": _BEARER}
             ],  # and not in the query, where logs see it
             "payload_in_metadata": "payload",
+            "header_in_metadata": "header",
             "clock_skew_seconds": max(1, round(provider.leeway)),
             "require_expiration": provider.require_exp,
             "claim_to_headers": [{"claim_name": claim, "header_name": header} for claim, header in provider.claims],
@@ -257,28 +259,34 @@ def _origin(origin: str) -> Plain:
     return {"safe_regex": regex(rf"{quoted(start)}[a-z0-9_-]+(\.[a-z0-9_-]+)*{quoted(end)}")}
 
 
-def _scopes(auth: Auth) -> Plain:
-    """All scopes, each in one of the two claims; who needs no token and brought none passes."""
-    each = [
-        {"or_rules": {"rules": [_scope("scope", one), _scope("scp", one), _listed("scp", one)]}} for one in auth.scopes
+def _rules(auth: Auth) -> Plain:
+    """What Envoy does not look at by itself: a token's kind and what it calls critical; all scopes, each in one of two claims."""
+    kind = {"string_match": {"safe_regex": regex(_KINDS)}}
+    each: list[Plain] = [
+        {"or_rules": {"rules": [_claim("header", "typ", kind), {"not_rule": _claim("header", "typ", _PRESENT)}]}},
+        {"not_rule": _claim("header", "crit", _PRESENT)},
+        {"not_rule": _claim("header", "b64", _PRESENT)},
     ]
+    for scope in auth.scopes:
+        ways = [_scope("scope", scope), _scope("scp", scope), _listed("scp", scope)]
+        each.append({"or_rules": {"rules": ways}})
     permission: Plain = {"and_rules": {"rules": each}}
     if not auth.required:
         permission = {"or_rules": {"rules": [permission, {"not_rule": {"header": _with_token()}}]}}
-    return {"action": "ALLOW", "policies": {"scopes": {"permissions": [permission], "principals": [{"any": True}]}}}
+    return {"action": "ALLOW", "policies": {"token": {"permissions": [permission], "principals": [{"any": True}]}}}
 
 
 def _scope(claim: str, scope: str) -> Plain:
-    return _claim(claim, {"string_match": {"safe_regex": regex(rf"(?:.* )?{quoted(scope)}(?: .*)?")}})
+    return _claim("payload", claim, {"string_match": {"safe_regex": regex(rf"(?:.* )?{quoted(scope)}(?: .*)?")}})
 
 
 def _listed(claim: str, scope: str) -> Plain:
-    return _claim(claim, {"list_match": {"one_of": {"string_match": {"exact": scope}}}})
+    return _claim("payload", claim, {"list_match": {"one_of": {"string_match": {"exact": scope}}}})
 
 
-def _claim(claim: str, value: Plain) -> Plain:
-    path = [{"key": "payload"}, {"key": claim}]
-    return {"metadata": {"filter": JWT, "path": path, "value": value}}
+def _claim(part: str, name: str, value: Plain) -> Plain:
+    matcher = {"filter": JWT, "path": [{"key": part}, {"key": name}], "value": value}
+    return {"sourced_metadata": {"metadata_matcher": matcher, "metadata_source": "DYNAMIC"}}
 
 
 def _of_peer(before: list[Plain]) -> tuple[list[Plain], list[Plain]]:
