@@ -14,17 +14,21 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from installed import offline
 from pages import BLOCKS, CLAIMS, PAGES, ROOT, Block, blocks_of, runs
-from peers import answers, reply
-from stage import Stage, on_stage
+from patience import run_patiently
+from peers import answers, listening, refusing_url, reply
 from terminal import BOUND, commands, terminal
 
 from skerry.cli.demo import demo
+from skerry.client import ServiceClient
+from skerry.gateway import kubernetes, reading
+from skerry.gateway.engine import Worker
 from skerry.topology import load
 
 NOT_RUN = {
@@ -163,19 +167,44 @@ def test_the_commands_that_guard_events_do_what_the_page_shows(shown: list[Block
 @runs("docs/how-to/put-a-gateway-in-front.md", "yaml", "json")
 def test_the_gateways_file_gives_the_answer_shown(shown: list[Block]) -> None:
     """A gateway of the page's YAML answers as its JSON says when payment is down and there is no shipment."""
-    spec, answer = shown
+    spec_shown, answer = shown
     order = json.dumps(json.loads(answer.text)["order"]).encode()
     behind = {
         "product": None,
         "order": answers(reply(200, order)),
+        "order-next": None,
         "payment": None,
         "shipping": answers(reply(404)),
     }
 
-    async def play(stage: Stage) -> Any:
-        return (await stage.client.get("/api/orders/42")).json()
+    async def play() -> Any:
+        async with AsyncExitStack() as stack:
+            peers = {name: await stack.enter_async_context(listening(does)) for name, does in behind.items() if does}
+            urls = {name: (peers[name].url if name in peers else refusing_url(),) for name in behind}
+            spec = reading.parse(spec_shown.text.replace("port: 8080", "port: 0"))
+            gateway = Worker(spec, urls)
+            await gateway.start()
+            client = ServiceClient("gateway", url=f"http://127.0.0.1:{gateway.ports['http']}")
+            await stack.enter_async_context(client)
+            told = (await client.get("/api/orders/42")).json()
+            await gateway.drain(0.0)
+            return told
 
-    assert on_stage(spec.text, behind, play) == json.loads(answer.text)
+    assert run_patiently(play()) == json.loads(answer.text)
+
+
+@runs("docs/reference/gateway-api.md", "yaml")
+def test_the_manifests_shown_are_read_and_written_again(shown: list[Block], tmp_path: Path) -> None:
+    """The page's manifests have nothing wrong, and what is written of them says the same."""
+    (tmp_path / "m.yaml").write_text(shown[0].text)
+    spec = kubernetes.read(tmp_path / "m.yaml", backends=None)
+    made = kubernetes.write(spec)
+    (tmp_path / "again.yaml").write_text(made.text)
+    again = kubernetes.read(tmp_path / "again.yaml", backends=None)
+    assert made.lost == ()
+    assert [(each.hostnames, each.matches, each.action, each.policy) for each in again.routes] == [
+        (each.hostnames, each.matches, each.action, each.policy) for each in spec.routes
+    ]
 
 
 @runs("docs/reference/skerry-toml.md", "toml")
