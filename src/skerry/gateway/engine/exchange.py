@@ -405,7 +405,9 @@ class Exchange:
 
     def _finish(self, *, keep: bool) -> None:
         self.over = True
-        if self.call is not None and self.call.upstream is not None:
-            self.call.gone()
+        call = self.call
+        if call is not None and call.upstream is not None:
+            call.gone()
         self.worker.log(self)
+        self.call = None  # they know each other: the collector would have to find out that nobody else does
         self.client.finished(keep=keep)

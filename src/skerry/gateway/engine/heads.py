@@ -19,6 +19,7 @@ _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _LINES: Final = {
     status: f"HTTP/1.1 {status} {_PHRASES.get(status, 'Unknown')}\r\n".encode("ascii") for status in range(100, 600)
 }
+_FIELD: Final = b": ".join
 CHUNKED: Final = b"transfer-encoding: chunked\r\n"
 CLOSE: Final = b"connection: close\r\n"
 KEEP_ALIVE: Final = b"connection: keep-alive\r\n"
@@ -28,7 +29,7 @@ _BODILESS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 def lines(fields: Fields) -> bytes:
     """Header lines. Nothing in `fields` can hold a line end: what was read was checked, and so was what is configured."""
-    return b"".join([b"%b: %b\r\n" % field for field in fields])
+    return b"\r\n".join(map(_FIELD, fields)) + b"\r\n" if fields else b""
 
 
 def reply(status: int, fields: Fields, framing: bytes) -> bytes:
