@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import itertools
 import os
 import signal
 import socket
@@ -10,14 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.gateway import configurations
-from benchmarks.gateway.load import Result, wrk, wrk_meanwhile
+from benchmarks.gateway.load import wrk, wrk_meanwhile
 from benchmarks.gateway.processes import LOAD_CORE, Proxy, free_port, run_ours, started
 
 RELOADS = 30
+MOST_RUNS = 6
 MIB = 1 << 20
 STREAMED = 100 * MIB
 
@@ -53,31 +55,54 @@ def _ask(port: int, path: str) -> bytes:
         return b""
 
 
-def reloads(folder: Path, up: int, *, engine: str, seconds: int) -> tuple[list[float], Result]:
-    """Milliseconds from each SIGHUP, the file changed, to the first answer by it, under load all the while; and that load."""
-    taken = []
+def reloads(folder: Path, up: int, *, engine: str, requests: int) -> tuple[list[float], int, int]:
+    """Milliseconds from each change of the file to the first answer by it, under load; then, of so many `requests` at full load
+    while it changes again and again, how many there were and how many were lost.
+    """
+    taken, marks = [], itertools.count()
     with gateway_of_ours(folder, up, engine=engine) as (proxy, spec):
+
+        def change() -> bytes:
+            mark = f"mark-{next(marks)}"
+            fresh = spec.with_suffix(".new")
+            fresh.write_text(configurations.ours(folder, up, mark=mark))
+            fresh.replace(spec)
+            return mark.encode()
+
         _until(proxy.port, b"first")
-        with wrk_meanwhile(proxy.port, configurations.SERVICE_PATH, seconds=seconds, connections=8) as results:
-            for number in range(RELOADS):
-                mark = f"mark-{number}"
-                fresh = spec.with_suffix(".new")
-                fresh.write_text(configurations.ours(folder, up, mark=mark))
-                begun = time.perf_counter()
-                fresh.replace(spec)
-                os.kill(proxy.process.pid, signal.SIGHUP)
-                _until(proxy.port, mark.encode())
+        with wrk_meanwhile(proxy.port, configurations.SERVICE_PATH, seconds=5, connections=8) as results:
+            for _ in range(RELOADS):
+                begun, mark = time.perf_counter(), change()
+                _until(proxy.port, mark)
                 taken.append((time.perf_counter() - begun) * 1000)
                 time.sleep(0.05)
-    return taken, results[0]
+        done, lost = results[0].requests, results[0].lost
+        for _ in range(MOST_RUNS):
+            if done >= requests:
+                break
+            with wrk_meanwhile(proxy.port, configurations.SERVICE_PATH, seconds=4) as results:
+                for _ in range(8):
+                    _until(proxy.port, change())
+                    time.sleep(0.4)
+            done, lost = done + results[0].requests, lost + results[0].lost
+    return taken, done, lost
 
 
 def _until(port: int, mark: bytes) -> None:
+    """Asks again and again on one connection, for a fresh one each time would be measured too."""
     end = time.monotonic() + 10
-    while mark not in _ask(port, "/mark"):
-        if time.monotonic() > end:
-            raise RuntimeError(f"{mark!r} was not answered for 10 s")
-        time.sleep(0.0005)
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=10.0) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while time.monotonic() < end:
+                connection.sendall(b"GET /mark HTTP/1.1\r\nHost: bench\r\n\r\n")
+                answer = connection.recv(65536)  # head and body come in one piece, for both are small
+                if answer.endswith(mark):
+                    return
+                if not answer:
+                    break
+                time.sleep(0.0005)
+    raise RuntimeError(f"{mark!r} was not answered for 10 s")
 
 
 def one_stopped(folder: Path, up: int, *, engine: str, rounds: int) -> tuple[list[float], list[float]]:

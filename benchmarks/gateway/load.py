@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import socket
 import subprocess
@@ -78,8 +79,8 @@ def _find(pattern: str, text: str) -> str:
 
 
 def _time(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
-    return float(number) * UNITS[unit]
+    found = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text)
+    return float(found[1]) * UNITS[found[2]] if found else math.nan  # it writes -nan when nothing was answered
 
 
 def seen_by(upstream: Proxy) -> int:

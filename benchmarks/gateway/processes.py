@@ -152,4 +152,4 @@ def _command(name: str, folder: Path, port: int, up: int, jwks: Path) -> list[st
 
 def run_ours(spec: Path, port: int, *, engine: str = "embedded") -> list[str]:
     more = [] if engine == "embedded" else ["--engine", engine]
-    return [sys.executable, "-m", "skerry", "gateway", "run", str(spec), "--port", str(port), *more]
+    return [sys.executable, "-m", "skerry", "gateway", "run", str(spec), "--port", str(port), "--watch", *more]
