@@ -175,7 +175,10 @@ class AdsServer:
             and self._refusals.get((node, kind), ("",))[0] != current.version
         ):
             return current.version
-        packed = self._messages.packed(kind, plain)
+        known = (
+            {name: (old, current.packed[name]) for name, old in current.plain.items()} if current is not None else {}
+        )
+        packed = self._messages.packed(kind, plain, known=known)
         version = str(next(self._numbers))
         self._offers[node, kind] = _Offer(version, plain, packed)
         for stream in self._streams:

@@ -40,6 +40,7 @@ class Protections:
         self._spec = spec
         self._providers = {provider.name: provider for provider in spec.providers}
         self._upstreams = upstreams
+        self._held = min(spec.limits.body, LARGEST_HELD)
         self._notes = notes
 
     def of(self, route: Route) -> dict[str, Plain]:
@@ -56,6 +57,10 @@ class Protections:
             overrides: Plain = {"response_direction_config": {}}
             found[GZIP] = typed(f"{_V3}.compressor.v3.CompressorPerRoute", overrides=overrides)
         if (body := self.body(route)) <= LARGEST_HELD:
+            self.used.add(BUFFER)
+        if body == self._held:  # as the filter itself says
+            pass
+        elif body <= LARGEST_HELD:
             found[BUFFER] = typed(f"{_V3}.buffer.v3.BufferPerRoute", buffer={"max_request_bytes": max(1, body)})
         elif isinstance(route.action, Forward):
             found[BUFFER] = typed(f"{_V3}.buffer.v3.BufferPerRoute", disabled=True)
@@ -82,7 +87,7 @@ class Protections:
         if RATE in self.used:
             found.append(_filter(RATE, "local_ratelimit.v3.LocalRateLimit", stat_prefix="rate"))
         if BUFFER in self.used:
-            found.append(_only_unknown_lengths())
+            found.append(_only_unknown_lengths(self._held))
         if GZIP in self.used:
             gzip = {"name": "gzip", "typed_config": typed("envoy.extensions.compression.gzip.compressor.v3.Gzip")}
             found.append(_filter(GZIP, "compressor.v3.Compressor", disabled=True, compressor_library=gzip))
@@ -219,13 +224,13 @@ def _filter(name: str, type_name: str, *, disabled: bool = False, **fields: Any)
     return {**found, "disabled": True} if disabled else found
 
 
-def _only_unknown_lengths() -> Plain:
+def _only_unknown_lengths(most: int) -> Plain:
     """The filter that counts a body's bytes holds it back until its end: for those only whose length nobody told, and not for
     what follows an upgrade.
     """
     skip = {"name": "skip", "typed_config": typed("envoy.extensions.filters.common.matcher.action.v3.SkipFilter")}
     told = {"or_matcher": {"predicate": [_header_is("content-length", ".*"), _header_is("upgrade", "(?i)websocket")]}}
-    buffer = {"name": "buffer", "typed_config": typed(f"{_V3}.buffer.v3.Buffer", max_request_bytes=1024**2)}
+    buffer = {"name": "buffer", "typed_config": typed(f"{_V3}.buffer.v3.Buffer", max_request_bytes=max(1, most))}
     return {
         "name": BUFFER,
         "typed_config": typed(
