@@ -64,6 +64,10 @@ class _Filters:
     mirrors: list[Mirror] = field(default_factory=list)
     cors: Cors | None = None
 
+    @property
+    def beyond_headers(self) -> bool:
+        return bool(self.redirect or self.mirrors or self.cors) or self.rewrite != Rewrite()
+
 
 class Rules:
     """Reads the rules of one HTTPRoute. Mistakes are noted in its document."""
@@ -87,7 +91,10 @@ class Rules:
         refs = rule.get("backendRefs", ())
         if filters.redirect is not None and refs:
             self._document.refuse("a redirect and backendRefs contradict each other", (*at, "backendRefs"))
-        backends = tuple(self._backend(ref, (*at, "backendRefs", number)) for number, ref in enumerate(refs))
+        backends = tuple(
+            self._backend(ref, (*at, "backendRefs", number), filters, matches if len(refs) == 1 else None)
+            for number, ref in enumerate(refs)
+        )
         if not any(backend.weight for backend in backends):
             backends = ()
         forward = Forward(backends, mirrors=tuple(filters.mirrors), rewrite=filters.rewrite)
@@ -119,10 +126,15 @@ class Rules:
             _wanted(match.get("queryParams", ())),
         )
 
-    def _backend(self, ref: Mapping[str, Any], at: Steps) -> Backend:
-        filters = self._filters(ref.get("filters", ()), (), (*at, "filters"))
-        if filters.redirect or filters.mirrors or filters.cors or filters.rewrite != Rewrite():
-            self._document.refuse("of a single backend only edits of headers are read", (*at, "filters"))
+    def _backend(self, ref: Mapping[str, Any], at: Steps, rule: _Filters, matches: tuple[Match, ...] | None) -> Backend:
+        """One backend. What its filters say beyond headers holds for the rule if it is the only one: `matches` are given then."""
+        filters = self._filters(ref.get("filters", ()), matches or (), (*at, "filters"))
+        if filters.beyond_headers:
+            if matches is None or rule.beyond_headers:
+                why = "beside other backends, or other filters of the rule, only edits of headers are read"
+                self._document.refuse(why, (*at, "filters"))
+            rule.redirect, rule.rewrite = filters.redirect, filters.rewrite
+            rule.mirrors, rule.cors = filters.mirrors, filters.cors
         return Backend(self._service(ref, at), ref.get("weight", 1), filters.request, filters.response)
 
     def _service(self, ref: Mapping[str, Any], at: Steps) -> str | None:

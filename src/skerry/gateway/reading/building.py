@@ -262,6 +262,7 @@ def _part(name: str, values: Values, policy: PolicySpec) -> Part:
         name=name,
         service=values["service"],
         path=values["path"],
+        query=values.get("query", ()),
         required=values.get("required", False),
         timeout=values.get("timeout"),
         policy=_policy(values.get("policy", {}), policy),

@@ -12,6 +12,8 @@ from skerry.errors import ConfigurationError, Mistakes
 
 MAX_DOCUMENT: Final = 1024 * 1024
 """Bytes."""
+MAX_DEPTH: Final = 64
+"""Mappings and lists within one another."""
 MAX_MISTAKES: Final = 50
 """So many are told; who made more has something else in the file than they think."""
 STR: Final = "tag:yaml.org,2002:str"
@@ -23,12 +25,27 @@ Steps: TypeAlias = tuple[str | int, ...]
 _PARSER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+class _TooDeep(Exception):
+    """More mappings and lists within one another than a document may have."""
+
+
 class _Loader(_PARSER):  # type: ignore[misc] # which it is, is known when it runs
-    """Remembers of which type a plain text is: the same words come again and again."""
+    """Remembers of which type a plain text is, for the same words come again and again; and bounds how deep a document goes,
+    for libyaml goes as deep as it is told and then ends the process.
+    """
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._seen: dict[str, str] = {}
+        self._deep = 0
+
+    def descend_resolver(self, node: Any, index: Any) -> None:  # noqa: ARG002 - the parser's signature
+        self._deep += 1
+        if self._deep > MAX_DEPTH:
+            raise _TooDeep
+
+    def ascend_resolver(self) -> None:
+        self._deep -= 1
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         if kind is not yaml.ScalarNode or not implicit[0]:
@@ -132,7 +149,10 @@ def compose_all(text: str, source: str) -> list[Document]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise ConfigurationError(f"not valid YAML: {error.problem}", source=source, line=line) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (_TooDeep, RecursionError) as error:
+        message = f"more than {MAX_DEPTH} mappings and lists within one another"
+        raise ConfigurationError(message, source=source) from error
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigurationError("not valid YAML", source=source) from error
     return [Document(node, source) for node in nodes if node is not None and node.tag != "tag:yaml.org,2002:null"]
 

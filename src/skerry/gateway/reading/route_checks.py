@@ -26,6 +26,8 @@ from skerry.gateway.reading.ranges import Mistake, hosts, policy
 from skerry.gateway.reading.route_tables import MAX_PARTS, MAX_WEIGHT
 from skerry.gateway.reading.syntax import (
     HEADER_NAME,
+    PARAMETER,
+    PARAMETER_HINT,
     PART_HINT,
     PART_NAME,
     PART_PATH,
@@ -216,6 +218,9 @@ def _part(part: Part, known: set[str], at: Steps) -> Iterator[Mistake]:
     for name in variables(part.path):
         if name not in known:
             yield (*at, "path"), f"{{{name}}} is not a variable of the route's path"
+    for name in part.query:
+        if not re.fullmatch(PARAMETER, name):
+            yield (*at, "query"), f"{name[:80]!r} is not {PARAMETER_HINT}"
     if part.timeout is not None and not 0 < part.timeout <= 300:
         yield (*at, "timeout"), "must be above 0 and at most 300"
     if part.required and part.fallback is not None:

@@ -28,6 +28,8 @@ from skerry.gateway.reading.syntax import (
     MAX_PATTERN,
     NAME,
     NAME_HINT,
+    PARAMETER,
+    PARAMETER_HINT,
     PART_HINT,
     PART_NAME,
     PART_PATH,
@@ -83,7 +85,7 @@ PATH_FIELD: Final = Field(
 )
 _WANTED: Final = Either(_VALUE, Record("wanted", {"regex": Field(_REGEX, required=True)}))
 _HEADERS: Final = MapOf(_WANTED, 16, HEADER_NAME, HEADER_HINT)
-_QUERY: Final = MapOf(_WANTED, 16, r"[^\x00-\x1f\x7f&=#]{1,200}", "a parameter's name")
+_QUERY: Final = MapOf(_WANTED, 16, PARAMETER, PARAMETER_HINT)
 MATCHING: Final = {
     "path": PATH_FIELD,
     "methods": Field(ListOf(METHOD, len(METHODS)), "Only these; GET brings HEAD. Without it, all."),
@@ -160,6 +162,7 @@ PART: Final = Record(
             "May hold variables of the route's path, also in a query.",
             required=True,
         ),
+        "query": Field(ListOf(Text(PARAMETER, PARAMETER_HINT), 32), "Parameters of the client's query that go on."),
         "required": Field(Flag(), "Without it there is no answer.", default=False),
         "timeout": Field(Number(0.001, MAX_SECONDS), "Seconds, at most the aggregate's deadline."),
         "policy": Field(POLICY, "Starts from the route's."),

@@ -191,6 +191,14 @@ def test_headers_of_a_single_backend(read: Reader) -> None:
     assert action == Forward((Backend("v1", request_headers=HeaderEdit((("A", "1"),))),))
 
 
+def test_filters_of_the_only_backend_hold_for_its_rule(read: Reader) -> None:
+    """A rewrite or a redirect of a backend that is alone is one of all requests."""
+    found = read.rule(backendRefs=[{**REF, "filters": [INNER]}])
+    assert found.action == Forward((Backend("v1"),), rewrite=Rewrite(host="a.b"))
+    redirect = {"type": "RequestRedirect", "requestRedirect": {"hostname": "a.b"}}
+    assert read.rule(backendRefs=[{**REF, "filters": [redirect]}]).action == Redirect(host="a.b")
+
+
 def test_a_backend_of_another_kind_does_not_exist(read: Reader) -> None:
     """Its share is answered by 500."""
     assert read.rule(backendRefs=[{**REF, "kind": "Pod"}, REF]).action == Forward((Backend(None), Backend("v1")))
@@ -377,6 +385,7 @@ def test_the_port_of_the_first_listener_is_replaced(read: Reader) -> None:
 
 
 SLASH = {"path": {"type": "Exact", "value": "/a"}}
+INNER = {"type": "URLRewrite", "urlRewrite": {"hostname": "a.b"}}
 PREFIX = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/b"}
 WRONG = {
     "rules[0]: unknown key 'match'": {"match": []},
@@ -409,8 +418,10 @@ WRONG = {
         "filters": [{"type": "RequestMirror", "requestMirror": {"backendRef": REF, "fraction": {"numerator": 101}}}]
     },
     "backendRefs[0]: 'port' is missing": {"backendRefs": [{"name": "v1"}]},
-    "backendRefs[0].filters: of a single backend only": {
-        "backendRefs": [{**REF, "filters": [{"type": "URLRewrite", "urlRewrite": {"hostname": "a.b"}}]}]
+    "backendRefs[0].filters: beside other backends": {"backendRefs": [{**REF, "filters": [INNER]}, REF]},
+    "backendRefs[0].filters: beside other backends, or other filters": {
+        "filters": [INNER],
+        "backendRefs": [{**REF, "filters": [INNER]}],
     },
     "timeouts.backendRequest: is longer than": {"timeouts": {"request": "1s", "backendRequest": "2s"}},
     "retry.codes[0]: must be a whole number from 400": {"retry": {"codes": [200]}},

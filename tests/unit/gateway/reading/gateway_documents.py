@@ -65,7 +65,8 @@ routes:
       deadline: 0.8
       parts:
         order: {service: order, path: "/users/{user}/orders?limit=5", required: true, pick: [id, a.b], rename: {id: order_id}}
-        offers: {service: offer, path: /offers, timeout: 0.2, fallback: {items: [], more: null}, policy: {attempts: 1}}
+        offers:
+          {service: offer, path: /offers, query: [page], timeout: 0.2, fallback: {items: [], more: null}, policy: {attempts: 1}}
 """
 
 ROUTE = "routes:\n  - path: /a\n    service: a\n"

@@ -126,6 +126,7 @@ WRONG: dict[str, Callable[[], GatewaySpec]] = {
     "routes[0].aggregate.parts.p: is there twice": lambda: aggregated(PART, PART),
     "routes[0].aggregate.parts.P: 'P' is not a valid name": lambda: aggregated(replace(PART, name="P")),
     "routes[0].aggregate.parts.p.path: 'p' is not": lambda: aggregated(replace(PART, path="p")),
+    "routes[0].aggregate.parts.p.query: 'a&b' is not": lambda: aggregated(replace(PART, query=("a&b",))),
     "routes[0].aggregate.parts.p.timeout: must be above": lambda: aggregated(replace(PART, timeout=0)),
     "routes[0].aggregate.parts.p.policy.queue: must be": lambda: aggregated(replace(PART, policy=PolicySpec(queue=-1))),
 }

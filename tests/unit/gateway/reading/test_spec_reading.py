@@ -123,6 +123,7 @@ def test_other_answers_arrive(full: GatewaySpec) -> None:
     order, offers = home.action.parts
     assert (order.required, order.shape) == (True, Shape(("id", "a.b"), (("id", "order_id"),)))
     assert order.path == "/users/{user}/orders?limit=5"
+    assert offers.query == ("page",)
     assert (offers.fallback, offers.timeout, offers.policy.retry.attempts) == ('{"items":[],"more":null}', 0.2, 1)
 
 
@@ -199,3 +200,12 @@ def test_methods_may_differ_on_one_path() -> None:
     """Two routes of a path are no doubles when no method is in both, or when one takes all that are left."""
     text = "routes:\n  - {path: /a, methods: [GET], service: a}\n  - {path: /a, methods: [POST], service: b}\n"
     assert len(reading.parse(text + "  - {path: /a, service: c}\n").routes) == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 1_000_000, "a: " + "[" * 400_000 + "]" * 400_000, "{a: " * 200_000], ids=["list", "value", "mapping"]
+)
+def test_a_document_that_is_deep_does_not_end_the_process(text: str) -> None:
+    """libyaml would go on until the stack is used up: a document has a bounded depth."""
+    with pytest.raises(ConfigurationError, match="more than 64 mappings and lists within one another"):
+        reading.parse(text)
