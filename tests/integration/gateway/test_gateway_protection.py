@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 import tempfile
@@ -38,6 +39,7 @@ routes:
   - {path: /admin, service: echo, auth: {providers: id, scopes: [admin]}}
   - {path: /peer, service: echo, rate_limit: {requests: 3, per: 600}}
   - {path: /bearer, service: echo, auth: {providers: id, required: false}, rate_limit: {requests: 3, per: 600, key: identity}}
+  - {path: /together, compress: true, aggregate: {deadline: 5, parts: {a: {service: echo, path: "/a", required: true}}}}
 """
 CLAIMED = ["X-Bearer", "x-bearer", "X-BEARER", "X-Role"]
 
@@ -203,3 +205,15 @@ def test_guessing_tokens_is_limited_too(guarded: Guarded) -> None:
     statuses = [guarded.ask("/bearer", token=f"a{number}.b.c").status for number in range(8)]
     assert statuses[-1] == 429
     assert 200 not in statuses
+
+
+def test_what_is_put_together_gets_smaller_too(guarded: Guarded) -> None:
+    """An aggregate's answer is sent in gzip to who takes it, and as it is to others, each with `Vary`."""
+    padding = ("X-Padding", "x" * 2000)
+    plain = guarded.ask("/together", padding)
+    small = guarded.ask("/together", padding, ("Accept-Encoding", "gzip"))
+    for answer in (plain, small):
+        assert "accept-encoding" in (answer.value("vary") or "").lower()
+    assert small.value("content-encoding") == "gzip"
+    assert json.loads(gzip.decompress(small.body)).keys() == plain.json().keys() == {"a", "missing"}
+    assert len(small.body) < len(plain.body) / 2

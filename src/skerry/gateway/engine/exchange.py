@@ -249,15 +249,16 @@ class Exchange:
         self.status = answer.status
         keep = self._keeps()
         fields = [field for field in answer.headers if field[0] != b"content-length"]
+        whole = answer.body
         plan = self.plan
         if plan is not None:
             fields = heads.edited(fields, plan.response)
             if plan.guard is not None:
-                fields = plan.guard.local(self, fields)
+                fields, whole = plan.guard.local(self, answer.status, fields, whole)
         framing = self._connection(keep)
         if answer.status not in {204, 304}:
-            framing = b"content-length: %d\r\n%b" % (len(answer.body), framing)
-        body = b"" if self.head.method == "HEAD" or answer.status in {204, 304} else answer.body
+            framing = b"content-length: %d\r\n%b" % (len(whole), framing)
+        body = b"" if self.head.method == "HEAD" or answer.status in {204, 304} else whole
         self.replied = True
         self.bytes = len(body)
         self.client.send(heads.reply(answer.status, fields, framing) + body)

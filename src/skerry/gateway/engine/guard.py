@@ -75,11 +75,15 @@ class Guard:
             exchange.identity, exchange.identity_key = identity.subject, identity.key
             head.headers = [*head.headers, *identity.headers]
 
-    def local(self, exchange: Exchange, fields: Fields) -> Fields:
-        """The headers of an answer of the gateway's own."""
-        if self._cors is None or any(name in cors.REPLACED for name, _ in fields):  # a preflight's has said it all
-            return fields
-        return [*fields, *self._cors.headers_for(_origin(exchange))]
+    def local(self, exchange: Exchange, status: int, fields: Fields, body: bytes) -> tuple[Fields, bytes]:
+        """The headers and the body of an answer of the gateway's own."""
+        # a preflight's has said it all
+        if self._cors is not None and not any(name in cors.REPLACED for name, _ in fields):
+            fields = [*fields, *self._cors.headers_for(_origin(exchange))]
+        if not self.compress:
+            return fields, body
+        fields, encoder = self._encoder(exchange, status, fields, len(body))
+        return fields, body if encoder is None else encoder.feed(body) + encoder.finish()
 
     def dress(self, exchange: Exchange, head: ReplyHead, fields: Fields) -> tuple[Fields, compression.Encoder | None]:
         """The headers of a service's answer, and what makes its body smaller."""
@@ -88,14 +92,19 @@ class Guard:
             fields = [*kept, *self._cors.headers_for(_origin(exchange))]
         if not self.compress:
             return fields, None
+        return self._encoder(exchange, head.status, fields, head.length if head.length >= 0 else None)
+
+    def _encoder(
+        self, exchange: Exchange, status: int, fields: Fields, length: int | None
+    ) -> tuple[Fields, compression.Encoder | None]:
         asked = exchange.head
         wanted = asked.header(b"accept-encoding")
-        length = [(b"content-length", b"%d" % head.length)] if head.length >= 0 else []
+        told = [] if length is None else [(b"content-length", b"%d" % length)]
         encoder, fields = compression.apply(
             asked.method.encode("ascii"),
             None if wanted is None else wanted.encode("latin-1"),
-            head.status,
-            [*fields, *length],
+            status,
+            [*fields, *told],
         )
         return [field for field in fields if field[0] != b"content-length"], encoder
 
