@@ -294,7 +294,7 @@ def cookies(header: str) -> dict[str, str]:
 def compiled(expression: str, route: str) -> Regex:
     """An expression of RE2. Raises `ConfigurationError` for a broken one."""
     try:
-        import re2  # type: ignore[import-untyped]
+        import re2
     except ImportError as error:
         raise MissingExtra("A regular expression in a gateway", "gateway") from error
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ except ImportError as _error:
 
 LOOK_EVERY: Final = 0.02
 """Seconds between two looks at the files to watch."""
+MOST_FILES: Final = 65_536
 Load = Callable[[], GatewaySpec]
 Ready = Callable[[Mapping[str, int]], None]
 
@@ -50,11 +52,21 @@ def serve(
     Raises `ConfigurationError` when the first load fails or an address cannot be bound.
     """
     spec = load()
+    _allow_many_files()
     if workers > 1:
         crew = Crew(workers, lambda: _run(load, load(), addresses, settings, watch, None, clock, crewed=True), clock)
         crew.serve(spec, settings, ready)
     else:
         _run(load, spec, addresses, settings, watch, ready, clock, crewed=False)
+
+
+def _allow_many_files() -> None:
+    """As many open files as this process may have: a connection is two of them, and the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < MOST_FILES:
+        wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def _run(

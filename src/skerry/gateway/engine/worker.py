@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import math
@@ -11,6 +12,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from skerry import context, signals
@@ -61,6 +63,7 @@ class Worker:
         self.limits = spec.limits
         self._access = None if spec.access_log is None else AccessWriter(spec.access_log, clock)
         self._servers: list[asyncio.Server] = []
+        self._places: list[tuple[str, socket.socket, ssl.SSLContext | None]] = []
         self._ids = ""
         self._at = 0
         self._watch = Watch(self)
@@ -72,9 +75,11 @@ class Worker:
         """Listen. Raises `ConfigurationError` when a certificate cannot be read, `OSError` when an address cannot be bound."""
         for listener in self.runtime.spec.listeners:
             tls = None if listener.tls is None else certificate(listener)
+            place = bound(listener)
+            self._places.append((listener.name, place.dup(), tls))
             server = await self.loop.create_server(
-                lambda name=listener.name: Client(self, name),
-                sock=bound(listener),
+                partial(Client, self, listener.name),
+                sock=place,
                 ssl=tls,
                 backlog=BACKLOG,
                 ssl_handshake_timeout=self.limits.head_timeout if tls else None,
@@ -118,6 +123,7 @@ class Worker:
         await self.clock.sleep(LINGER)
         for server in self._servers:
             server.close()
+        await self._take_last()
         until = self.now() + within
         await self.clock.sleep(LINGER)
         for client in list(self.clients):
@@ -130,8 +136,21 @@ class Worker:
         await self.clock.sleep(0)
         await self.aclose()
 
+    async def _take_last(self) -> None:
+        """Connections that wait in the queue of a listening socket would be reset with it, so they are taken out before."""
+        for name, place, tls in self._places:
+            with place, contextlib.suppress(BlockingIOError):
+                place.setblocking(False)
+                for _ in range(BACKLOG):
+                    connection, _ = place.accept()
+                    with contextlib.suppress(OSError):
+                        await self.loop.connect_accepted_socket(partial(Client, self, name), connection, ssl=tls)
+        self._places.clear()
+
     async def aclose(self) -> None:
         """Let everything go."""
+        for _, place, _ in self._places:
+            place.close()
         self._watch.stop()
         await self._workshop.aclose()
         if self._access is not None:
