@@ -102,6 +102,11 @@ def test_resilience_works_without_any_dependency() -> None:
         ("uvicorn", "from skerry import Service", "service"),
         ("dns", "from skerry import ServiceClient; ServiceClient('stock', url='dns+http://stock')", "dns"),
         ("yaml", "import skerry.gateway", "service"),
+        (
+            "re2",
+            "from skerry.gateway import reading; reading.parse('routes: [{path: {regex: /a}, service: a}]')",
+            "gateway",
+        ),
         ("pydantic", "from skerry import DomainEvent", "events"),
         ("pydantic", "from skerry import Saga", "events"),
         ("grpc", "import skerry.client.grpc", "grpc"),
