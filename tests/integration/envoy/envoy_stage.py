@@ -6,7 +6,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -53,12 +53,29 @@ class Peer:
         self.seen: list[Seen] = []
         self.behaviour: Behaviour = lambda seen: Answer(body=f"{self.name} {seen.target}".encode())
         self.port = 0
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def listen(self) -> None:
+        self._server = await asyncio.start_server(self.serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Those that hang are let go, so that nothing is left when the loop ends."""
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         try:
             while True:
                 first, headers, body = await _message(reader)
@@ -76,7 +93,10 @@ class Peer:
         except (asyncio.IncompleteReadError, ConnectionError):
             return
         finally:
+            self._tasks.discard(task)
             writer.close()
+            with suppress(OSError, asyncio.CancelledError):
+                await writer.wait_closed()
 
 
 async def _message(reader: asyncio.StreamReader, *, method: str = "") -> tuple[str, dict[str, str], bytes]:
@@ -128,6 +148,8 @@ class Stage:
             return Answer(int(first.split(" ")[1]), headers, body)
         finally:
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def change(self, *routes: Route, **fields: Any) -> None:
         """Have Envoy take another specification for the same listener."""
@@ -177,9 +199,8 @@ def on_envoy(
 
 async def _listening(name: str, stack: AsyncExitStack) -> Peer:
     peer = Peer(name)
-    server = await asyncio.start_server(peer.serve, "127.0.0.1", 0)
-    stack.callback(server.close)
-    peer.port = server.sockets[0].getsockname()[1]
+    await peer.listen()
+    stack.push_async_callback(peer.close)
     return peer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -147,6 +148,7 @@ def test_calls_beyond_the_limit_are_refused_at_once() -> None:
         assert {task.result().status for task in done} == {503}
         for task in waiting:
             task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
     policy = PolicySpec(total=None, attempt=None, retry=RetrySpec(attempts=1), breaker=None, concurrency=1, queue=1)
     on_envoy(route("/", TO_A, policy=policy), play=play)
@@ -326,25 +328,33 @@ def test_the_gateway_answers_for_itself() -> None:
 
 
 def test_a_stream_of_events_is_not_cut_off_by_the_bound_of_all_attempts() -> None:
-    """What a client reads as events goes on, although the route's total is over; other answers end there."""
-
-    async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        for _ in range(4):
-            writer.write(b"6\r\ndata\n\n\r\n")
-            await asyncio.sleep(0.2)
-        writer.write(b"0\r\n\r\n")
-        await writer.drain()
-        writer.close()
+    """What a client reads as events goes on for longer than the total, by which another answer has been ended meanwhile."""
 
     async def play(stage: Stage) -> None:
+        begun, enough = asyncio.Event(), asyncio.Event()
+
+        async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(OSError, asyncio.CancelledError):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n6\r\ndata\n\n\r\n")
+                await writer.drain()
+                begun.set()
+                await enough.wait()
+                writer.write(b"4\r\nend\n\r\n0\r\n\r\n")
+                await writer.drain()
+            writer.close()
+            with suppress(OSError, asyncio.CancelledError):
+                await writer.wait_closed()
+
         server = await asyncio.start_server(stream, "127.0.0.1", 0)
         stage.addresses = {"a": (f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",)}
         await stage.change(route("/", TO_A, policy=policy))
-        assert (await stage.ask("/", accept="text/event-stream")).body == b"data\n\n" * 4
+        events = asyncio.create_task(stage.ask("/", accept="text/event-stream"))
+        await begun.wait()
         with pytest.raises((asyncio.IncompleteReadError, ValueError)):
             await stage.ask("/")
+        enough.set()
+        assert (await events).body == b"data\n\nend\n"
         server.close()
 
     policy = PolicySpec(total=0.4, attempt=0.3, breaker=None)

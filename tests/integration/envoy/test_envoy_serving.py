@@ -73,8 +73,7 @@ async def serving(folder: Path) -> AsyncIterator[Gateway]:
     peer.behaviour = lambda seen: Answer(
         headers={"content-type": "application/json"}, body=json.dumps({"path": seen.target}).encode()
     )
-    server = await asyncio.start_server(peer.serve, "127.0.0.1", 0)
-    peer.port = server.sockets[0].getsockname()[1]
+    await peer.listen()
     gateway = Gateway(None, folder / "gateway.yaml", peer, await free_port())  # type: ignore[arg-type]
     gateway.write("first")
     command = (sys.executable, "-m", "skerry", "gateway", "run", str(gateway.file), "--engine", "envoy", "--watch")
@@ -93,7 +92,7 @@ async def serving(folder: Path) -> AsyncIterator[Gateway]:
             gateway.process.kill()
             await gateway.process.wait()
         await reading
-        server.close()
+        await peer.close()
 
 
 async def _read(gateway: Gateway) -> None:

@@ -156,12 +156,11 @@ def test_keys_of_a_url_are_fetched_from_there(issuer: Issuer) -> None:
     async def main() -> None:
         keys = Peer("keys")
         keys.behaviour = lambda _: Answer(headers={"content-type": "application/json"}, body=issuer.jwks())
-        server = await asyncio.start_server(keys.serve, "127.0.0.1", 0)
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks.json"
-        about = JwtProvider("id", URL, ("shop",), jwks_url=url)
+        await keys.listen()
+        about = JwtProvider("id", URL, ("shop",), jwks_url=f"{keys.url}/jwks.json")
         await asyncio.to_thread(on_envoy_in_thread, about)
         assert [seen.target for seen in keys.seen][:1] == ["/jwks.json"]
-        server.close()
+        await keys.close()
 
     def on_envoy_in_thread(about: JwtProvider) -> None:
         on_envoy(route("/", TO_A, auth=AUTH), play=play, providers=(about,))
