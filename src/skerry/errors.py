@@ -94,8 +94,11 @@ class Mistakes(ConfigurationError):
 
     def __init__(self, mistakes: Sequence[ConfigurationError]) -> None:
         super().__init__("\n".join(str(mistake) for mistake in mistakes))
-        self.all = tuple(mistakes)
-        self.source, self.line, self.field = self.all[0].source, self.all[0].line, self.all[0].field
+        self.all: tuple[ConfigurationError, ...] = tuple(mistakes)
+        first = self.all[0]
+        self.source: str | None = first.source
+        self.line: int | None = first.line
+        self.field: str | None = first.field
 
 
 class Refused(SkerryError):

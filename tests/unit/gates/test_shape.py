@@ -101,7 +101,7 @@ def test_resilience_works_without_any_dependency() -> None:
         ("aiohttp", "from skerry import ServiceClient", "service"),
         ("uvicorn", "from skerry import Service", "service"),
         ("dns", "from skerry import ServiceClient; ServiceClient('stock', url='dns+http://stock')", "dns"),
-        ("yaml", "import skerry.gateway", "service"),
+        ("yaml", "import skerry.gateway", "gateway"),
         (
             "re2",
             "from skerry.gateway import reading; reading.parse('routes: [{path: {regex: /a}, service: a}]')",
