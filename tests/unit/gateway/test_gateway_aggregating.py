@@ -178,7 +178,7 @@ def test_when_a_required_part_fails_nobody_waits_for_the_others() -> None:
         with pytest.raises(Problem):
             await aggregator(backends, part("reviews"), part("order", required=True), part("stock")).answer([], {})
         assert clock.monotonic() < 0.1
-        assert backends.given_up == ["reviews", "stock"]
+        assert sorted(backends.given_up) == ["reviews", "stock"]
 
     run(test)
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from issuing_tokens import URL, Issuer
+from issuing_tokens import URL, Issuer, provider
 
 from skerry.errors import CallError
 from skerry.gateway.auth import Providers, UnknownKey, Verifier
@@ -216,6 +217,29 @@ def test_a_provider_that_has_not_changed_keeps_its_keys_at_a_reload(issuer: Issu
         assert after.lacking == ("id",)
         await before.aclose(but=after)
         await after.aclose()
+
+    run(test)
+
+
+def test_all_providers_are_kept_up_to_date_by_one_task(issuer: Issuer, tmp_path: Path, told: list[Signal]) -> None:
+    """One whose keys cannot be had lacks them, and takes nothing from the others."""
+
+    async def test(clock: VirtualClock) -> None:
+        by_url = JwtProvider("url", URL, ("shop",), jwks_url="http://127.0.0.1:9/jwks.json")
+        providers = Providers([by_url, provider(tmp_path, issuer.jwks())], clock=clock)
+        assert providers.lacking == ("url",)
+        assert providers.verifier("id").provider.name == "id"
+        publisher = Publisher(issuer.jwks())
+        providers.verifiers[0]._fetched._fetch = publisher  # type: ignore[union-attr]
+        await providers.refresh()
+        assert providers.lacking == ()
+        keeper = asyncio.create_task(providers.keep())
+        await clock.sleep(299.0)
+        assert publisher.asked == 2
+        await clock.sleep(2.0)
+        assert publisher.asked == 3
+        keeper.cancel()
+        await providers.aclose()
 
     run(test)
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from issuing_tokens import Issuer, provider
 
+from skerry.errors import ConfigurationError
 from skerry.gateway.auth import Guard, Providers, Verifier, verifier
 from skerry.gateway.model import Auth
 from skerry.service.problem import Problem
@@ -240,3 +241,32 @@ def test_two_providers_of_one_issuer_are_both_asked(issuer: Issuer, clock: Virtu
     found = checked.admit(b"Bearer " + issuer.token(clock, aud="mail").encode())
     assert found is not None
     assert found.provider == "other"
+
+
+def test_a_token_without_an_issuer_is_no_providers(issuer: Issuer, clock: VirtualClock, tmp_path: Path) -> None:
+    """Nor is one that cannot be read, of several providers."""
+    other = provider(tmp_path, issuer.jwks(), name="other", issuer="https://b.example")
+    checked = guard(issuer, clock, tmp_path, other, providers=("id", "other"))
+    for token in (issuer.token(clock, iss=None), issuer.token(clock, iss=["https://b.example"]), "a.b"):
+        with pytest.raises(Problem) as refused:
+            checked.admit(b"Bearer " + token.encode())
+        assert refused.value.status == 401
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [{"providers": ()}, {"providers": ("nobody",)}, {"scopes": ("a b",)}, {"scopes": ("",)}, {"scopes": ('a"b',)}],
+)
+def test_a_route_that_nobody_could_take_is_refused(
+    issuer: Issuer, clock: VirtualClock, tmp_path: Path, auth: dict[str, Any]
+) -> None:
+    """A provider that is not there, and a scope that no token can have, are errors when the gateway starts."""
+    with pytest.raises(ConfigurationError, match="auth:"):
+        guard(issuer, clock, tmp_path, **auth)
+
+
+def test_two_providers_of_one_name_are_refused(issuer: Issuer, clock: VirtualClock, tmp_path: Path) -> None:
+    """A route could not say which it means."""
+    one = provider(tmp_path, issuer.jwks())
+    with pytest.raises(ConfigurationError, match="the same name"):
+        Providers([one, one], clock=clock)
