@@ -167,7 +167,7 @@ def run(source: Source, port: int | None, address: str | None, workers: int, eng
 
     def load() -> GatewaySpec:
         spec = source.read()
-        reading.check(spec, addresses=addresses)
+        reading.check_addresses(spec, addresses)
         return spec
 
     name = load().name

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from skerry.cli.gateway import places
 from skerry.cli.main import main
 
 GOOD = "routes:\n  - {path: /a, service: a, policy: {breaker: false, retry: false, concurrency: 1024, queue: 1024}}\n"
@@ -115,17 +114,3 @@ def test_export_without_a_loss_goes_to_standard_output(spec: Path) -> None:
 def test_schema_is_json() -> None:
     """An editor can be given what is printed."""
     assert json.loads(gateway("schema").stdout)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-
-
-@pytest.mark.parametrize(
-    ("url", "meant"),
-    [
-        ("http://a:1", ("http://a:1",)),
-        ("http://a:1/", ("http://a:1",)),
-        ("https://a:1,b:2", ("https://a:1", "https://b:2")),
-        ("dns+http://a:1", ("dns+http://a:1",)),
-    ],
-)
-def test_a_variable_may_name_several_places(url: str, meant: tuple[str, ...]) -> None:
-    """Hosts are told apart by commas; what leads to a discovery stays whole."""
-    assert places(url) == meant

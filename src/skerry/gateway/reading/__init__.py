@@ -11,12 +11,12 @@ from typing import Any
 
 from skerry.gateway.model import Addresses, GatewaySpec
 from skerry.gateway.reading import building, checking
-from skerry.gateway.reading.checking import check
+from skerry.gateway.reading.checking import check, check_addresses
 from skerry.gateway.reading.document import Document, compose, load
 from skerry.gateway.reading.kinds import Definitions
 from skerry.gateway.reading.route_tables import GATEWAY
 
-__all__ = ["check", "parse", "places", "read", "schema"]
+__all__ = ["check", "check_addresses", "parse", "places", "read", "schema"]
 
 
 def read(path: Path) -> GatewaySpec:

@@ -18,12 +18,22 @@ from skerry.gateway.reading.tables import ALGORITHMS, MAX_HOPS, MAX_ROUTES, SYMM
 _LOOPBACK: Final = re.compile(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$)")
 
 
-def check(spec: GatewaySpec, *, addresses: Addresses | None = None) -> None:
-    """Raise `ConfigurationError` for what contradicts itself; all of it, as `Mistakes`, when there is more than one.
+def check(spec: GatewaySpec) -> None:
+    """Raise `ConfigurationError` for what contradicts itself; all of it, as `Mistakes`, when there is more than one."""
+    _raise(spec, list(mistakes(spec)))
 
-    With `addresses`, also for services that have none, neither there nor in the specification.
-    """
-    found = [*mistakes(spec), *(_homeless(spec, addresses) if addresses is not None else ())]
+
+def check_addresses(spec: GatewaySpec, addresses: Addresses) -> None:
+    """Raise `ConfigurationError` for services that have no address, neither in `addresses` nor in the specification."""
+    told = {name for name, urls in addresses.items() if urls} | {each.name for each in spec.services if each.urls}
+    where = "give it a url here, or set its SKERRY_URL_ variable"
+    _raise(
+        spec,
+        [(("services", name), f"nobody says where {name!r} is: {where}") for name in sorted(spec.called - told)],
+    )
+
+
+def _raise(spec: GatewaySpec, found: list[Mistake]) -> None:
     if found:
         fail([_error(spec, steps, message) for steps, message in found[:MAX_MISTAKES]])
 
@@ -64,12 +74,6 @@ def mistakes(spec: GatewaySpec) -> Iterator[Mistake]:
             yield from _cors(route.cors, (*at, "cors"))
     if not spec.first_wins:
         yield from route_checks.doubles(spec)
-
-
-def _homeless(spec: GatewaySpec, addresses: Addresses) -> Iterator[Mistake]:
-    told = {name for name, urls in addresses.items() if urls} | {each.name for each in spec.services if each.urls}
-    for name in sorted(spec.called - told):
-        yield ("services", name), f"nobody says where {name!r} is: give it a url here, or set its SKERRY_URL_ variable"
 
 
 def _listeners(listeners: tuple[Listener, ...]) -> Iterator[Mistake]:

@@ -157,9 +157,9 @@ def test_all_contradictions_are_told_with_their_routes() -> None:
 def test_a_service_without_an_address_is_told_where_addresses_are_known() -> None:
     """Any name may come from the surroundings, so only who knows these can miss one."""
     with pytest.raises(ConfigurationError, match=r"nobody says where 'a' is: .*SKERRY_URL_"):
-        reading.check(SPEC, addresses={"b": ("http://b:1",)})
-    reading.check(SPEC, addresses={"a": ("http://a:1",)})
-    reading.check(replace(SPEC, services=(Service("a", ("http://a:1",)),)), addresses={})
+        reading.check_addresses(SPEC, {"b": ("http://b:1",)})
+    reading.check_addresses(SPEC, {"a": ("http://a:1",)})
+    reading.check_addresses(replace(SPEC, services=(Service("a", ("http://a:1",)),)), {})
 
 
 def test_doubles_are_no_mistake_where_the_first_wins() -> None:

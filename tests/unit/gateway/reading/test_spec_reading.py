@@ -209,3 +209,17 @@ def test_a_document_that_is_deep_does_not_end_the_process(text: str) -> None:
     """libyaml would go on until the stack is used up: a document has a bounded depth."""
     with pytest.raises(ConfigurationError, match="more than 64 mappings and lists within one another"):
         reading.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("http://a:1", ("http://a:1",)),
+        ("http://a:1/", ("http://a:1",)),
+        ("https://a:1,b:2", ("https://a:1", "https://b:2")),
+        ("dns+http://a:1", ("dns+http://a:1",)),
+    ],
+)
+def test_a_variable_may_name_several_places(url: str, meant: tuple[str, ...]) -> None:
+    """Hosts are told apart by commas; what leads to a discovery stays whole."""
+    assert reading.places({"a": url}) == {"a": meant}
