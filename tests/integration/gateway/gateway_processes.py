@@ -58,6 +58,14 @@ class Running:
                     left += [int(child) for child in (task / "children").read_text().split()]
         return found
 
+    def sockets(self) -> int:
+        """How many files and sockets it has open, of all its processes."""
+        total = 0
+        for pid in self.processes():
+            with suppress(OSError):
+                total += sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+        return total
+
     def memory(self) -> int:
         """Bytes of memory that are its own, of all its processes."""
         total = 0
