@@ -66,7 +66,7 @@ class EnvoyProcess:
         if len(str(folder / self.ADMIN_SOCKET)) > LONGEST_SOCKET:
             raise EnvoyError(f"{folder} is too long a path for a socket: use a shorter folder for temporary files")
         self.folder = folder
-        self.admin = Admin(folder / self.ADMIN_SOCKET)
+        self.admin: Admin = Admin(folder / self.ADMIN_SOCKET)
         self.failed: asyncio.Event = asyncio.Event()
         self.restarts: int = 0
         self._node = node

@@ -37,7 +37,7 @@ class Encoder:
     name = b"gzip"
 
     def __init__(self, *, flush: bool) -> None:
-        self.flush = flush
+        self.flush: bool = flush
         self._deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, _WINDOW, _MEMORY)
 
     def feed(self, piece: bytes | memoryview) -> bytes:

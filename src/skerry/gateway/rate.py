@@ -44,7 +44,7 @@ class Limiter:
     def __init__(self, spec: RateSpec, clock: Clock = SYSTEM) -> None:
         if spec.requests < 1 or not 0 < spec.per < math.inf or (spec.burst is not None and spec.burst < 1):
             raise ConfigurationError("rate: requests and burst are whole numbers from 1, per is seconds above 0")
-        self.spec = spec
+        self.spec: RateSpec = spec
         self._monotonic: Callable[[], float] = clock.monotonic
         burst = spec.requests if spec.burst is None else spec.burst
         self._interval = spec.per / spec.requests

@@ -54,8 +54,8 @@ class KeySet:
         for key in keys:
             place = (key.algorithm, key.key_id)
             self._by_id[place] = (*self._by_id.get(place, ()), key)
-        self.count = count
-        self.unusable = tuple(unusable)
+        self.count: int = count
+        self.unusable: tuple[str, ...] = tuple(unusable)
 
     def fitting(self, algorithm: str, key_id: str | None) -> tuple[Key, ...]:
         """The keys to try, in order, a few at most. A key id is a name in this set and leads nowhere else.

@@ -42,8 +42,8 @@ class Verifier:
 
     def __init__(self, provider: JwtProvider, *, clock: Clock = SYSTEM, fetch: Fetch | None = None) -> None:
         _check(provider)
-        self.provider = provider
-        self.headers = frozenset(header.lower().encode("ascii") for _, header in provider.claims)
+        self.provider: JwtProvider = provider
+        self.headers: frozenset[bytes] = frozenset(header.lower().encode("ascii") for _, header in provider.claims)
         self._now: Callable[[], float] = clock.now
         # verified tokens and their ends; those unused since `old` was the young one are forgotten next
         self._young: dict[str, tuple[float, Identity]] = {}

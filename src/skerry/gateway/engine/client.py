@@ -47,7 +47,7 @@ class Client(asyncio.Protocol):
     transport: asyncio.Transport
 
     def __init__(self, worker: Worker, listener: str) -> None:
-        self.worker = worker
+        self.worker: Worker = worker
         self.listener: str = listener
         self.peer: str = ""
         self.shown: bytes = b""

@@ -78,9 +78,9 @@ class Exchange:
     )
 
     def __init__(self, client: Client, head: RequestHead, worker: Worker) -> None:
-        self.client = client
-        self.head = head
-        self.worker = worker
+        self.client: Client = client
+        self.head: RequestHead = head
+        self.worker: Worker = worker
         self.started: float = worker.now()
         self.body_done: bool = head.length == 0
         self.bytes: int = 0

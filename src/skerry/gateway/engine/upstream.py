@@ -67,7 +67,7 @@ class Upstream(asyncio.Protocol):
     transport: asyncio.Transport
 
     def __init__(self, pool: Pool) -> None:
-        self.pool = pool
+        self.pool: Pool = pool
         self.receiver: Receiver | None = None
         self.sent: bool = False
         self.since: float = 0.0

@@ -9,7 +9,7 @@ import logging
 import math
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -27,7 +27,7 @@ from skerry.gateway.engine.exchange import Exchange
 from skerry.gateway.engine.health import Health
 from skerry.gateway.engine.plan import Runtime, Workshop
 from skerry.gateway.engine.watch import Watch
-from skerry.gateway.model import Addresses, GatewaySpec, Listener
+from skerry.gateway.model import Addresses, GatewaySpec, Limits, Listener
 from skerry.gateway.wire import BadMessage
 from skerry.gateway.wire.crossing import Judge
 from skerry.resilience._wheel import Wheel, numbers
@@ -51,7 +51,7 @@ class Worker:
         self.now: Callable[[], float] = clock.monotonic
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.wheel: Wheel = Wheel(self.loop, clock)
-        self.numbers = numbers
+        self.numbers: Iterator[int] = numbers
         self.judge: Judge = Judge()
         self.draining: bool = False
         self.shadows: int = 0
@@ -60,7 +60,7 @@ class Worker:
         self._addresses = addresses
         self._workshop = Workshop(clock)
         self.runtime: Runtime = self._workshop.make(spec, addresses)
-        self.limits = spec.limits
+        self.limits: Limits = spec.limits
         self._access = None if spec.access_log is None else AccessWriter(spec.access_log, clock)
         self._servers: list[asyncio.Server] = []
         self._places: list[tuple[str, socket.socket, ssl.SSLContext | None]] = []

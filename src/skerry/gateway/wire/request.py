@@ -46,7 +46,7 @@ class RequestHead:
     )
 
     def __init__(self, judge: Judge) -> None:
-        self.judge = judge
+        self.judge: Judge = judge
         self.method: str = ""
         self.path: str = ""
         self.query: str | None = None
