@@ -107,6 +107,8 @@ def test_resilience_works_without_any_dependency() -> None:
             "from skerry.gateway import reading; reading.parse('routes: [{path: {regex: /a}, service: a}]')",
             "gateway",
         ),
+        ("jwt", "import skerry.gateway.auth", "gateway"),
+        ("cryptography", "import skerry.gateway.auth", "gateway"),
         ("pydantic", "from skerry import DomainEvent", "events"),
         ("pydantic", "from skerry import Saga", "events"),
         ("grpc", "import skerry.client.grpc", "grpc"),
