@@ -110,11 +110,12 @@ def gateway() -> None:
 def check(ctx: click.Context, source: Source, engine: str | None, output: str) -> None:
     """Say all that is wrong with a specification, each with its file, line and field. Exit status 1 when something is."""
     mistakes: tuple[ConfigurationError, ...] = ()
+    differences: tuple[str, ...] = ()
     spec: GatewaySpec | None = None
     try:
         spec = source.read()
         if engine == "envoy":
-            _compile(spec)
+            differences = _compile(spec)
     except Mistakes as error:
         mistakes = error.all
     except ConfigurationError as error:
@@ -123,18 +124,26 @@ def check(ctx: click.Context, source: Source, engine: str | None, output: str) -
         told = [
             {"file": each.source, "line": each.line, "field": each.field, "message": str(each)} for each in mistakes
         ]
-        click.echo(json.dumps({"ok": not mistakes, "routes": len(spec.routes) if spec else None, "mistakes": told}))
+        found: dict[str, Any] = {"ok": not mistakes, "routes": len(spec.routes) if spec else None, "mistakes": told}
+        if engine == "envoy":
+            found["differences"] = differences
+        click.echo(json.dumps(found))
     elif mistakes:
         click.echo("\n".join(f"error: {each}" for each in mistakes), err=True)
     elif spec is not None:
         click.echo(f"{source.files[0]}: {len(spec.routes)} routes to {len(spec.called)} services, nothing is wrong")
+        for difference in differences:
+            click.echo(f"differs on Envoy: {difference}")
     ctx.exit(1 if mistakes else 0)
 
 
-def _compile(spec: GatewaySpec) -> None:
-    """Have Envoy's compiler look at it; where services are does not matter to that."""
+def _compile(spec: GatewaySpec) -> tuple[str, ...]:
+    """Have Envoy's compiler look at it, and tell what will differ; where services are does not matter to that."""
     envoy: Any = importlib.import_module("skerry.gateway.envoy")
-    envoy.compile(spec, addresses=dict.fromkeys(spec.called, ("http://127.0.0.1:9",)))
+    told = {service.name for service in spec.services if service.urls}
+    compiled = envoy.compile(spec, addresses=dict.fromkeys(spec.called - told, ("http://127.0.0.1:9",)))
+    differences: tuple[str, ...] = compiled.differences
+    return differences
 
 
 @gateway.command()
