@@ -32,13 +32,14 @@ def run(*, rounds: int, only: str = "") -> dict[str, Any]:
     if not shutil.which("wrk"):
         raise SystemExit("the gateway's benchmark needs wrk: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder, upstream(Path(folder) / "upstream") as up:
-        report.notes.append(_where())
         if only in {"", "rates"}:
             _rates(report, Path(folder), up, max(rounds, 5))
         if only in {"", "changes"}:
             for engine in ("embedded", "envoy"):
                 _changes(report, Path(folder), up, engine)
-    return report.document()
+    document = report.document()
+    document["machine"]["stage"] = _where()
+    return document
 
 
 def _where() -> str:

@@ -12,10 +12,6 @@ from tests.integration.gateway.conformance import OWN, groups_of, run_group
 from tests.integration.gateway.gateway_processes import ENGINES, Engine
 
 NEUTRAL = Path(__file__).parents[4] / "shared" / "judges" / "httproute_cases.json"
-KNOWN: Mapping[tuple[str, str], str] = {
-    ("embedded", "cors"): "a preflight is answered with each Access-Control field twice"
-}
-"""Groups that an engine does not pass yet, and why."""
 
 
 def told(group: Mapping[str, Any], failed: Mapping[int, list[str]]) -> str:
@@ -29,8 +25,6 @@ def told(group: Mapping[str, Any], failed: Mapping[int, list[str]]) -> str:
 @pytest.mark.parametrize("group", OWN, ids=lambda group: group["group"])
 def test_routes_do_what_the_gateway_api_says(group: Mapping[str, Any], engine: Engine) -> None:
     """Each case of a group gets the status, the backend and the headers that its route promises."""
-    if reason := KNOWN.get((engine, group["group"])):
-        pytest.skip(reason)
     failed = run_group(group, engine)
     assert not failed, told(group, failed)
 
