@@ -7,10 +7,10 @@ from pathlib import Path
 
 from skerry.errors import ConfigurationError
 from skerry.gateway.kubernetes import manifests as objects
-from skerry.gateway.kubernetes.attaching import attach, listeners, places
+from skerry.gateway.kubernetes.attaching import apart, attach, listeners, places
 from skerry.gateway.kubernetes.rules import Rules
 from skerry.gateway.kubernetes.writing import Export, write
-from skerry.gateway.model import GatewaySpec, Limits, Listener, Route, Service
+from skerry.gateway.model import GatewaySpec, Limits, Listener, Match, Respond, Route, Service
 from skerry.gateway.reading import checking
 from skerry.gateway.reading.document import fail, written
 
@@ -40,6 +40,10 @@ def read(manifests: Path, *, backends: Path | None, port: int | None = None) -> 
             for number, where in enumerate(attached):
                 name = route.name if number == 0 else f"{route.name} ({number + 1})"
                 routes.append(replace(route, name=name, listeners=where.listeners, hostnames=where.hostnames))
+    routes += [
+        Route(f"{where.listeners[0]} {where.hostnames[0]}", (Match(),), Respond(404), where.hostnames, where.listeners)
+        for where in apart(known)
+    ]
     wrong = [mistake for each in found.routes for mistake in each.document.mistakes]
     if wrong:
         fail(wrong)

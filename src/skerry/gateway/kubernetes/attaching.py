@@ -1,6 +1,7 @@
 """Which listeners an HTTPRoute is attached to, and on which hosts: parentRefs, allowedRoutes and host names that meet.
 
-Listeners of one port become one listener; the routes carry the host names, so the narrower listener still answers first.
+Listeners of one port become one listener; the routes carry the host names. They stay apart all the same: a host belongs to
+the narrowest listener that takes it, and routes that hang on another one never answer there (the Gateway API's isolation).
 """
 
 from __future__ import annotations
@@ -57,6 +58,27 @@ def listeners(found: Iterable[Place]) -> dict[int, Listener]:
     }
 
 
+def apart(found: list[Place]) -> list[Attached]:
+    """The hosts at which a request must not go on to the routes of a wider listener when none of its own listener fits."""
+    known = listeners(found)
+    narrow = {(inner.port, inner.hostname): None for place in found for inner in _inside(place, found)}
+    return [Attached((known[port].name,), (hostname,)) for port, hostname in narrow]
+
+
+def _inside(place: Place, found: list[Place]) -> list[Place]:
+    """Listeners of the same port that take some of the hosts of this one."""
+    return [
+        other
+        for other in found
+        if other.port == place.port and other.hostname != place.hostname and _within(other.hostname, place.hostname)
+    ]
+
+
+def _within(host: str, bound: str) -> bool:
+    """Whether all hosts of `host` are hosts of `bound`; `` is any."""
+    return not bound or (bool(host) and meets(host, bound) == host)
+
+
 def attach(route: Object, found: list[Place], manifests: Manifests) -> list[Attached]:
     """Where a route is served. A parentRef whose Gateway is not there at all is a mistake; one that its Gateway turns down
     attaches nothing, as in a cluster, and is told in the log.
@@ -75,7 +97,8 @@ def attach(route: Object, found: list[Place], manifests: Manifests) -> list[Atta
             known = True
             if _fits(ref, place) and _allows(place, route, manifests):
                 for host in _meeting(route.spec.get("hostnames", ()), place.hostname):
-                    hosts.setdefault(place.port, {})[host] = None
+                    if not any(_within(host, other.hostname) for other in _inside(place, found)):
+                        hosts.setdefault(place.port, {})[host] = None
     if not known:
         route.document.refuse("none of its parentRefs names a Gateway of these manifests", ("spec", "parentRefs"))
     elif not hosts:

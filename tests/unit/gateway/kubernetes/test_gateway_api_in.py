@@ -26,6 +26,7 @@ from skerry.gateway.model import (
     Mirror,
     PathMatch,
     Redirect,
+    Respond,
     RetrySpec,
     Rewrite,
     Route,
@@ -302,7 +303,7 @@ def test_a_route_is_on_the_listeners_that_it_names(read: Reader) -> None:
         route({}, name="everywhere"),
     )
     assert spec.listeners == (Listener("l0", port=80), Listener("port-81", port=81))
-    assert [(each.name, each.listeners) for each in spec.routes] == [
+    assert [(each.name, each.listeners) for each in spec.routes[:3]] == [
         ("default/by-name/0", ("port-81",)),
         ("default/by-port/0", ("l0",)),
         ("default/everywhere/0", ()),
@@ -316,6 +317,22 @@ def test_other_hosts_on_other_ports_are_routes_of_their_own(read: Reader) -> Non
         ("default/r/0", ("l0",), ("a.b",)),
         ("default/r/0 (2)", ("l1",), ("c.d",)),
     ]
+
+
+def test_listeners_stay_apart(read: Reader) -> None:
+    """A host belongs to the narrowest listener that takes it: what hangs on a wider one never answers there."""
+    gate = gateway({"name": "any"}, {"name": "narrow", "hostname": "*.a.b"}, {"port": 81, "name": "elsewhere"})
+    spec = read(
+        gate,
+        route({}, name="wide", hostnames=["x.a.b", "c.d"], parentRefs=[{"name": "g", "sectionName": "any"}]),
+        route({}, name="inner", hostnames=["x.a.b"], parentRefs=[{"name": "g", "sectionName": "narrow"}]),
+    )
+    assert [(each.name, each.hostnames) for each in spec.routes] == [
+        ("default/inner/0", ("x.a.b",)),
+        ("default/wide/0", ("c.d",)),
+        ("port-80 *.a.b", ("*.a.b",)),
+    ]
+    assert (spec.routes[-1].action, spec.routes[-1].listeners) == (Respond(404), ("port-80",))
 
 
 REFUSED = {
