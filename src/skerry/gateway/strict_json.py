@@ -15,7 +15,7 @@ def loads(text: bytes, *, depth: int = DEPTH, unique: bool = False) -> Any:
     With `unique` an object that has a name twice is an error: of two readers each could believe another one.
     """
     try:
-        found = json.loads(text.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once if unique else None)
+        found = (_UNIQUE if unique else _PLAIN).decode(text.decode("utf-8"))
     except RecursionError:
         raise ValueError(f"more than {depth} levels") from None
     if not _within(found, depth):
@@ -42,3 +42,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
+
+
+# made once: `json.loads` with options makes a decoder for each text, which costs as much as reading a short one
+_PLAIN = json.JSONDecoder(parse_constant=_no_number)
+_UNIQUE = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_once)
