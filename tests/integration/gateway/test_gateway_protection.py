@@ -217,3 +217,37 @@ def test_what_is_put_together_gets_smaller_too(guarded: Guarded) -> None:
     assert small.value("content-encoding") == "gzip"
     assert json.loads(gzip.decompress(small.body)).keys() == plain.json().keys() == {"a", "missing"}
     assert len(small.body) < len(plain.body) / 2
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def behind(request: pytest.FixtureRequest) -> Iterator[tuple[Engine, Running]]:
+    """A gateway behind one proxy of its own, whose word about the address counts."""
+    spec = (
+        "trusted_hops: 1\nservices: {echo: {url: 'http://%s'}}\n"
+        "routes: [{path: /, service: echo, rate_limit: {requests: 2, per: 600}}]\n"
+    )
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="skerry-protection-")))
+        backend = opened.enter_context(serving("echo"))["echo"]
+        (folder / "gateway.yaml").write_text(spec % backend.address)
+        yield request.param, opened.enter_context(running([folder / "gateway.yaml"], engine=request.param))
+
+
+def statuses_of(behind: tuple[Engine, Running], *forwarded: str) -> list[int]:
+    return [behind[1].ask("/", headers=[("X-Forwarded-For", each)]).status for each in forwarded]
+
+
+def test_behind_a_proxy_the_address_that_it_saw_counts(behind: tuple[Engine, Running]) -> None:
+    """The rightmost one: what a client wrote before it changes nothing."""
+    own = "198.51.100.7"
+    assert statuses_of(behind, own, f"203.0.113.1, {own}", f"203.0.113.2, {own}", own) == [200, 200, 429, 429]
+    assert statuses_of(behind, f"{own}, 198.51.100.8") == [200]
+
+
+def test_a_customers_many_addresses_are_one(behind: tuple[Engine, Running]) -> None:
+    """An IPv6 address counts by its /64; an IPv4 address written as one is that address, but to Envoy."""
+    network = [f"2001:db8:1:2:{number:x}::1" for number in range(1, 5)]
+    assert statuses_of(behind, *network) == [200, 200, 429, 429]
+    assert statuses_of(behind, "2001:db8:1:3::1") == [200]
+    if behind[0] == "embedded":
+        assert statuses_of(behind, "198.51.100.9", "::ffff:198.51.100.9", "::ffff:c633:6409") == [200, 200, 429]

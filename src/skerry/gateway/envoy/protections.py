@@ -296,7 +296,8 @@ def _claim(part: str, name: str, value: Plain) -> Plain:
 
 def _of_peer(before: list[Plain]) -> tuple[list[Plain], list[Plain]]:
     keys = [{"key": "header_match", "value": "none"}] if before else []
-    return [*before, {"remote_address": {}}], [*keys, {"key": "remote_address"}]
+    address = {"masked_remote_address": {"v4_prefix_mask_len": 32, "v6_prefix_mask_len": 64}}
+    return [*before, address], [*keys, {"key": "masked_remote_address"}]
 
 
 def _without_token() -> Plain:
