@@ -48,6 +48,19 @@ class Backends:
         pass
 
 
+class Closing:
+    """A transport that says when it is closed."""
+
+    def __init__(self, closed: list[bool]) -> None:
+        self.closed = closed
+
+    async def send(self, request: Request) -> Response:
+        raise ConnectionLost(request.service, "nothing is here")
+
+    async def aclose(self) -> None:
+        self.closed.append(True)
+
+
 def aggregator(backends: Backends, *parts: Part, deadline: float = 2.0) -> Aggregator:
     clients = {
         part.name: ServiceClient(
@@ -435,6 +448,27 @@ def test_at_a_reload_a_part_that_is_the_same_keeps_its_client() -> None:
         await before.aclose(but=after)
         assert clock.monotonic() == pytest.approx(4.0)
         await after.aclose()
+
+    run(test)
+
+
+def test_an_end_does_not_wait_for_what_a_reload_left() -> None:
+    """Cancelled while it waits, it closes what nobody uses any more at once."""
+
+    async def test(clock: VirtualClock) -> None:
+        one = Aggregate(30.0, (Part("a", "a", "/"),))
+        before, after = Connections(clock=clock), Connections(clock=clock)
+        client = before.clients("r", one, addresses={"a": ("http://a:1",)})["a"]
+        closed: list[bool] = []
+        client._transport = Closing(closed)
+        closing = asyncio.create_task(before.aclose(but=after))
+        await clock.sleep(1.0)
+        assert not closed
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert closed == [True]
+        assert clock.monotonic() == pytest.approx(1.0)
 
     run(test)
 

@@ -67,14 +67,16 @@ class Connections:
     async def aclose(self, *, but: Connections | None = None) -> None:
         """Close the connections, those excepted that `but` goes on to use.
 
-        With `but` some calls may be under way yet: it waits until the longest deadline has passed.
+        With `but` some calls may be under way yet: it waits until the longest deadline has passed, or until it is cancelled.
         """
         kept = {id(client) for client in but._clients.values()} if but is not None else set()
         leaving = [client for client in self._clients.values() if id(client) not in kept]
-        if but is not None and leaving:
-            await self._clock.sleep(self._longest + 1.0)
-        for client in leaving:
-            await client.aclose()
+        try:
+            if but is not None and leaving:
+                await self._clock.sleep(self._longest + 1.0)
+        finally:
+            for client in leaving:
+                await client.aclose()
 
     def _made(self, name: str, part: Part, service: Service, urls: tuple[str, ...], max_reply: int) -> ServiceClient:
         tls = None if service.ca is None else _trusting(service, service.ca)
