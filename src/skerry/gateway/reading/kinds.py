@@ -12,6 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Final
 
 import yaml
@@ -64,10 +65,14 @@ class Text(Kind):
             document.refuse("must be text" + (": put it in quotes" if quoted else ""), at, node)
             return None
         value = str(node.value)
-        if len(value) > self.most or not re.fullmatch(self.pattern, value):
+        if len(value) > self.most or not self._compiled.fullmatch(value):
             document.refuse(f"{value[:80]!r} is not valid here: it must be {self.hint}", at, node)
             return None
         return value
+
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(self.pattern)
 
     def schema(self, defs: Definitions) -> dict[str, Any]:  # noqa: ARG002 - it has no parts
         return {"type": "string", "pattern": f"^(?:{self.pattern})$", "maxLength": self.most}
@@ -323,16 +328,24 @@ class Record(Kind):
         return values
 
     def _complete(self, values: Mapping[str, Any], node: yaml.Node, at: Steps, document: Document) -> None:
-        for name, field in self.fields.items():
-            if field.required and name not in values:
+        for name in self._required:
+            if name not in values:
                 document.refuse(f"{name!r} is missing", at, node)
         for names in self.one_of:
             if not any(name in values for name in names):
                 document.refuse(f"one of {', '.join(map(repr, names))} is missing", at, node)
-        for names in (*self.one_of, *self.not_both):
+        for names in self._exclusive:
             there = [name for name in names if name in values]
             if len(there) > 1:
                 document.refuse(f"{' and '.join(map(repr, there))} contradict each other", at, node)
+
+    @cached_property
+    def _required(self) -> tuple[str, ...]:
+        return tuple(name for name, field in self.fields.items() if field.required)
+
+    @cached_property
+    def _exclusive(self) -> tuple[tuple[str, ...], ...]:
+        return (*self.one_of, *self.not_both)
 
     def schema(self, defs: Definitions) -> dict[str, Any]:
         if self.name not in defs:
@@ -349,9 +362,8 @@ class Record(Kind):
             if field.default is not None:
                 properties[name]["default"] = field.default
         found: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": self.loose}
-        required = [name for name, field in self.fields.items() if field.required]
-        if required:
-            found["required"] = required
+        if self._required:
+            found["required"] = list(self._required)
         rules: list[dict[str, Any]] = [{"oneOf": [{"required": [name]} for name in names]} for names in self.one_of]
         rules += [
             {"not": {"required": [first, second]}}
