@@ -10,10 +10,8 @@ from tests.integration.gateway.abuse_table import Expectation
 
 STATUS = re.compile(r"(?<![0-9])([1-5][0-9]{2})(?![0-9])")
 NEVER = re.compile(r"\b(?:never|not)\b[^,;)]*", re.IGNORECASE)
-CHOICE = re.compile(
-    r"\bor (?:collapse|honour|accept|replace|treat|TE only|forward|drop|final|truncate|merge|strip|serve|ignore|take)",
-    re.IGNORECASE,
-)
+CHOICE = re.compile(r"\bor\b(?! *(?:bare )?[45][0-9]{2})", re.IGNORECASE)
+REFUSALS = frozenset({400, 413, 414, 417, 421, 431, 501, 505})
 OPEN = frozenset({0, 200, 204, 400, 403, 404, 405, 408, 413, 414, 417, 421, 426, 431, 501, 505})
 
 KNOWN: Mapping[str, Expectation] = {
@@ -41,6 +39,8 @@ def expectation_of(case: Mapping[str, Any]) -> Expectation:
     refused = {status for status in statuses if status >= 400}
     must = prose.startswith(("reject", "400", "413", "414", "431", "505", "501")) and not CHOICE.search(prose)
     if must and refused:
-        return Expectation(frozenset(refused), 0, True if "close" in prose else None)
+        # "reject 400": that nothing is done is what matters; another word for the same refusal is as good
+        told = refused | REFUSALS if prose.startswith("reject") else refused
+        return Expectation(frozenset(told), 0, True if "close" in prose else None)
     requests = len(re.findall(r"HTTP/1\.[01]\r\n", case["raw"]))
     return Expectation(OPEN, max(requests, 1), None)

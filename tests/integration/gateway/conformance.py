@@ -29,9 +29,11 @@ MORE_OFTEN = 4
 """A share that is off is judged again on so many times as many requests: chance alone misses 5 points of 500 now and then."""
 EXPECT = frozenset({
     "status", "backend", "location", "upstream", "distribution", "tolerance", "mirrored_to", "mirrored", "response_headers",
-    "absent_response_headers", "response", "why", "note", "attempts",
+    "absent_response_headers", "response", "why", "note", "attempts", "headers", "absent_headers",
 })  # fmt: skip
-CASE = frozenset({"request", "expect", "backend_script", "repeat", "note", "why", "port", "listener"})
+CASE = frozenset({
+    "request", "expect", "backend_script", "backend_headers", "backend_response_headers", "repeat", "note", "why", "port",
+})  # fmt: skip
 
 
 @contextmanager
@@ -58,11 +60,14 @@ def problems(case: Mapping[str, Any], gateway: Running, backends: Mapping[str, B
     if more := (set(case) - CASE) | (set(case["expect"]) - EXPECT):
         return [f"the case has {', '.join(sorted(more))}, which this suite does not know"]
     script = _script(case.get("backend_script", {}))
+    for key in ("backend_headers", "backend_response_headers"):
+        script.headers += case.get(key, {}).items()
     for backend in backends.values():
         backend.reset(Script(**{**vars(script), "headers": list(script.headers)}))
     repeat, expect = case.get("repeat", 1), case["expect"]
     answers = [_ask(case, gateway) for _ in range(repeat)]
-    found = [problem for answer in answers[:20] for problem in _compare(answer, expect)]
+    ports: Mapping[Any, int] = getattr(gateway, "ports", {})
+    found = [problem for answer in answers[:20] for problem in _compare(answer, expect, ports)]
     found += _who_saw_it(answers, expect, backends)
     shares = {**expect.get("distribution", {}), **_mirrored_shares(expect)}
     if shares and _shares_off(shares, expect, backends, len(answers)):
@@ -100,28 +105,39 @@ def _ask(case: Mapping[str, Any], gateway: Running) -> Answer:
     )
 
 
-def _compare(answer: Answer, expect: Mapping[str, Any]) -> list[str]:
+def _compare(answer: Answer, expect: Mapping[str, Any], ports: Mapping[Any, int]) -> list[str]:
     found = []
-    statuses = expect.get("status", 200)
-    if answer.status not in (statuses if isinstance(statuses, list) else [statuses]):
+    # a number, a list of them, or words with numbers among them
+    statuses = [int(status) for status in re.findall("[1-5][0-9]{2}", str(expect.get("status", 200)))]
+    if answer.status not in statuses:
         found.append(f"status {answer.status} instead of {statuses}: {answer.body[:200]!r}")
     echo = answer.json() if answer.status == 200 else {}
     if "backend" in expect and answer.status == 200 and echo.get("backend") != expect["backend"]:
         found.append(f"answered by {echo.get('backend')} instead of {expect['backend']}")
     if "location" in expect:
-        found += _compare_location(answer.value("location"), expect["location"])
+        found += _compare_location(answer.value("location"), expect["location"], ports)
     response = {**expect.get("response", {})}
-    headers = {**response.get("headers", {}), **expect.get("response_headers", {})}
-    absent = [*response.get("absent_headers", ()), *expect.get("absent_response_headers", ())]
+    headers = {**response.get("headers", {}), **expect.get("response_headers", {}), **expect.get("headers", {})}
+    absent = [
+        name
+        for holder, key in (
+            (response, "absent_headers"),
+            (expect, "absent_response_headers"),
+            (expect, "absent_headers"),
+        )
+        for name in holder.get(key, ())
+    ]
     found += _compare_headers(headers, absent, answer.value, "the answer's")
     if "upstream" in expect and echo:
         found += _compare_upstream(echo, expect["upstream"])
     return found
 
 
-def _compare_location(location: str | None, expect: Mapping[str, Any]) -> list[str]:
+def _compare_location(location: str | None, expect: Mapping[str, Any] | str, ports: Mapping[Any, int]) -> list[str]:
     if location is None:
         return ["no Location"]
+    if isinstance(expect, str):
+        return [] if location == expect else [f"Location {location} instead of {expect}"]
     url = urlsplit(location)
     parts = {"scheme": url.scheme, "host": url.hostname, "port": url.port, "path": url.path, "query": url.query}
     found = []
@@ -129,7 +145,7 @@ def _compare_location(location: str | None, expect: Mapping[str, Any]) -> list[s
         want = None if value in {"", None} else value
         if key == "port" and want is not None:
             want = int(want)
-        if (parts[key] or None) != want:
+        if (parts[key] or None) not in {want, ports.get(want, want)}:  # a listener's port is a free one here
             found.append(f"Location {location}: {key} is {parts[key]!r} instead of {value!r}")
     return found
 
@@ -167,6 +183,11 @@ def _compare_upstream(echo: Mapping[str, Any], expect: Mapping[str, Any]) -> lis
 def _who_saw_it(answers: list[Answer], expect: Mapping[str, Any], backends: Mapping[str, Backend]) -> list[str]:
     found = []
     mirrored = expect.get("mirrored_to", [])
+    mirrored = (
+        [{"to": name, "share": share} for name, share in mirrored.items()]
+        if isinstance(mirrored, Mapping)
+        else mirrored
+    )
     for each in mirrored:
         name = each if isinstance(each, str) else each.get("to", each.get("name"))
         if isinstance(each, str) and len(backends[name].await_seen(len(answers))) != len(answers):
@@ -185,7 +206,10 @@ def _who_saw_it(answers: list[Answer], expect: Mapping[str, Any], backends: Mapp
 def _mirrored_shares(expect: Mapping[str, Any]) -> dict[str, float]:
     """`mirrored_to` with shares, or `mirrored: {v2: 0.2}`."""
     shares = dict(expect.get("mirrored", {})) if isinstance(expect.get("mirrored"), Mapping) else {}
-    for each in expect.get("mirrored_to", []):
+    mirrored = expect.get("mirrored_to", [])
+    if isinstance(mirrored, Mapping):
+        return shares | mirrored
+    for each in mirrored:
         if isinstance(each, Mapping):
             share = each.get("share", each.get("percent", 100) / 100)
             shares[each.get("to", each.get("name"))] = share

@@ -1,7 +1,7 @@
 """Turns a group of the neutral table into what a user of the Gateway API would write: a Gateway and HTTPRoutes.
 
-A group has `rules` and may have `listeners`, which are host names or objects of `name`, `host` and `port`. Rules that have the
-same `hostnames` and `listeners` and stand next to each other become one HTTPRoute.
+A group has `rules`, or `routes` with rules of their own, and may have `listeners`, which are host names or objects of `name`, `host`
+and `port`. Rules that have the same `hostnames` and `listeners` and stand next to each other become one HTTPRoute.
 """
 
 from __future__ import annotations
@@ -28,11 +28,21 @@ def manifests(group: Mapping[str, Any], *, port: int) -> str:
     """The documents as text: YAML, for JSON is a part of it."""
     documents = [_gateway(group, port)]
     batches: list[list[Mapping[str, Any]]] = []
-    for _, rules in groupby(group["rules"], key=_attachment):
+    for _, rules in groupby(_all_rules(group), key=_attachment):
         each = list(rules)
         batches += [each[begin : begin + MOST_RULES] for begin in range(0, len(each), MOST_RULES)]
     documents += [_route(f"route-{number:02}", rules) for number, rules in enumerate(batches, 1)]
     return "\n---\n".join(json.dumps(document, indent=1) for document in documents) + "\n"
+
+
+def _all_rules(group: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Each with the host names and listeners that it has from its route or group."""
+    found = []
+    for route in group.get("routes") or [group]:
+        shared = {key: holder[key] for holder in (group, route) for key in ("hostnames",) if key in holder}
+        shared |= {key: route[key] for key in ("listeners", "listener") if key in route and route is not group}
+        found += [{**shared, **rule} for rule in route["rules"]]
+    return found
 
 
 def listener_ports(group: Mapping[str, Any]) -> list[Any]:
@@ -81,7 +91,8 @@ def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
         raise Unknown(f"a rule has {', '.join(sorted(more))}")
     made: dict[str, Any] = {}
     if rule.get("match"):
-        made["matches"] = [_match(each) for each in rule["match"]]
+        match = rule["match"]
+        made["matches"] = [_match(each) for each in ([match] if isinstance(match, Mapping) else match)]
     if filters := _filters(rule):
         made["filters"] = filters
     if "backends" in rule:
@@ -112,7 +123,8 @@ def _match(match: Mapping[str, Any]) -> dict[str, Any]:
         elif key == "method":
             made["method"] = value
         elif key in {"headers", "query"}:
-            made["headers" if key == "headers" else "queryParams"] = [_value(n, each) for n, each in value.items()]
+            field = "headers" if key == "headers" else "queryParams"
+            made[field] = [_value(n, each) for n, each in value.items()] if isinstance(value, Mapping) else value
         else:
             raise Unknown(f"a match has {key}")
     return made
@@ -128,7 +140,7 @@ def _value(name: str, value: Any) -> dict[str, str]:
 def _backend(backend: Mapping[str, Any] | str) -> dict[str, Any]:
     if isinstance(backend, str):
         backend = {"name": backend}
-    made: dict[str, Any] = {"name": backend["name"], "port": backend.get("port", SERVICE_PORT)}
+    made: dict[str, Any] = {"name": backend.get("name") or "missing", "port": backend.get("port", SERVICE_PORT)}
     if "weight" in backend:
         made["weight"] = backend["weight"]
     for key in ("kind", "group", "namespace"):
