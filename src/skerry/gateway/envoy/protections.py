@@ -53,6 +53,8 @@ class Protections:
             found[RBAC] = typed(f"{_V3}.rbac.v3.RBACPerRoute", rbac={"rules": _rules(route.auth)})
         if route.rate is not None:
             found[RATE] = self._rate(route, route.rate)
+            how = "each match, and methods that may be repeated and others, are counted apart; refused tokens are not counted"
+            self._notes.differs(route, "rate_limit", how)
         if route.compress:
             overrides: Plain = {"response_direction_config": {}}
             found[GZIP] = typed(f"{_V3}.compressor.v3.CompressorPerRoute", overrides=overrides)
@@ -142,6 +144,8 @@ class Protections:
             "claim_to_headers": [{"claim_name": claim, "header_name": header} for claim, header in provider.claims],
         }
         where = f"provider {provider.name!r}"
+        how = "odd tokens that the issuer has signed are believed: with crit, a name twice, another typ, an iat to come, padding"
+        self._notes.differs(None, where, how)
         if provider.jwks_file is not None:
             found["local_jwks"] = {"inline_string": self._keys(provider, Path(provider.jwks_file))}
         elif provider.jwks_url is not None:
