@@ -6,6 +6,7 @@ The tables in `tables` and `route_tables` say what there is; the reader and the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from skerry.gateway.reading import building, checking
 from skerry.gateway.reading.checking import check, check_addresses
 from skerry.gateway.reading.document import Document, compose, load
 from skerry.gateway.reading.kinds import Definitions
+from skerry.gateway.reading.preflights import with_preflights
 from skerry.gateway.reading.route_tables import GATEWAY
 
 __all__ = ["check", "check_addresses", "parse", "places", "read", "schema"]
@@ -60,7 +62,7 @@ def _made(document: Document, folder: Path) -> GatewaySpec:
     for steps, message in checking.mistakes(spec):
         document.refuse(message, steps)
     document.stop()
-    return spec
+    return replace(spec, routes=with_preflights(spec.routes))
 
 
 def _places(url: str) -> tuple[str, ...]:
