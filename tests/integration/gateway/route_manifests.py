@@ -1,7 +1,7 @@
 """Turns a group of the neutral table into what a user of the Gateway API would write: a Gateway and HTTPRoutes.
 
-A group has `rules`, or `routes` with rules of their own, and may have `listeners`, which are host names or objects of `name`, `host`
-and `port`. Rules that have the same `hostnames` and `listeners` and stand next to each other become one HTTPRoute.
+A group has `rules`, or `routes` with rules of their own, and may have `listeners`, which are host names or objects of `name`,
+`host` and `port`. Rules that have the same `hostnames` and `listeners` and stand next to each other become one HTTPRoute.
 """
 
 from __future__ import annotations
