@@ -19,6 +19,12 @@ from verbs import until
 
 SPEC = "name: door\nlisteners: [{port: 0}]\nroutes:\n  - {path: /say, respond: {status: 200, body: WORD}}\n"
 
+ASKED = """\
+services: {nobody: {url: "http://127.0.0.1:9"}}
+routes:
+  - {path: /say, methods: [GET], service: nobody, cors: {origins: ["https://a.b"]}}
+"""
+
 
 class Door:
     """A running gateway, its file, and what it has said."""
@@ -55,9 +61,9 @@ class Door:
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[Door]:
+def running(folder: Path, *options: str, text: str = SPEC) -> Iterator[Door]:
     file, log = folder / "gateway.yaml", folder / "log"
-    file.write_text(SPEC.replace("WORD", "one"))
+    file.write_text(text.replace("WORD", "one"))
     command = [sys.executable, "-m", "skerry", "gateway", "run", str(file), *options]
     with (
         log.open("wb") as out,
@@ -100,6 +106,31 @@ def test_a_watched_file_is_read_again(tmp_path: Path, workers: str) -> None:
         until(lambda: door.answers("one"))
         door.now("two")
         until(lambda: all(door.answers("two") for _ in range(8)))
+
+
+@pytest.mark.parametrize("engine", ["embedded", "envoy"])
+def test_a_route_for_some_methods_answers_their_preflights(tmp_path: Path, engine: str) -> None:
+    """A browser asks by OPTIONS before it asks by GET: a route for GET alone has to answer it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with running(tmp_path, "--engine", engine, "--port", str(port), text=ASKED) as door:
+        asked = urllib.request.Request(f"http://127.0.0.1:{port}/say", method="OPTIONS")
+        asked.add_header("Origin", "https://a.b")
+        asked.add_header("Access-Control-Request-Method", "GET")
+
+        def answered() -> int | None:
+            assert door.process.poll() is None, door.said
+            try:
+                with urllib.request.urlopen(asked) as answer:
+                    return int(answer.status)
+            except urllib.error.HTTPError as error:
+                error.close()
+                return error.code
+            except urllib.error.URLError:
+                return None
+
+        assert until(answered) in {200, 204}
 
 
 def test_manifests_are_served_on_the_port_asked_for(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Preflights of routes that name their methods.
 
 Before a page of another origin asks with PUT, its browser asks with OPTIONS whether it may, and names PUT in a header (Fetch,
-section 4.8). It sends no cookies then and none of the headers that it will send. A route with `cors` and `methods` would never see that
-question, so it gets matches for it: the same paths, by OPTIONS, for its methods.
+section 4.8). It sends no cookies then and none of the headers that it will send. A route with `cors` and `methods` would never
+see that question, so it gets matches for it: the same paths, by OPTIONS, for its methods.
 """
 
 from __future__ import annotations
