@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.integration.gateway.abuse import Stage, cases_of, judge, staged
 from tests.integration.gateway.abuse_meanings import MEANINGS
 from tests.integration.gateway.abuse_replies import REPLIES, Reply, replies_of
 from tests.integration.gateway.abuse_replies import judge as judge_reply
-from tests.integration.gateway.abuse_table import REQUESTS, Abuse
+from tests.integration.gateway.abuse_table import REQUESTS, Abuse, Expectation
 
 NEUTRAL = Path(__file__).parents[4] / "shared" / "judges" / "http_abuse_cases.json"
 
@@ -51,6 +54,42 @@ def test_the_embedded_engine_is_never_more_lenient_than_envoy(stage: Stage) -> N
 def test_what_no_honest_service_answers(case: Reply, stage: Stage) -> None:
     """The client gets the answer, 502 or an end that shows; what is left over is never the answer to another request."""
     assert not judge_reply(case, stage), f"{case.raw[:200]!r}"
+
+
+ODD = st.sampled_from(
+    [
+        "\r",
+        "\n",
+        "\r\n",
+        " ",
+        "\t",
+        "\x00",
+        ":",
+        "0",
+        "1",
+        ",",
+        ";",
+        "/",
+        "%2e",
+        "..",
+        "\x0b",
+        "\xff",
+        "chunked",
+        "Host: b.test",
+    ]
+)
+SHORT = [case.raw for case in [*REQUESTS, *MEANINGS] if "*" not in case.raw]
+
+
+@settings(max_examples=2000 if os.environ.get("CI") == "true" else 150, suppress_health_check=list(HealthCheck))
+@given(raw=st.sampled_from(SHORT), changes=st.lists(st.tuples(st.integers(0, 400), ODD, st.integers(0, 2)), max_size=3))
+def test_abuse_that_nobody_wrote_down(raw: str, changes: list[tuple[int, str, int]], stage: Stage) -> None:
+    """Known abuse with odd pieces put into it leads nobody astray either, whatever it is answered."""
+    for at, piece, cut in changes:
+        raw = raw[:at] + piece + raw[at + cut :]
+    most = raw.count("HTTP/") + 1
+    verdict = judge(Abuse("odd", raw, Expectation(reaches=most, answers=most + 1, incomplete=True)), stage, strictly=False)
+    assert not verdict.problems, f"{raw!r}: {verdict.statuses}"
 
 
 @pytest.mark.judge
