@@ -103,6 +103,7 @@ BELIEVED: dict[Engine, set[str]] = {
         "issued tomorrow",
         "padding",
         "scopes as a number",
+        "subject with a line break",
         "token for a logout",
         "token of a security event",
         "too large",

@@ -39,7 +39,7 @@ def judged(claims: Mapping[str, Any], provider: JwtProvider, now: float) -> Iden
         raise Wrong("audience")
     until = _until(claims, provider, now)
     subject = claims.get("sub", "")
-    if not isinstance(subject, str):
+    if not isinstance(subject, str) or not subject.isprintable():  # it stands in logs, which it must not break
         raise Wrong("subject")
     scopes = _scopes(claims)
     headers = tuple(_headers(claims, provider))
@@ -103,7 +103,7 @@ def _text(value: object) -> bytes:
         return b"true" if value else b"false"
     if isinstance(value, list) and all(isinstance(each, str) and "," not in each for each in value):
         value = ",".join(value)
-    if isinstance(value, int | float):
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         value = repr(value)
     if (
         not isinstance(value, str)
@@ -119,5 +119,5 @@ def _key(provider: str, subject: str) -> str:
     if not subject:
         return ""
     if len(subject) > _MAX_SUBJECT_KEY:
-        subject = sha256(subject.encode("utf-8", "surrogatepass")).hexdigest() + "\n"
+        subject = sha256(subject.encode()).hexdigest() + "\n"
     return f"{provider}\n{subject}"

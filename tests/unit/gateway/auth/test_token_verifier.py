@@ -142,10 +142,13 @@ def test_a_claim_that_could_be_read_in_two_ways_is_refused(
     assert told == [TokenRefused(provider="id", check="claim")]
 
 
-def test_a_null_claim_that_goes_on_is_refused(issuer: Issuer, clock: VirtualClock, tmp_path: Path) -> None:
-    """It is neither a value nor absent."""
+@pytest.mark.parametrize("value", ["null", "1e999"])
+def test_a_claim_that_is_no_value_does_not_go_on(
+    issuer: Issuer, clock: VirtualClock, tmp_path: Path, value: str
+) -> None:
+    """Null is neither a value nor absent, and what is beyond all numbers is none: both are refused."""
     checked = made(issuer, clock, tmp_path, claims=(("x", "X-Claim"),))
-    claims = {"iss": "https://id.example", "aud": "shop", "exp": clock.now() + 60, "x": None}
+    claims = f'{{"iss": "https://id.example", "aud": "shop", "exp": {clock.now() + 60}, "x": {value}}}'
     assert refusal(checked, issuer.token(clock, claims=claims)) == 401
 
 
