@@ -36,6 +36,8 @@ from skerry.gateway.reading.syntax import (
 
 MAX_ROUTES: Final = 1000
 MAX_SECONDS: Final = 300.0
+MAX_CALL: Final = 3600.0
+"""Seconds of a call: reports and long polls take their time, and a route that names an hour means it."""
 MAX_HOPS: Final = 16
 SYMMETRIC: Final = ("HS256", "HS384", "HS512")
 ALGORITHMS: Final = (
@@ -155,8 +157,8 @@ _POLICY = Policy()
 POLICY: Final = Record(
     "policy",
     {
-        "total": Field(Number(0.001, MAX_SECONDS, may_be_null=True), "Seconds for all; null: no bound.", _POLICY.total),
-        "attempt": Field(Number(0.001, MAX_SECONDS, may_be_null=True), "Seconds for one attempt.", _POLICY.attempt),
+        "total": Field(Number(0.001, MAX_CALL, may_be_null=True), "Seconds for all; null: no bound.", _POLICY.total),
+        "attempt": Field(Number(0.001, MAX_CALL, may_be_null=True), "Seconds for one attempt.", _POLICY.attempt),
         "attempts": Field(whole(1, 10), "The same as retry.attempts.", _RETRY.attempts),
         "retry": Field(Off(RETRY), "When to send again; false: never."),
         "breaker": Field(Off(BREAKER), "When to stop calling; false: never."),

@@ -229,6 +229,7 @@ def test_other_namespaces_are_used_only_with_a_grant(read: Reader, named: str | 
         ({}, POLICY),
         ({"timeouts": {"request": "500ms"}}, replace(POLICY, total=0.5)),
         ({"timeouts": {"request": "0s"}}, replace(POLICY, total=None)),
+        ({"timeouts": {"request": "1h"}}, replace(POLICY, total=3600.0)),
         ({"timeouts": {"backendRequest": "0s"}}, POLICY),
         ({"timeouts": {"backendRequest": "200ms"}}, replace(POLICY, attempt=0.2)),
         ({"timeouts": {"backendRequest": "1m"}}, replace(POLICY, attempt=60.0, total=60.25)),
