@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from envoy_stage import Answer, Peer, Stage, free_port
+from name_server import address, name_server, service
 
 SPEC = """
 name: test
@@ -36,6 +37,13 @@ routes:
         two: {{service: a, path: "/two/{{id}}"}}
 """
 
+FOUND = """
+name: test
+listeners: [{{port: {port}}}]
+routes:
+  - {{path: /, service: stock}}
+"""
+
 
 class Gateway:
     """A gateway's process, and what it wrote."""
@@ -46,11 +54,12 @@ class Gateway:
         self.peer = peer
         self.port = port
         self.lines: list[str] = []
+        self.text = SPEC
         self.stage = Stage(port, {"a": peer}, None, None, {})  # type: ignore[arg-type]
 
     def write(self, text: str) -> None:
         beside = self.file.with_suffix(".new")
-        beside.write_text(SPEC.format(port=self.port, url=self.peer.url, text=text))
+        beside.write_text(self.text.format(port=self.port, url=self.peer.url, text=text))
         beside.replace(self.file)
 
     async def ask(self, target: str) -> Answer:
@@ -68,17 +77,22 @@ class Gateway:
 
 
 @asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[Gateway]:
+async def serving(folder: Path, *, text: str = SPEC, **environ: str) -> AsyncIterator[Gateway]:
     peer = Peer("a")
     peer.behaviour = lambda seen: Answer(
         headers={"content-type": "application/json"}, body=json.dumps({"path": seen.target}).encode()
     )
     await peer.listen()
     gateway = Gateway(None, folder / "gateway.yaml", peer, await free_port())  # type: ignore[arg-type]
+    gateway.text = text
     gateway.write("first")
     command = (sys.executable, "-m", "skerry", "gateway", "run", str(gateway.file), "--engine", "envoy", "--watch")
     gateway.process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+        env={**os.environ, **environ},
     )
     reading = asyncio.create_task(_read(gateway))
     try:
@@ -165,6 +179,31 @@ def test_nobody_is_left_when_the_gateway_is_killed(tmp_path: Path) -> None:
                 return not any(_runs(pid) for pid in children)
 
             await _until(gone)
+
+    asyncio.run(main())
+
+
+def test_instances_are_followed_where_a_discovery_says_they_are(tmp_path: Path) -> None:
+    """A service that is found by SRV records is called where they say; when they change, where they say then."""
+
+    async def main() -> None:
+        one, two = Peer("one"), Peer("two")
+        await one.listen()
+        await two.listen()
+        record = "_http._tcp.stock.test"
+        async with name_server() as names:
+            names.zone = {"i.stock.test": [address("127.0.0.1")], record: [service("i.stock.test", one.port)]}
+            url = f"srv+http://{record}?nameserver={names.where}"
+            async with serving(tmp_path, text=FOUND, SKERRY_URL_STOCK=url) as gateway:
+                assert (await gateway.ask("/")).body == b"one /"
+                names.zone[record] = [service("i.stock.test", two.port)]
+
+                async def moved() -> bool:
+                    return (await gateway.ask("/")).body == b"two /"
+
+                await _until(moved)
+        await one.close()
+        await two.close()
 
     asyncio.run(main())
 

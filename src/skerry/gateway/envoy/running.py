@@ -17,9 +17,10 @@ from pathlib import Path
 
 from skerry.clock import SYSTEM, Clock
 from skerry.envoy import AdsServer, EnvoyProcess
-from skerry.errors import ConfigurationError, EnvoyError
+from skerry.errors import ConfigurationError, ConfigurationRefused, EnvoyError
 from skerry.gateway.envoy.behind import Behind
 from skerry.gateway.envoy.compiler import Compiled, compile_spec
+from skerry.gateway.envoy.discovering import Instances
 from skerry.gateway.model import GatewaySpec, Listener
 from skerry.settings import Settings
 
@@ -81,6 +82,9 @@ class _Run:
         self._again = asyncio.Event()
         self._ports: dict[str, socket.socket] = {}
         self._told: tuple[str, ...] = ()
+        self._read_of: tuple[object, ...] = ()
+        self._moved = asyncio.Event()
+        self._instances = Instances(self._moved.set, clock=clock)
         self._behind: Behind
 
     async def run(self) -> None:
@@ -92,10 +96,11 @@ class _Run:
                 await self._serve(folder)
             finally:
                 await self._behind.stop()
+                await self._instances.aclose()
 
     async def _serve(self, folder: Path) -> None:
         spec = self._read()
-        compiled = self._compile(spec)
+        compiled = await self._compile(spec)
         self._on_signals()
         if compiled.behind:
             await self._behind.serve(spec)
@@ -132,27 +137,30 @@ class _Run:
 
     async def _until_stopped(self, ads: AdsServer, process: EnvoyProcess, spec: GatewaySpec) -> GatewaySpec:
         """Give Envoy every change until it is time to stop; returns what is served then."""
-        seen = self._seen()
         while not self._stop.is_set():
             if process.failed.is_set():
                 raise EnvoyError(f"Envoy ended again and again. Its last words: {process.last_words()}")
-            now = self._seen()
-            if now != seen or self._again.is_set():
-                seen = now
+            if self._seen() != self._read_of or self._again.is_set():
                 self._again.clear()
                 spec = await self._change(ads, spec)
+            elif self._moved.is_set():
+                await self._move(ads, spec)
             await self._pause()
         return spec
 
     async def _change(self, ads: AdsServer, before: GatewaySpec) -> GatewaySpec:
         try:
             spec = self._read()
-            compiled = self._compile(spec)
+            compiled = await self._compile(spec)
             if compiled.behind:
                 await self._behind.serve(spec)
             await ads.publish(compiled.resources, node=_NODE)
-        except (ConfigurationError, EnvoyError) as error:
+        except (ConfigurationError, ConfigurationRefused) as error:
             _log.error("the gateway goes on with what it had: %s", error)
+            return before
+        except EnvoyError as error:  # it may be on its way up again
+            _log.warning("the new specification is given to Envoy once more: %s", error)
+            self._again.set()
             return before
         except Exception:  # what `load` does is not ours, and the gateway serves on
             _log.exception("the gateway goes on with what it had: its specification could not be loaded")
@@ -161,10 +169,20 @@ class _Run:
         self._tell(compiled)
         return spec
 
+    async def _move(self, ads: AdsServer, spec: GatewaySpec) -> None:
+        """The instances of a service are others; the rules are the same."""
+        try:
+            await ads.publish((await self._compile(spec)).resources, node=_NODE)
+        except (ConfigurationError, ConfigurationRefused) as error:
+            _log.error("the gateway goes on with the instances that it knew: %s", error)
+        except EnvoyError as error:  # it may be on its way up again
+            _log.warning("the instances that are known now are given to Envoy once more: %s", error)
+            self._moved.set()
+
     async def _say_goodbye(self, ads: AdsServer, spec: GatewaySpec) -> None:
         """Readiness says no first, for as long as whoever asks it needs to look elsewhere."""
         with contextlib.suppress(ConfigurationError, EnvoyError):
-            compiled = self._compile(spec, draining=True)
+            compiled = await self._compile(spec, draining=True)
             await ads.publish(compiled.resources, node=_NODE, within=min(1.0, self._settings.drain))
             await self._clock.sleep(min(LINGER, self._settings.drain))
 
@@ -175,6 +193,7 @@ class _Run:
 
     def _read(self) -> GatewaySpec:
         """What is to be served, with a port for each listener that takes any: the same one as long as this runs."""
+        self._read_of = self._seen()  # before it is read: what changes meanwhile is read again
         spec = self._load()
         return replace(spec, listeners=tuple(self._with_port(listener) for listener in spec.listeners))
 
@@ -190,8 +209,10 @@ class _Run:
             self._ports[key] = held
         return replace(listener, port=self._ports[key].getsockname()[1])
 
-    def _compile(self, spec: GatewaySpec, *, draining: bool = False) -> Compiled:
-        return compile_spec(spec, addresses=self._addresses, aggregates=self._behind.url, draining=draining)
+    async def _compile(self, spec: GatewaySpec, *, draining: bool = False) -> Compiled:
+        plain, addresses = await self._instances.resolved(spec, self._addresses)
+        self._moved.clear()
+        return compile_spec(plain, addresses=addresses, aggregates=self._behind.url, draining=draining)
 
     def _seen(self) -> tuple[object, ...]:
         """What tells that a file is another: also after a rename, and when it has the same size."""

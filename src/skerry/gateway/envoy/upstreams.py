@@ -33,7 +33,7 @@ class Upstreams:
         """The cluster for calls of `route` to `service`."""
         policy = route.policy
         name = f"{service}~{fingerprint(policy)}" if policy != PolicySpec() else service
-        if name not in self.clusters and (urls := self._urls(service, route, field)):
+        if name not in self.clusters and (urls := self._urls(service, route, field)) is not None:
             known = self._services.get(service, Service(service))
             self.clusters[name] = {**self._cluster(name, known, urls, field), **self._bounds(policy, route)}
         return name
@@ -41,7 +41,7 @@ class Upstreams:
     def mirror(self, service: str, route: Route) -> str:
         """The cluster for copies of requests: bounded, never retried, no breaker; what finds no room is dropped."""
         name = f"{service}~mirror"
-        if name not in self.clusters and (urls := self._urls(service, route, "mirrors")):
+        if name not in self.clusters and (urls := self._urls(service, route, "mirrors")) is not None:
             known = self._services.get(service, Service(service))
             policy = PolicySpec(breaker=None)
             self.clusters[name] = {
@@ -76,12 +76,14 @@ class Upstreams:
 
     def _told(self, service: str) -> tuple[str, ...]:
         known = self._services.get(service)
-        return tuple(self._addresses.get(service, ())) or (known.urls if known is not None else ())
+        return (known.urls if known is not None else ()) or tuple(self._addresses.get(service, ()))
 
-    def _urls(self, service: str, route: Route, field: str) -> tuple[str, ...]:
+    def _urls(self, service: str, route: Route, field: str) -> tuple[str, ...] | None:
+        """Its addresses: none at all for one that is known to have none at the moment, None for one that nobody knows."""
         urls = self._told(service)
-        if not urls:
+        if not urls and service not in self._addresses:
             self._notes.wrong(route, field, f"no address is known of the service {service!r}")
+            return None
         return urls
 
     def _cluster(self, name: str, service: Service, urls: tuple[str, ...], field: str) -> Plain:
@@ -92,6 +94,7 @@ class Upstreams:
             "type": "STATIC" if all(_is_address(part.hostname or "") for part in parts) else "STRICT_DNS",
             "connect_timeout": seconds(service.connect),
             "lb_policy": "LEAST_REQUEST",
+            "respect_dns_ttl": True,
             # A host that is ejected gets nothing, also when it is the only one: that is what an open breaker is.
             "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
             "load_assignment": {
