@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-import httptools
-
 from skerry.gateway.wire.crossing import HOP_BY_HOP
 from skerry.gateway.wire.faults import BadMessage
+from skerry.gateway.wire.request import FIELDS
 
 MAX_HEAD = 64 * 1024
 """Bytes of an answer's line and headers together."""
@@ -22,6 +21,8 @@ _KINDS: dict[bytes, int] = {
     b"transfer-encoding": _CODING,
     b"connection": _CONNECTION,
 }
+_HEAD = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t -~\x80-\xff]*+)?\r\n" + FIELDS)
+_BODILESS = frozenset([204, 304])
 _DIGITS = re.compile(rb"[0-9]{1,15}")
 
 
@@ -29,82 +30,71 @@ class ReplyHead:
     """What a service answered: `headers` are those that may go on, names in lower case, without any framing.
 
     `length` is as in a request, or `UNTIL_CLOSE`; `bare` when there is no body whatever the headers say; `declared` the length
-    that they say. It is its own parser's receiver.
+    that they say.
     """
 
-    __slots__ = (
-        "bare",
-        "coding",
-        "count",
-        "declared",
-        "headers",
-        "keep_alive",
-        "length",
-        "lengths",
-        "options",
-        "status",
-    )
+    __slots__ = ("bare", "declared", "headers", "keep_alive", "length", "status")
 
-    def __init__(self) -> None:
-        self.status: int = 0
+    def __init__(self, status: int) -> None:
+        self.status: int = status
         self.headers: list[tuple[bytes, bytes]] = []
         self.length: int = UNTIL_CLOSE
         self.declared: int | None = None
         self.bare: bool = False
         self.keep_alive: bool = True
-        self.count: int = 0
-        self.coding: list[bytes] = []
-        self.lengths: list[bytes] = []
-        self.options: list[bytes] = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, told by the parser."""
-        name = name.lower()
-        self.count += 1
-        kind = _KINDS.get(name)
-        if kind is None:
-            if not name.startswith(b"skerry-"):
-                self.headers.append((name, value))
-        elif kind == _LENGTH:
-            self.lengths.append(value)
-        elif kind == _CODING:
-            self.coding.append(value)
-        elif kind == _CONNECTION:
-            self.options += [option.strip() for option in value.lower().split(b",")]
 
 
 def read_reply(data: bytes, *, method: str) -> ReplyHead:
     """The head that is the whole of `data`, of an answer to `method`. Raises `BadMessage` 502."""
-    head = ReplyHead()
-    parser = httptools.HttpResponseParser(head)
-    try:
-        parser.feed_data(data)
-    except httptools.HttpParserUpgrade:
-        pass  # only the head was given: nothing of what follows it was read
-    except httptools.HttpParserError as error:
-        raise _bad("it is not HTTP/1.1") from error
-    status = head.status = parser.get_status_code()
-    version = parser.get_http_version()
-    if not 100 <= status <= 599 or version not in {"1.1", "1.0"}:
-        raise _bad("its status or version does not exist")
-    if head.count > MAX_HEADERS:
+    match = _HEAD.fullmatch(data)
+    if match is None:
+        raise _bad("it is not HTTP/1.1")
+    minor, status, fields = match.groups()
+    head = ReplyHead(int(status))
+    if minor == b"0":
+        head.keep_alive = False
+    lines = fields.split(b"\r\n")
+    if len(lines) > MAX_HEADERS + 1:
         raise _bad("it has too many headers")
-    head.keep_alive = version == "1.1"
-    _framing(head)
-    if head.options:
-        _connection(head)
-    if method == "HEAD" or status in {204, 304} or status < 200:
+    _sort(lines, head)
+    if method == "HEAD" or head.status in _BODILESS or head.status < 200:
         head.bare = True
         # a body that must not be there would be read as the next answer
-        head.keep_alive = head.keep_alive and (method == "HEAD" or status == 304 or not head.declared)
+        head.keep_alive = head.keep_alive and (method == "HEAD" or head.status == 304 or not head.declared)
         head.length = 0
     elif head.length == UNTIL_CLOSE:
         head.keep_alive = False
     return head
 
 
-def _framing(head: ReplyHead) -> None:
-    lengths, coding = head.lengths, head.coding
+def _sort(lines: list[bytes], head: ReplyHead) -> None:
+    """One look at each header line, the last of which is empty."""
+    kept = head.headers
+    lengths: list[bytes] = []
+    coding: list[bytes] = []
+    options: list[bytes] = []
+    lines.pop()
+    for line in lines:
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        value = value.strip(b" \t")
+        kind = _KINDS.get(name)
+        if kind is None:
+            if not name.startswith(b"skerry-"):
+                kept.append((name, value))
+        elif kind == _LENGTH:
+            lengths.append(value)
+        elif kind == _CODING:
+            coding.append(value)
+        elif kind == _CONNECTION:
+            options += [option.strip() for option in value.lower().split(b",")]
+    if lengths or coding:
+        _framing(head, lengths, coding)
+    if options:
+        _connection(head, options)
+
+
+def _framing(head: ReplyHead, lengths: list[bytes], coding: list[bytes]) -> None:
     if lengths:
         if coding:
             raise _bad("it has both a length and a transfer coding")
@@ -117,8 +107,7 @@ def _framing(head: ReplyHead) -> None:
         head.length = CHUNKED
 
 
-def _connection(head: ReplyHead) -> None:
-    options = head.options
+def _connection(head: ReplyHead, options: list[bytes]) -> None:
     if b"close" in options:
         head.keep_alive = False
     elif b"keep-alive" in options:

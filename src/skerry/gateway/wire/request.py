@@ -1,11 +1,13 @@
-"""The head of a request."""
+"""The head of a request, read by one grammar.
+
+RFC 9112 says what a head looks like, and one expression of it either fits the whole head or does not: nothing is repaired, so
+there is nothing that the next parser could repair in another way.
+"""
 
 from __future__ import annotations
 
 import re
 from ipaddress import IPv6Address
-
-import httptools
 
 from skerry.gateway.wire.crossing import Crossing, Judge
 from skerry.gateway.wire.faults import BadMessage
@@ -13,9 +15,14 @@ from skerry.gateway.wire.paths import canonical, canonical_query
 
 CHUNKED = -1
 """A body's length that only its last chunk tells."""
+TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+FIELDS = rb"((?:" + TOKEN + rb"++:[\t -~\x80-\xff]*+\r\n)*+)\r\n"
+"""Header lines and the empty one after them (RFC 9112, section 5): no folds, no space before the colon, no control characters."""
+_LINE = rb"(" + TOKEN + rb"{1,32}+) ([!-~\x80-\xff]++) HTTP/([0-9])\.([0-9])\r\n"
+_HEAD = re.compile(_LINE + FIELDS)
+_FIRST = re.compile(_LINE)
 _METHODS = {name.encode("ascii"): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
-_HOST_FIELD, _DROPPED = int(Crossing.HOST), int(Crossing.DROPPED)
-_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} [!-~\x80-\xff]+ HTTP/[0-9]\.[0-9]\r\n")
+_PASSES, _HOST_FIELD, _DROPPED = int(Crossing.PASSES), int(Crossing.HOST), int(Crossing.DROPPED)
 _HOST = re.compile(rb"([A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}\.?){0,127}|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,15}")
@@ -24,29 +31,25 @@ _DIGITS = re.compile(rb"[0-9]{1,15}")
 class RequestHead:
     """What a client asks, read once. `headers` are those that go on, names in lower case; `context` what is believed or not
     elsewhere; `length` the body's bytes, 0 without one, `CHUNKED`; `host` in lower case without its port, `authority` as sent.
-
-    It is its own parser's receiver: one look at each header, in the order in which they came.
     """
 
     __slots__ = (
-        *(
-            "authority",
-            "coding",
-            "context",
-            "count",
-            "expectation",
-            "expects",
-            "headers",
-            "host",
-            "hosts",
-            "judge",
-            "keep_alive",
-        ),
-        *("length", "lengths", "method", "minor", "options", "path", "port", "query", "upgrade", "url"),
+        "authority",
+        "context",
+        "expects",
+        "headers",
+        "host",
+        "keep_alive",
+        "length",
+        "method",
+        "minor",
+        "path",
+        "port",
+        "query",
+        "upgrade",
     )
 
-    def __init__(self, judge: Judge) -> None:
-        self.judge: Judge = judge
+    def __init__(self) -> None:
         self.method: str = ""
         self.path: str = ""
         self.query: str | None = None
@@ -60,105 +63,121 @@ class RequestHead:
         self.keep_alive: bool = True
         self.expects: bool = False
         self.upgrade: str = ""
-        self.url: bytes = b""
-        self.count: int = 0
-        self.coding: list[bytes] = []
-        self.expectation: bytes = b""
-        self.hosts: list[bytes] = []
-        self.lengths: list[bytes] = []
-        self.options: list[bytes] = []
 
     def header(self, name: bytes) -> str | None:
         """All values of a header that goes on, joined by commas; None without one."""
         found = [value for key, value in self.headers if key == name]
         return b", ".join(found).decode("latin-1") if found else None
 
-    def on_url(self, url: bytes) -> None:
-        """The target, told by the parser."""
-        self.url += url
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, told by the parser."""
-        name = name.lower()
-        self.count += 1
-        verdict = self.judge.known.get(name)
-        if verdict is None:
-            verdict = self.judge.learn(name)
-        if verdict == 0:
-            self.headers.append((name, value))
-        elif verdict == _HOST_FIELD:
-            self.hosts.append(value)
-        elif verdict != _DROPPED:
-            self._note(verdict, name, value)
+class _Noted:
+    """Headers that do not go on as they are, in the order in which they came."""
 
-    def _note(self, verdict: int, name: bytes, value: bytes) -> None:
-        if verdict == Crossing.CONNECTION:
-            self.options.append(value)
-        elif verdict == Crossing.LENGTH:
-            self.lengths.append(value)
-        elif verdict == Crossing.CODING:
-            self.coding.append(value)
-        elif verdict == Crossing.CONTEXT:
-            self.context[name] = self.context[name] + b", " + value if name in self.context else value
-        elif verdict == Crossing.UPGRADE:
-            self.upgrade = value.decode("latin-1").strip().lower()
-        else:
-            self.expectation = value
+    __slots__ = ("coding", "expectation", "lengths", "options", "upgrade")
+
+    def __init__(self) -> None:
+        self.coding: list[bytes] = []
+        self.expectation = b""
+        self.lengths: list[bytes] = []
+        self.options: list[bytes] = []
+        self.upgrade = b""
 
 
 def read_request(data: bytes, *, judge: Judge, headers: int, target: int) -> RequestHead:
     """The head that is the whole of `data`, its empty line included, with at most so many `headers` and bytes of `target`.
 
-    Raises `BadMessage`: 400 for what is not HTTP or ambiguous, 413, 414, 417, 431, 501 and 505 for what they say.
+    Raises `BadMessage`: 400 for what is not HTTP or ambiguous, 414, 417, 431, 501 and 505 for what they say.
     """
-    if not _LINE.match(data):
-        raise BadMessage(400, "bad_request", "The request is not HTTP/1.1: its first line is broken.")
-    head = RequestHead(judge)
-    parser = httptools.HttpRequestParser(head)
-    try:
-        parser.feed_data(data)
-    except httptools.HttpParserUpgrade:
-        pass  # only the head was given: nothing of what follows it was read
-    except httptools.HttpParserInvalidMethodError as error:
-        raise BadMessage(501, "unknown_method", "This method is not known here.") from error
-    except httptools.HttpParserError as error:
-        raise BadMessage(400, "bad_request", "The request is not HTTP/1.1.") from error
-    if parser.get_http_version() != "1.1":
-        _old(head, parser.get_http_version())
-    if head.count > headers:
+    match = _HEAD.fullmatch(data)
+    if match is None:
+        raise _broken(data)
+    method, raw, major, minor, fields = match.groups()
+    head = RequestHead()
+    if major != b"1" or minor != b"1":
+        _old(head, major, minor)
+    lines = fields.split(b"\r\n")
+    if len(lines) > headers + 1:
         raise BadMessage(431, "head_too_large", f"The request has more than {headers} header fields.")
-    if not data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r"):
-        raise BadMessage(400, "bad_request", "The request is not HTTP/1.1: a line ends wrongly.")
-    method = _METHODS.get(parser.get_method())
-    if method is None:
+    named = _METHODS.get(method)
+    if named is None:
         raise BadMessage(501, "unknown_method", "This method is not known here.")
-    head.method = method
-    _finish(head)
-    if len(head.url) > target:
+    head.method = named
+    _sort(lines, head, judge)
+    if len(raw) > target:
         raise BadMessage(414, "target_too_long", f"The path and query are longer than {target} bytes.")
-    _target(head, head.url)
+    _target(head, raw)
     return head
 
 
-def _old(head: RequestHead, version: str) -> None:
-    if version != "1.0":
+def _broken(data: bytes) -> BadMessage:
+    first = _FIRST.match(data)
+    if first is None:
+        return BadMessage(400, "bad_request", "The request is not HTTP/1.1: its first line is broken.")
+    if first[3] != b"1":
+        return BadMessage(505, "version", "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+    return BadMessage(400, "bad_request", "The request is not HTTP/1.1: one of its header lines is broken.")
+
+
+def _old(head: RequestHead, major: bytes, minor: bytes) -> None:
+    if (major, minor) != (b"1", b"0"):
         raise BadMessage(505, "version", "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
     head.minor, head.keep_alive = 0, False
 
 
-def _finish(head: RequestHead) -> None:
-    """What the headers mean, once all of them are there."""
-    if head.options:
-        _connection(head, head.options)
+def _sort(lines: list[bytes], head: RequestHead, judge: Judge) -> None:
+    """One look at each header line, the last of which is empty: what goes on, and what is meant for us."""
+    known, kept = judge.known, head.headers
+    noted: _Noted | None = None
+    hosts = 0
+    lines.pop()
+    for line in lines:
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        value = value.strip(b" \t")
+        verdict = known.get(name)
+        if verdict is None:
+            verdict = judge.learn(name)
+        if verdict == _PASSES:
+            kept.append((name, value))
+        elif verdict == _HOST_FIELD:
+            hosts += 1
+            head.authority = value
+        elif verdict != _DROPPED:
+            noted = noted or _Noted()
+            _note(noted, head, verdict, name, value)
+    if hosts != 1 and (hosts or head.minor):
+        raise BadMessage(400, "host", "The request has to name exactly one host.")
+    if hosts:
+        _authority(head, judge)
+    if noted is not None:
+        _heed(head, noted)
+
+
+def _note(noted: _Noted, head: RequestHead, verdict: int, name: bytes, value: bytes) -> None:
+    if verdict == Crossing.CONNECTION:
+        noted.options.append(value)
+    elif verdict == Crossing.LENGTH:
+        noted.lengths.append(value)
+    elif verdict == Crossing.CODING:
+        noted.coding.append(value)
+    elif verdict == Crossing.CONTEXT:
+        head.context[name] = head.context[name] + b", " + value if name in head.context else value
+    elif verdict == Crossing.UPGRADE:
+        noted.upgrade = value
     else:
-        head.upgrade = ""
-    if head.lengths or head.coding:
-        _framing(head, head.coding, head.lengths)
-    if head.expectation:
-        if head.expectation.lower() != b"100-continue":
+        noted.expectation = value
+
+
+def _heed(head: RequestHead, noted: _Noted) -> None:
+    if noted.options:
+        head.upgrade = noted.upgrade.decode("latin-1").lower()
+        _connection(head, noted.options)
+    if noted.lengths or noted.coding:
+        _framing(head, noted.coding, noted.lengths)
+    if noted.expectation:
+        if noted.expectation.lower() != b"100-continue":
             raise BadMessage(417, "expectation", "Nothing but 100-continue can be expected here.")
         head.expects = True
-    _authority(head, head.hosts, head.judge)
 
 
 def _connection(head: RequestHead, named: list[bytes]) -> None:
@@ -195,17 +214,13 @@ def _framing(head: RequestHead, coding: list[bytes], lengths: list[bytes]) -> No
         head.length = int(lengths[0])
 
 
-def _authority(head: RequestHead, hosts: list[bytes], judge: Judge) -> None:
-    if len(hosts) > 1 or (not hosts and head.minor == 1):
-        raise BadMessage(400, "host", "The request has to name exactly one host.")
-    if hosts:
-        known = judge.hosts.get(hosts[0])
-        if known is None:
-            _host(head, hosts[0])
-            judge.remember(hosts[0], head.host, head.port)
-        else:
-            head.authority = hosts[0]
-            head.host, head.port = known
+def _authority(head: RequestHead, judge: Judge) -> None:
+    known = judge.hosts.get(head.authority)
+    if known is None:
+        _host(head, head.authority)
+        judge.remember(head.authority, head.host, head.port)
+    else:
+        head.host, head.port = known
 
 
 def _host(head: RequestHead, authority: bytes) -> None:
