@@ -218,7 +218,6 @@ def test_a_large_head_is_refused(head: bytes) -> None:
         b"POST /api/stock HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /api/stock HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nG",
         b"POST /api/stock HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 5\r\n\r\nabcde",
-        b"POST /api/stock HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
         b"POST /api/stock HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",
         b"GET /api/stock HTTP/1.1\nhost: a\n\n",
         b"GET /api/stock HTTP/1.1\r\nhost: a\r\nx: a\r\n b\r\n\r\n",
@@ -231,7 +230,6 @@ def test_a_large_head_is_refused(head: bytes) -> None:
         "chunks in 1.0",
         "length and chunks",
         "two lengths",
-        "unknown coding",
         "chunk size",
         "bare newlines",
         "folded header",
@@ -395,7 +393,7 @@ def test_a_client_that_leaves_takes_its_call_along() -> None:
 
 
 def test_a_gateway_that_drains_is_alive_but_not_ready() -> None:
-    """After `drain` readiness fails, liveness does not, and requests are still answered; dead services change neither."""
+    """Once it leaves, readiness fails, liveness does not, and requests are still answered; dead services change neither."""
 
     async def play(stage: Stage) -> None:
         async def statuses() -> list[int]:
@@ -404,7 +402,7 @@ def test_a_gateway_that_drains_is_alive_but_not_ready() -> None:
             ]
 
         assert await statuses() == [200, 200, 502]
-        stage.gateway.draining = True
+        stage.gateway.leave()
         assert await statuses() == [200, 503, 502]
         ready = await stage.client.get("/health/ready")
         assert ready.headers["content-type"] == "application/health+json"

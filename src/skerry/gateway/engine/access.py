@@ -31,7 +31,7 @@ class AccessWriter:
         self._sample = log.sample
         self._waiting: list[str] = []
         self._dropped = 0
-        self._second = -1
+        self._millisecond = -1
         self._shown = ""
         self._ended = threading.Event()
         try:
@@ -52,25 +52,27 @@ class AccessWriter:
         if len(self._waiting) >= MAX_WAITING:
             self._dropped += 1
             return
-        head, call, plan = exchange.head, exchange.call, exchange.plan
-        route = "" if plan is None else plan.shown
-        service, attempts = ("", 0) if call is None else (call.service, call.attempts)
+        head, call = exchange.head, exchange.call
+        where = "" if exchange.plan is None else exchange.plan.shown
+        if call is not None:
+            where = f'{where},"service":"{call.service}","attempts":{call.attempts}'
         more = "" if not exchange.why else f',"why":"{exchange.why}"'
         if exchange.identity:
             more += f',"identity":{json.dumps(exchange.identity)}'
         self._waiting.append(
-            f'{{"time":"{self._time()}","peer":"{exchange.peer}","method":"{head.method}","host":"{head.host}","path":"{head.path}",'
-            f'"route":{route or "null"},"service":"{service}","attempts":{attempts},"status":{exchange.status},'
-            f'"bytes":{exchange.bytes},"ms":{seconds * 1000:.2f},"trace":"{exchange.context[3:35]}"{more}}}\n'
+            f'{{"time":"{self._time()}","peer":"{exchange.peer}","method":"{head.method}","host":"{head.host}",'
+            f'"path":"{head.path}"{where},"status":{exchange.status},"bytes":{exchange.bytes},'
+            f'"ms":{int(seconds * 1e6) / 1000},"trace":"{exchange.context[3:35]}"{more}}}\n'
         )
 
     def _time(self) -> str:
         now = self._clock.now()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._shown = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{self._shown}.{int((now - second) * 1000):03d}Z"
+        millisecond = int(now * 1000)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            second = datetime.fromtimestamp(millisecond // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._shown = f"{second}.{millisecond % 1000:03d}Z"
+        return self._shown
 
     def _write_on(self) -> None:
         while not self._ended.wait(EVERY):

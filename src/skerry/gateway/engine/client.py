@@ -37,8 +37,9 @@ class Client(asyncio.Protocol):
         "listener",
         "moved",
         "peer",
+        "said",
         "secure",
-        "shown",
+        "secure",
         "since",
         "transport",
         "worker",
@@ -50,7 +51,8 @@ class Client(asyncio.Protocol):
         self.worker: Worker = worker
         self.listener: str = listener
         self.peer: str = ""
-        self.shown: bytes = b""
+        self.said: bytes = b""
+        """The header lines that tell services where it comes from."""
         self.secure: bool = False
         self.exchange: Exchange | None = None
         self.since: float = 0.0
@@ -71,11 +73,16 @@ class Client(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]
         told = transport.get_extra_info("peername")
         self.peer = told[0] if isinstance(told, tuple) else ""
-        self.shown = self.peer.encode("ascii", "replace")
         self.secure = transport.get_extra_info("sslcontext") is not None
+        self.said = self.forwarded(self.peer)
         self.since = self.worker.now()
         if not self.worker.welcome(self):
             self.transport.close()
+
+    def forwarded(self, addresses: str) -> bytes:
+        """Where a request comes from, as header lines: by these addresses, the nearest last."""
+        scheme = "https" if self.secure else "http"
+        return f"x-forwarded-for: {addresses}\r\nx-forwarded-proto: {scheme}\r\n".encode("ascii", "replace")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.worker.bid_farewell(self)

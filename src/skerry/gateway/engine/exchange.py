@@ -58,7 +58,6 @@ class Exchange:
         "call",
         "client",
         "context",
-        "forwarded",
         "found",
         "head",
         "identity",
@@ -70,6 +69,7 @@ class Exchange:
         "plan",
         "replied",
         "retold",
+        "said",
         "started",
         "status",
         "tunnel",
@@ -87,8 +87,8 @@ class Exchange:
         self.call: Call | None = None
         self.context: str = ""
         """The trace context of this request, as traceparent has it; empty until somebody needs it."""
-        self.forwarded: bytes = client.shown
-        """The addresses that X-Forwarded-For tells the service."""
+        self.said: bytes = client.said
+        """The header lines that tell the service where it comes from."""
         self.found: Found | None = None
         self.identity: str = ""
         self.identity_key: str = ""
@@ -171,7 +171,7 @@ class Exchange:
         addresses = [address.strip() for address in told.split(",") if address.strip()][-hops:]
         if addresses and all(_ADDRESS.fullmatch(address) for address in addresses):
             self.peer = addresses[0]
-            self.forwarded = ", ".join([*addresses, self.client.peer]).encode("ascii")
+            self.said = self.client.forwarded(", ".join([*addresses, self.client.peer]))
 
     def _answer_here(self, plan: Plan, found: Found) -> None:
         action = found.route.action

@@ -140,7 +140,9 @@ class Plan:
     mirrors: tuple[tuple[float, Target], ...] = ()
     timed: bool = False
     shown: str = ""
-    """The route's name as JSON."""
+    """What the access log says of it."""
+    patience: bytes = b""
+    """The header line that tells a service how long it has when nothing was lost yet."""
 
 
 @dataclass(slots=True)
@@ -319,7 +321,8 @@ class Workshop:
             Edit.of(route.response_headers),
             spec.limits.body if route.body is None else route.body,
             timed=limit.timed,
-            shown=json.dumps(route.name),
+            shown=f',"route":{json.dumps(route.name)}',
+            patience=b"" if route.policy.total is None else b"skerry-timeout: %.3f\r\n" % route.policy.total,
         )
         plan.guard = self._guard(route, providers)
         action = route.action

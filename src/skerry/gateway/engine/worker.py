@@ -40,6 +40,8 @@ LINGER: Final = 0.3
 """Seconds between "not ready" and closing the listening sockets, so that callers that hold a connection learn of it."""
 _COLLECT: Final = (20_000, 20, 100)
 """When the collector looks: a request leaves no cycles behind, so it would find nothing, ten times as often."""
+_SOON: Final = 0.002
+"""Seconds that may be gone of a request's time and still count as none."""
 _log = logging.getLogger("skerry.gateway")
 
 
@@ -116,10 +118,15 @@ class Worker:
                 access.close()
         signals.emit(signals.GatewayReloaded(service=spec.name, routes=len(spec.routes)))
 
+    def leave(self) -> None:
+        """Stop being ready, and tell clients to close. Requests are answered all the same."""
+        if not self.draining:
+            self.draining = self._health.draining = True
+            signals.emit(signals.ServiceChanged(service=self.runtime.spec.name, state="draining"))
+
     async def drain(self, within: float) -> None:
-        """Become not ready, take no more connections, and let what is under way end within so many seconds."""
-        self.draining = self._health.draining = True
-        signals.emit(signals.ServiceChanged(service=self.runtime.spec.name, state="draining"))
+        """Leave, take no more connections, and let what is under way end within so many seconds."""
+        self.leave()
         await self.clock.sleep(LINGER)
         for server in self._servers:
             server.close()
@@ -225,14 +232,14 @@ class Worker:
 
     def said(self, exchange: Exchange, left: float, *, retries: bool) -> bytes:
         """What the gateway itself says to a service about a request, as header lines."""
-        head = exchange.head
-        lines = b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\ntraceparent: %b\r\n" % (
-            exchange.forwarded,
-            b"https" if exchange.client.secure else b"http",
-            head.authority,
-            self.trace(exchange).encode("ascii"),
-        )
-        if left != math.inf:
+        head, plan = exchange.head, exchange.plan
+        assert plan is not None
+        trace = self.trace(exchange).encode("ascii")
+        lines = b"".join((exchange.said, b"x-forwarded-host: ", head.authority, b"\r\ntraceparent: ", trace, b"\r\n"))
+        total = plan.policy.total
+        if total is not None and 0.0 <= total - left < _SOON:
+            lines += plan.patience
+        elif left != math.inf:
             lines += b"skerry-timeout: %.3f\r\n" % max(0.0, left)
         if retries:
             lines += b"skerry-retried: 1\r\n"

@@ -86,7 +86,7 @@ def _sort(lines: list[bytes], head: ReplyHead) -> None:
             lengths.append(value)
         elif kind == _CODING:
             coding.append(value)
-        elif kind == _CONNECTION:
+        elif kind == _CONNECTION and (value != b"keep-alive" or not head.keep_alive):
             options += [option.strip() for option in value.lower().split(b",")]
     if lengths or coding:
         _framing(head, lengths, coding)
