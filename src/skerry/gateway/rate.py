@@ -22,6 +22,8 @@ MAX_KEYS = 65_536
 """Keys that have a bucket of their own at one time. About 10 MiB when all are in use."""
 SHARED = 4_096
 """Buckets for all keys beyond those."""
+MAX_ADDRESS = 64
+"""Characters of an address that count: more has only what is none."""
 _SHORTEST = 1.0
 """Seconds between two times of forgetting, at least."""
 _EARLY = 1e-9
@@ -98,11 +100,11 @@ def peer_key(address: str) -> Key:
     An IPv4 address written as IPv6 is the IPv4 address. What is no address, such as the name of a socket, is its own key.
     """
     if ":" not in address:
-        return address
+        return address[:MAX_ADDRESS]
     try:
         packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
-    except OSError:
-        return address[:64]
+    except (OSError, ValueError):  # the second for what is no text of an address at all
+        return address[:MAX_ADDRESS]
     if packed.startswith(b"\0\0\0\0\0\0\0\0\0\0\xff\xff"):
         return socket.inet_ntop(socket.AF_INET, packed[12:])
     return packed[:8]

@@ -4,6 +4,8 @@ import gzip
 import zlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skerry.gateway.compression import LEAST, Encoder, accepts_gzip, apply, choose, compressible
 
@@ -151,3 +153,9 @@ def test_an_answer_that_others_would_get_encoded_says_that_it_varies() -> None:
 def test_an_answer_that_nobody_gets_encoded_stays_untouched(told: list[tuple[bytes, bytes]]) -> None:
     """Its headers go on as they came; of repeated ones each counts."""
     assert apply(b"GET", b"gzip", 200, told) == (None, told)
+
+
+@given(st.binary(max_size=60) | st.from_regex(rb"[a-z*]{0,8}(;q=[0-9.]{0,6})?(,[a-z*]{0,8}(;q=[0-9.]{0,6})?){0,4}"))
+def test_whatever_a_client_accepts_is_a_yes_or_a_no(value: bytes) -> None:
+    """Nothing in the header makes the choice fail."""
+    assert accepts_gzip(value) in {True, False}

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skerry.errors import ConfigurationError
 from skerry.gateway.model import RateSpec
@@ -147,3 +149,9 @@ def test_a_rate_of_nothing_is_refused(spec: RateSpec) -> None:
     """A limit that lets nothing through, or all, is an error when it is made."""
     with pytest.raises(ConfigurationError, match="rate:"):
         Limiter(spec)
+
+
+@given(st.text(min_size=60) | st.text() | st.from_regex(r"[0-9a-f:.%]{0,50}"))
+def test_whatever_a_proxy_says_is_a_key(text: str) -> None:
+    """An address that is none is a key of its own, and a short one; nothing fails."""
+    assert len(peer_key(text)) <= 64
