@@ -13,7 +13,7 @@ from skerry.errors import ConfigurationError, Unreachable
 from skerry.gateway.model import Addresses, GatewaySpec, Service
 
 _ENVOYS_OWN = {"dns+http": "http", "dns+https": "https"}
-"""Names that Envoy asks for by itself, for as long as each answer holds."""
+"""Names that Envoy asks for by itself, every five seconds."""
 _PLAIN = frozenset({"http", "https"})
 
 
