@@ -143,6 +143,10 @@ class Call:
             else:
                 self._ticket = window
         pool = self._pool = target.cluster.pick()
+        if pool is None:
+            self._lost_ticket(CancelledError())
+            self._end(Problem(503, "no_instance", "No instance of the service behind this path is known right now."))
+            return
         upstream = pool.take()
         if upstream is None:
             self._arm(now)

@@ -197,7 +197,7 @@ class Workshop:
     ) -> Cluster:
         service = next((service for service in spec.services if service.name == name), Service(name))
         urls = service.urls or addresses.get(name, ())
-        if not urls:
+        if not urls and name not in addresses:
             raise ConfigurationError(
                 f"no address is known for the service {name!r}; name its urls under services, or set {variable_for(name)}",
                 source=spec.source,

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from skerry import signals
 from skerry.clock import SYSTEM, Clock
@@ -19,6 +19,9 @@ from skerry.gateway.engine.crew import Crew
 from skerry.gateway.engine.worker import Worker, settle_memory
 from skerry.gateway.model import Addresses, GatewaySpec
 from skerry.settings import Settings
+
+if TYPE_CHECKING:
+    from skerry.gateway.discovering import Instances
 
 try:
     import uvloop
@@ -99,36 +102,90 @@ async def _serve(
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    worker = Worker(spec, addresses, clock=clock)
+    source = _Source(load, addresses, clock)
+    worker = Worker(*await source.first(spec), clock=clock)
     try:
         await worker.start()
     except OSError as error:
         places = ", ".join(f"{listener.address}:{listener.port}" for listener in spec.listeners)
         raise ConfigurationError(f"cannot listen on {places}: {error.strerror}") from error
-
-    def reload() -> None:
-        try:
-            worker.reload(load())
-        except ConfigurationError as error:
-            told = signals.GatewayReloaded(service=spec.name, routes=len(worker.runtime.spec.routes), error=str(error))
-            signals.emit(told)
-            print(f"gateway: not reloaded: {error}", file=sys.stderr, flush=True)  # noqa: T201
-
+    tasks = [loop.create_task(source.follow(worker))]
+    if watch:
+        tasks.append(loop.create_task(_look(watch, source.look_again, clock)))
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    loop.add_signal_handler(signal.SIGHUP, source.look_again)
     if supervised:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         loop.add_reader(0, _at_end, loop, stop)
     else:
         loop.add_signal_handler(signal.SIGINT, stop.set)
-    watcher = loop.create_task(_look(watch, reload, clock)) if watch else None
     settle_memory()
     if ready is not None:
         ready(worker.ports)
     await stop.wait()
-    if watcher is not None:
-        watcher.cancel()
+    for task in tasks:
+        task.cancel()
     await worker.drain(settings.drain)
+    await source.aclose()
+
+
+class _Source:
+    """Where the specification and the addresses of services come from, again and again."""
+
+    def __init__(self, load: Load, addresses: Addresses, clock: Clock) -> None:
+        self._changed = asyncio.Event()
+        self._stale = False
+        """Whether the specification itself may be another, not just where services are."""
+        self._load = load
+        self._addresses = addresses
+        self._clock = clock
+        self._instances: Instances | None = None
+        self._spec: GatewaySpec | None = None
+
+    async def first(self, spec: GatewaySpec) -> tuple[GatewaySpec, Addresses]:
+        """`spec` and the addresses of its services, those that are looked for found."""
+        found = await self._resolved(spec)
+        self._spec = spec
+        return found
+
+    async def follow(self, worker: Worker) -> None:
+        """Have the worker serve every change, until cancelled. What cannot be served is told, and changes nothing."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            stale, self._stale = self._stale, False
+            try:
+                spec = self._load() if stale or self._spec is None else self._spec
+                worker.reload(*await self._resolved(spec))
+                self._spec = spec
+            except ConfigurationError as error:
+                now = worker.runtime.spec
+                signals.emit(signals.GatewayReloaded(service=now.name, routes=len(now.routes), error=str(error)))
+                print(f"gateway: not reloaded: {error}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def look_again(self) -> None:
+        """The specification may have changed."""
+        self._stale = True
+        self._changed.set()
+
+    async def aclose(self) -> None:
+        """Look for no more instances."""
+        if self._instances is not None:
+            await self._instances.aclose()
+
+    async def _resolved(self, spec: GatewaySpec) -> tuple[GatewaySpec, Addresses]:
+        if self._instances is None:
+            if all(url.startswith(("http://", "https://")) for url in _urls(spec, self._addresses)):
+                return spec, self._addresses
+            from skerry.gateway.discovering import Instances
+
+            self._instances = Instances(self._changed.set, clock=self._clock)
+        return await self._instances.resolved(spec, self._addresses)
+
+
+def _urls(spec: GatewaySpec, addresses: Addresses) -> list[str]:
+    named = [url for service in spec.services for url in service.urls]
+    return [*named, *(url for name in spec.called for url in addresses.get(name, ()))]
 
 
 def _at_end(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

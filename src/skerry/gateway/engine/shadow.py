@@ -31,6 +31,8 @@ def cast_shadows(exchange: Exchange, plan: Plan) -> None:
         if target.cluster is None or worker.shadows >= MAX_SHADOWS or worker.clock.random() >= share:
             continue
         pool = target.cluster.pick()
+        if pool is None:
+            continue
         data = heads.towards(exchange, target, pool, PATIENCE)
         body = exchange.kept or []
         if exchange.head.length == CHUNKED:

@@ -355,11 +355,11 @@ class Cluster:
         self.pools: tuple[Pool, ...] = pools
         self._clock = clock
 
-    def pick(self) -> Pool:
-        """Where the next request goes. When all are ejected, as if none were."""
+    def pick(self) -> Pool | None:
+        """Where the next request goes, None while no instance is known. When all are ejected, as if none were."""
         pools = self.pools
-        if len(pools) == 1:
-            return pools[0]
+        if len(pools) < 2:
+            return pools[0] if pools else None
         now = self._clock.monotonic()
         fit = [pool for pool in pools if pool.ejected_until <= now] or pools
         one = fit[int(self._clock.random() * len(fit))]

@@ -99,15 +99,18 @@ class Worker:
         names = [listener.name for listener in self.runtime.spec.listeners]
         return {name: server.sockets[0].getsockname()[1] for name, server in zip(names, self._servers, strict=True)}
 
-    def reload(self, spec: GatewaySpec) -> None:
-        """Serve `spec` from the next request on; those under way end as they began.
+    def reload(self, spec: GatewaySpec, addresses: Addresses | None = None) -> None:
+        """Serve `spec` from the next request on, its services at other `addresses` if they are given; those under way end as they
+        began.
 
         Raises `ConfigurationError`; then nothing changes.
 
         Listeners stay where they are: what they listen on cannot be changed without a restart.
         """
         old = self.runtime.spec
-        self.runtime = self._workshop.make(keep_listeners(spec, old.listeners), self._addresses)
+        told = self._addresses if addresses is None else addresses
+        self.runtime = self._workshop.make(keep_listeners(spec, old.listeners), told)
+        self._addresses = told
         self.limits = spec.limits
         if spec.access_log != old.access_log:
             access, self._access = (

@@ -18,9 +18,9 @@ from pathlib import Path
 from skerry.clock import SYSTEM, Clock
 from skerry.envoy import AdsServer, EnvoyProcess
 from skerry.errors import ConfigurationError, ConfigurationRefused, EnvoyError
+from skerry.gateway.discovering import Instances
 from skerry.gateway.envoy.behind import Behind
 from skerry.gateway.envoy.compiler import Compiled, compile_spec
-from skerry.gateway.envoy.discovering import Instances
 from skerry.gateway.model import GatewaySpec, Listener
 from skerry.settings import Settings
 
@@ -34,6 +34,8 @@ _LOOK = 0.2
 _COLLECT = (50_000, 20, 50)
 LINGER = 0.3
 """Seconds between "not ready" and the end of listening, as services have."""
+_OWN_NAMES = {"dns+http": "http", "dns+https": "https"}
+"""Names that Envoy asks for by itself, every five seconds."""
 _NODE = "skerry-gateway"
 
 Load = Callable[[], GatewaySpec]
@@ -84,7 +86,7 @@ class _Run:
         self._told: tuple[str, ...] = ()
         self._read_of: tuple[object, ...] = ()
         self._moved = asyncio.Event()
-        self._instances = Instances(self._moved.set, clock=clock)
+        self._instances = Instances(self._moved.set, own=_OWN_NAMES, tls=False, clock=clock)
         self._behind: Behind
 
     async def run(self) -> None:

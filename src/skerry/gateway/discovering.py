@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -12,36 +12,53 @@ from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError, Unreachable
 from skerry.gateway.model import Addresses, GatewaySpec, Service
 
-_ENVOYS_OWN = {"dns+http": "http", "dns+https": "https"}
-"""Names that Envoy asks for by itself, every five seconds."""
 _PLAIN = frozenset({"http", "https"})
 
 
-class Instances:
-    """The instances of all services that are looked for; the last good answer stands. `changed` is called in the event loop."""
+def looked_for(spec: GatewaySpec, addresses: Addresses) -> dict[tuple[str, str], str]:
+    """The services whose address is that of a discovery, by name and address, with its scheme."""
+    known = {service.name: service for service in spec.services}
+    found: dict[tuple[str, str], str] = {}
+    for name in spec.called:
+        urls = known.get(name, Service(name)).urls or tuple(addresses.get(name, ()))
+        if len(urls) == 1 and (scheme := urls[0].partition("://")[0]) not in _PLAIN:
+            found[name, urls[0]] = scheme
+    return found
 
-    def __init__(self, changed: Callable[[], None], *, clock: Clock = SYSTEM) -> None:
+
+class Instances:
+    """The instances of all services that are looked for; the last good answer stands. `changed` is called in the event loop.
+
+    `own` are the schemes whose names the engine looks up by itself, and those that stand for them; without `tls` it can call
+    instances that were found by http only.
+    """
+
+    def __init__(
+        self,
+        changed: Callable[[], None],
+        *,
+        own: Mapping[str, str] | None = None,
+        tls: bool = True,
+        clock: Clock = SYSTEM,
+    ) -> None:
         self._changed = changed
+        self._own = own or {}
+        self._tls = tls
         self._clock = clock
         self._directories: dict[tuple[str, str], Directory] = {}
         self._known: dict[tuple[str, str], tuple[str, ...]] = {}
 
     async def resolved(self, spec: GatewaySpec, addresses: Addresses) -> tuple[GatewaySpec, Addresses]:
         """The same with plain addresses only. A service of which no instance is known has none, so its routes answer 503; a first
-        answer is waited for, five seconds at most. Raises `ConfigurationError` for a discovery that Envoy cannot be given.
+        answer is waited for, five seconds at most. Raises `ConfigurationError` for a discovery that this engine cannot use.
         """
-        known = {service.name: service for service in spec.services}
         found: dict[str, tuple[str, ...]] = dict(addresses)
-        looked_for: dict[tuple[str, str], str] = {}
-        for name in spec.called:
-            urls = known.get(name, Service(name)).urls or tuple(addresses.get(name, ()))
-            if len(urls) == 1 and (scheme := urls[0].partition("://")[0]) not in _PLAIN:
-                looked_for[name, urls[0]] = scheme
-        await self._follow({key for key, scheme in looked_for.items() if not self._envoys_own(key[1], scheme)}, spec)
-        for (name, url), scheme in looked_for.items():
-            plain = f"{_ENVOYS_OWN[scheme]}://{url.partition('://')[2]}" if self._envoys_own(url, scheme) else ""
+        wanted = looked_for(spec, addresses)
+        await self._follow({key for key, scheme in wanted.items() if not self._is_own(key[1], scheme)}, spec)
+        for (name, url), scheme in wanted.items():
+            plain = f"{self._own[scheme]}://{url.partition('://')[2]}" if self._is_own(url, scheme) else ""
             found[name] = (plain,) if plain else self._known.get((name, url), ())
-        replaced = {name for name, _ in looked_for}
+        replaced = {name for name, _ in wanted}
         services = tuple(replace(one, urls=()) if one.name in replaced else one for one in spec.services)
         return replace(spec, services=services), found
 
@@ -51,8 +68,8 @@ class Instances:
             await directory.aclose()
         self._directories.clear()
 
-    def _envoys_own(self, url: str, scheme: str) -> bool:
-        return scheme in _ENVOYS_OWN and "?" not in url
+    def _is_own(self, url: str, scheme: str) -> bool:
+        return scheme in self._own and "?" not in url
 
     async def _follow(self, wanted: set[tuple[str, str]], spec: GatewaySpec) -> None:
         for key in self._directories.keys() - wanted:
@@ -64,16 +81,17 @@ class Instances:
     def _begin(self, key: tuple[str, str], spec: GatewaySpec) -> Directory:
         name, url = key
         place = located(name, url)
-        if place is None or not place.url.startswith("http://"):
+        scheme = "" if place is None else place.url.partition("://")[0]
+        if place is None or scheme not in _PLAIN or (scheme == "https" and not self._tls):
             raise ConfigurationError(
-                f"on Envoy, instances are found in DNS, or called by http: {url.partition('://')[0]} is neither",
+                f"{url.partition('://')[0]} finds no instances that this engine can call",
                 source=spec.source,
                 field=f"services.{name}.url",
             )
 
         def told(endpoints: Sequence[Endpoint]) -> None:
             first = min(endpoint.priority for endpoint in endpoints)
-            self._known[key] = tuple(f"http://{one.address}" for one in endpoints if one.priority == first)
+            self._known[key] = tuple(f"{scheme}://{one.address}" for one in endpoints if one.priority == first)
             self._changed()
 
         directory = Directory(name, place.resolver, changed=told, clock=self._clock)
