@@ -136,7 +136,7 @@ def test_a_file_that_changes_is_served_and_one_that_is_wrong_changes_nothing(tmp
             gateway.file.write_text("routes: {")
 
             async def told() -> bool:
-                return any("goes on with what it had" in line for line in gateway.lines)
+                return any("not valid YAML" in line for line in gateway.lines)
 
             await _until(told)
             assert (await gateway.ask("/fixed")).body == b"second"

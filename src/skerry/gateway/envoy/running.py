@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from skerry.gateway.envoy.behind import Behind
 from skerry.gateway.envoy.compiler import Compiled, compile_spec
 from skerry.gateway.model import GatewaySpec, Listener
 from skerry.settings import Settings
+from skerry.signals import GatewayReloaded, emit
 
 _log = logging.getLogger("skerry.gateway")
 
@@ -108,7 +110,7 @@ class _Run:
             await self._behind.serve(spec)
         async with AdsServer(folder / EnvoyProcess.ADS_SOCKET) as ads:
             ads.offer(compiled.resources, node=_NODE)
-            process = EnvoyProcess(folder, node=_NODE, drain=self._settings.drain, clock=self._clock)
+            process = EnvoyProcess(folder, node=_NODE, workers=_cores(), drain=self._settings.drain, clock=self._clock)
             await process.start()
             try:
                 await ads.publish(compiled.resources, node=_NODE, within=_STARTING)  # a port may be somebody else's
@@ -158,16 +160,17 @@ class _Run:
                 await self._behind.serve(spec)
             await ads.publish(compiled.resources, node=_NODE)
         except (ConfigurationError, ConfigurationRefused) as error:
-            _log.error("the gateway goes on with what it had: %s", error)
+            emit(GatewayReloaded(service=before.name, routes=len(before.routes), error=str(error)))
             return before
         except EnvoyError as error:  # it may be on its way up again
             _log.warning("the new specification is given to Envoy once more: %s", error)
             self._again.set()
             return before
-        except Exception:  # what `load` does is not ours, and the gateway serves on
-            _log.exception("the gateway goes on with what it had: its specification could not be loaded")
+        except Exception as error:  # what `load` does is not ours, and the gateway serves on
+            _log.exception("a specification could not be loaded")
+            emit(GatewayReloaded(service=before.name, routes=len(before.routes), error=type(error).__name__))
             return before
-        _log.info("the gateway's new specification is served")
+        emit(GatewayReloaded(service=spec.name, routes=len(spec.routes)))
         self._tell(compiled)
         return spec
 
@@ -244,6 +247,11 @@ class _Run:
                 pass
         with contextlib.suppress(RuntimeError):  # the loop may be closed by now
             loop.call_soon_threadsafe(self._stop.set)
+
+
+def _cores() -> int:
+    """Those that this process may use; Envoy has a thread for each."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _settle_memory() -> None:
