@@ -198,8 +198,8 @@ def _ready(ports: Mapping[str, int]) -> None:
 def _engine(name: str, workers: int) -> Serve:
     # an engine is imported when it serves: Envoy's needs packages that the other does not, and each takes its time
     engine: Any = importlib.import_module("skerry.gateway." + {"embedded": "engine", "envoy": "envoy"}[name])
-    serve: Serve = engine.serve if name == "envoy" else partial(engine.serve, workers=workers, ready=_ready)
-    return serve
+    serve: Serve = partial(engine.serve, ready=_ready)
+    return serve if name == "envoy" else partial(engine.serve, ready=_ready, workers=workers)
 
 
 @gateway.command()

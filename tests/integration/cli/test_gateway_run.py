@@ -75,9 +75,10 @@ def running(folder: Path, *options: str, text: str = SPEC) -> Iterator[Door]:
             process.kill()
 
 
-def test_a_gateway_tells_its_port_and_ends_with_sigterm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["embedded", "envoy"])
+def test_a_gateway_tells_its_port_and_ends_with_sigterm(tmp_path: Path, engine: str) -> None:
     """One line says where it serves; SIGTERM ends it with status 0."""
-    with running(tmp_path) as door:
+    with running(tmp_path, "--engine", engine) as door:
         assert door.word() == "one"
         door.process.terminate()
         assert door.process.wait(timeout=60) == 0, door.said
