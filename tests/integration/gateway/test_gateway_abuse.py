@@ -88,7 +88,9 @@ def test_abuse_that_nobody_wrote_down(raw: str, changes: list[tuple[int, str, in
     for at, piece, cut in changes:
         raw = raw[:at] + piece + raw[at + cut :]
     most = raw.count("HTTP/") + 1
-    verdict = judge(Abuse("odd", raw, Expectation(reaches=most, answers=most + 1, incomplete=True)), stage, strictly=False)
+    verdict = judge(
+        Abuse("odd", raw, Expectation(reaches=most, answers=most + 1, incomplete=True)), stage, strictly=False
+    )
     assert not verdict.problems, f"{raw!r}: {verdict.statuses}"
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx2
 import late
 import pytest
-from peers import Behaviour, Peer, listening, receive, refusing_url, reply
+from name_server import address, name_server, service
+from peers import Behaviour, Peer, answers, listening, receive, refusing_url, reply
 
 SPEC = "name: front\nroutes:\n  - {path: /api, service: stock, policy: {total: 60, attempt: 60}}\n"
 
@@ -208,3 +209,26 @@ def test_a_wrong_specification_is_told_in_one_line(tmp_path: Path, spec: str, wo
     assert ended.returncode == 2
     assert words in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+def test_instances_are_followed_where_a_discovery_says_they_are(tmp_path: Path) -> None:
+    """A service that is found by SRV records is called where they say; when they change, where they say then."""
+    spec = tmp_path / "gateway.yaml"
+    spec.write_text(SPEC)
+    record = "_http._tcp.stock.test"
+
+    def at(peer: Peer) -> list[bytes]:
+        return [service("i.stock.test", int(peer.url.rpartition(":")[2]))]
+
+    async def main() -> None:
+        one, two = answers(reply(200, b"one")), answers(reply(200, b"two"))
+        async with listening(one) as first, listening(two) as second, name_server() as names:
+            names.zone = {"i.stock.test": [address("127.0.0.1")], record: at(first)}
+            url = f"srv+http://{record}?nameserver={names.where}"
+            async with running(spec, one, SKERRY_URL_STOCK=url) as process:
+                assert (await process.client.get("/api/x")).content == b"one"
+                names.zone[record] = at(second)
+                while (await process.client.get("/api/x")).content != b"two":
+                    await asyncio.sleep(0.02)
+
+    asyncio.run(main())

@@ -89,7 +89,11 @@ MISTAKES = {
         "'redirect' and 'rewrite' contradict",
     ),
     "a number as text": (ROUTE + "    headers: {x-a: 1}\n", 4, "routes[0].headers.x-a: must be text: put it in quotes"),
-    "a number out of range": (ROUTE + "    policy: {total: 3601}\n", 4, "routes[0].policy.total: must be a number from"),
+    "a number out of range": (
+        ROUTE + "    policy: {total: 3601}\n",
+        4,
+        "routes[0].policy.total: must be a number from",
+    ),
     "a number of nothing": (ROUTE + "    policy: {total: .nan}\n", 4, "must be a number from"),
     "half an attempt": (ROUTE + "    policy: {attempts: 1.5}\n", 4, "must be a whole number from 1 to 10"),
     "a size": ("limits: {body: 64 kB}\n" + ROUTE, 1, "limits.body: must be a size"),
