@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from peers import Peer, answers, blackhole, breaks_after, drip, receive, reply
+from peers import Peer, answers, blackhole, breaks_after, receive, reply
 from stage import Stage, on_stage
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -270,10 +270,17 @@ def test_a_failing_service_is_a_problem(behaviour: Any, expected: tuple[int, str
     on_stage(SPEC, {"order": None, "stock": behaviour}, play)
 
 
+async def stalls(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Begin an answer and say no more."""
+    await receive(peer, reader)
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nhalf")
+    await reader.read()
+
+
 @pytest.mark.parametrize(
     "behaviour",
-    [breaks_after(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nhalf"), drip],
-    ids=["half", "drip"],
+    [breaks_after(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nhalf"), stalls],
+    ids=["half", "stalls"],
 )
 def test_an_answer_that_breaks_off_is_not_taken_for_whole(behaviour: Any) -> None:
     """What was sent on already cannot be taken back, so the client's connection is cut before the length that was told."""
@@ -283,6 +290,22 @@ def test_an_answer_that_breaks_off_is_not_taken_for_whole(behaviour: Any) -> Non
             await stage.client.get("/api/stock")
 
     on_stage(SPEC, {"order": None, "stock": behaviour}, play)
+
+
+def test_an_answer_may_take_longer_than_its_beginning() -> None:
+    """The time of a route is until the answer begins: one that keeps moving is not cut off."""
+
+    async def slowly(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await receive(peer, reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 30\r\n\r\n")
+        for _ in range(30):
+            writer.write(b"x")
+            await asyncio.sleep(0.1)
+
+    async def play(stage: Stage) -> None:
+        assert (await stage.client.get("/api/stock")).content == b"x" * 30
+
+    on_stage(SPEC, {"order": None, "stock": slowly}, play)
 
 
 def test_fifty_megabytes_pass_without_being_taken_in() -> None:

@@ -273,7 +273,7 @@ class Call:
         if exchange.tunnel is None:
             exchange.flush()
             if exchange.replied:
-                self._set_alarm(self._deadline)
+                self._set_alarm(exchange.worker.now() + self._quiet())
 
     def upgraded(self, upstream: Upstream, head: ReplyHead) -> None:
         exchange = self._exchange
@@ -389,6 +389,10 @@ class Call:
             slot = self._slot = worker.wheel.slot(deadline)
             slot[self._key] = self
 
+    def _quiet(self) -> float:
+        """Seconds in which nothing of an answer need come, once it has begun."""
+        return max(self._exchange.worker.limits.body_timeout, self._plan.policy.total or 0.0)
+
     def _clear_alarm(self) -> None:
         if self._slot is not None:
             self._slot.pop(self._key, None)
@@ -399,6 +403,9 @@ class Call:
         self._slot = None
         exchange = self._exchange
         if exchange.over:
+            return
+        if exchange.replied and exchange.client.full:  # it is the client that is slow, which is watched elsewhere
+            self._set_alarm(exchange.worker.now() + self._quiet())
             return
         error = AttemptTimeout(f"{self.service or self._plan.route.name} did not answer in time")
         late = exchange.worker.now() >= self._deadline - _SOON
