@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 
 from benchmarks.gateway.processes import LOAD_CORE, Proxy, bound_to
 
@@ -65,8 +66,8 @@ def read(text: str) -> Result:
     return Result(
         rate=float(_find(r"Requests/sec:\s+([\d.]+)", text)),
         requests=requests,
-        p50=_time(_find(r"50%\s+(\S+)", text)),
-        p99=_time(_find(r"99%\s+(\S+)", text)),
+        p50=_time(_find(r"(?m)^ +50% +(\S+)", text)),
+        p99=_time(_find(r"(?m)^ +99% +(\S+)", text)),
         lost=errors + (int(others[1]) if others else 0),
     )
 
@@ -98,8 +99,8 @@ def seen_by(upstream: Proxy) -> int:
 class _Asking(asyncio.Protocol):
     """Asks one after the other, until none are left."""
 
-    def __init__(self, request: bytes, left: list[int], answered: list[int], done: asyncio.Future[None]) -> None:
-        self._request, self._left, self._answered, self._done = request, left, answered, done
+    def __init__(self, requests: Iterator[bytes], answered: list[int], done: asyncio.Future[None]) -> None:
+        self._requests, self._answered, self._done = requests, answered, done
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -107,11 +108,11 @@ class _Asking(asyncio.Protocol):
         self._ask()
 
     def _ask(self) -> None:
-        if self._left[0] <= 0:
+        request = next(self._requests, None)
+        if request is None:
             self._transport.close()
             return
-        self._left[0] -= 1
-        self._transport.write(self._request)
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -129,16 +130,20 @@ class _Asking(asyncio.Protocol):
             self._done.set_result(None)
 
 
-def exactly(number: int, port: int, path: str) -> int:
-    """Asks so many times, over as many connections as wrk has, and says how many were answered 200."""
+def exactly(number: int, port: int, path: str, *, tokens: Sequence[str] = ()) -> int:
+    """Asks so many times, over as many connections as wrk has, and says how many were answered 200. Each of `tokens` goes with
+    one request alone.
+    """
+    plain = f"GET {path} HTTP/1.1\r\nHost: bench\r\n"
+    lines = (f"{plain}Authorization: Bearer {token}\r\n" for token in tokens) if tokens else repeat(plain, number)
+    requests = (f"{line}\r\n".encode() for line in lines)
 
     async def main() -> int:
         loop = asyncio.get_running_loop()
-        left, answered = [number], [0]
-        request = f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+        answered = [0]
         ends = [loop.create_future() for _ in range(CONNECTIONS)]
         for end in ends:
-            await loop.create_connection(lambda end=end: _Asking(request, left, answered, end), "127.0.0.1", port)
+            await loop.create_connection(lambda end=end: _Asking(requests, answered, end), "127.0.0.1", port)
         await asyncio.wait_for(asyncio.gather(*ends), 60.0)
         return answered[0]
 
