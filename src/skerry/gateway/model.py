@@ -158,9 +158,10 @@ class RetrySpec:
 
 @dataclass(frozen=True, slots=True)
 class PolicySpec:
-    """How a route calls its services. `total` bounds all attempts and the waiting, until the answer begins, `attempt` each one (from
-    the last byte of the request to the first of the answer); None is no bound. An answer that has begun may take as long as it
-    moves: it is cut off when nothing came for `body_timeout` seconds, or `total`, if that is longer. `concurrency` calls at once in one worker, `queue` more wait;
+    """How a route calls its services. `total` bounds all attempts and the waiting, until the answer begins, `attempt` each one
+    (from the last byte of the request to the first of the answer); None is no bound. An answer that has begun may take as long as
+    it moves: it is cut off when nothing came for `body_timeout` seconds, or `total`, if that is longer. `concurrency` calls at
+    once in one worker, `queue` more wait;
     `adaptive` finds that number by itself, at most `concurrency`.
     """
 
