@@ -33,6 +33,7 @@ ENGINES = {
     "postgresql": (["--database", "postgresql"], ["postgresql"]),
     "postgresql-nats": (["--database", "postgresql", "--broker", "nats"], ["postgresql", "nats"]),
     "chdb": (["--analytics", "chdb"], []),
+    "envoy": (["--engine", "envoy"], []),
 }
 """Options, and the servers that run, and are killed once, because of them."""
 

@@ -71,6 +71,7 @@ def test_whole_system(tmp_path: Path) -> None:
         ("sqlite:///events/", "memory:", 3, "no known URL"),
         ('events = "sqlite:///events/"\n', "", 1, "no event log"),
         ("gateway.yaml", "other.yaml", 5, "does not exist"),
+        ('spec = "gateway.yaml"', 'spec = "gateway.yaml"\nengine = "steam"', 6, "use one of embedded, envoy"),
         ("8081", "80810", 6, "from 0 to 65535"),
         ("8081", "true", 6, "from 0 to 65535"),
         ('calls = ["order"]', 'calls = ["ordr"]', 7, 'did you mean "order"?'),

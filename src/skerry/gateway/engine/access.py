@@ -31,7 +31,7 @@ class AccessWriter:
         self._sample = log.sample
         self._waiting: list[str] = []
         self._dropped = 0
-        self._millisecond = -1
+        self._second = -1
         self._shown = ""
         self._ended = threading.Event()
         try:
@@ -67,12 +67,11 @@ class AccessWriter:
 
     def _time(self) -> str:
         now = self._clock.now()
-        millisecond = int(now * 1000)
-        if millisecond != self._millisecond:
-            self._millisecond = millisecond
-            second = datetime.fromtimestamp(millisecond // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-            self._shown = f"{second}.{millisecond % 1000:03d}Z"
-        return self._shown
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._shown = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+        return f"{self._shown}{int((now - second) * 1000):03d}Z"
 
     def _write_on(self) -> None:
         while not self._ended.wait(EVERY):
