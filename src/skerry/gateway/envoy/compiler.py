@@ -17,7 +17,18 @@ from skerry.gateway.envoy.notes import Notes
 from skerry.gateway.envoy.protections import BUFFER, CORS, Protections, removed_headers
 from skerry.gateway.envoy.upstreams import Upstreams
 from skerry.gateway.envoy.values import Plain, edits, fingerprint, header_value, regex
-from skerry.gateway.model import METHODS, RESERVED, Addresses, GatewaySpec, Listener, Match, PathMatch, Route
+from skerry.gateway.model import (
+    METHODS,
+    RESERVED,
+    Addresses,
+    Aggregate,
+    GatewaySpec,
+    Listener,
+    Match,
+    PathMatch,
+    Respond,
+    Route,
+)
 
 NO_AGGREGATES = "http://127.0.0.1:9"
 """Nobody is there."""
@@ -70,7 +81,7 @@ def compile_spec(
 
 
 def _behind(spec: GatewaySpec) -> tuple[str, ...]:
-    return tuple(route.name for route in spec.routes if type(route.action).__name__ == "Aggregate")
+    return tuple(route.name for route in spec.routes if isinstance(route.action, Aggregate))
 
 
 class _Chain:
@@ -97,7 +108,7 @@ class _Chain:
         # With the filters' fingerprint: routes never meet a listener without the filters that they need.
         name = f"{mine[0].name}~{fingerprint(filters)}"
         self.manager: Plain = listening.manager(spec, mine, routes=name, filters=filters, notes=notes)
-        bodies = [len(str(route.action.body).encode()) for route in spec.routes if hasattr(route.action, "body")]
+        bodies = [len(route.action.body.encode()) for route in spec.routes if isinstance(route.action, Respond)]
         self.routes: Plain = {
             "name": name,
             "virtual_hosts": hosts,
