@@ -12,7 +12,7 @@ from skerry.gateway.kubernetes.rules import Rules
 from skerry.gateway.kubernetes.writing import Export, write
 from skerry.gateway.model import GatewaySpec, Limits, Listener, Match, Respond, Route, Service
 from skerry.gateway.reading import checking
-from skerry.gateway.reading.document import fail, written
+from skerry.gateway.reading.document import fail, uncollected, written
 
 __all__ = ["Export", "read", "write"]
 
@@ -27,6 +27,11 @@ def read(manifests: Path, *, backends: Path | None, port: int | None = None) -> 
     its share of the requests is answered by 500. Without that file, `SKERRY_URL_NAME` says where each is. Raises
     `ConfigurationError` for all that cannot be read, naming kind, namespace, name and field.
     """
+    with uncollected():
+        return _read(manifests, backends, port)
+
+
+def _read(manifests: Path, backends: Path | None, port: int | None) -> GatewaySpec:
     found = objects.read(manifests)
     known = places(found)
     own = listeners(known)

@@ -13,7 +13,7 @@ from typing import Any
 from skerry.gateway.model import Addresses, GatewaySpec
 from skerry.gateway.reading import building, checking
 from skerry.gateway.reading.checking import check, check_addresses
-from skerry.gateway.reading.document import Document, compose, load
+from skerry.gateway.reading.document import Document, compose, load, uncollected
 from skerry.gateway.reading.kinds import Definitions
 from skerry.gateway.reading.preflights import with_preflights
 from skerry.gateway.reading.route_tables import GATEWAY
@@ -26,12 +26,14 @@ def read(path: Path) -> GatewaySpec:
 
     Raises `ConfigurationError` with file, line and field; `Mistakes`, which has all of them, when there is more than one.
     """
-    return _made(compose(load(path), str(path)), path.parent)
+    with uncollected():
+        return _made(compose(load(path), str(path)), path.parent)
 
 
 def parse(text: str, *, source: str = "<spec>") -> GatewaySpec:
     """The same for a text at hand; `source` is what errors call it. Files that it names are in the current folder."""
-    return _made(compose(text, source), Path())
+    with uncollected():
+        return _made(compose(text, source), Path())
 
 
 def places(urls: Mapping[str, str]) -> Addresses:

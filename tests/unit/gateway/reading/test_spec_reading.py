@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from pathlib import Path
 
 import pytest
@@ -223,3 +225,18 @@ def test_a_document_that_is_deep_does_not_end_the_process(text: str) -> None:
 def test_a_variable_may_name_several_places(url: str, meant: tuple[str, ...]) -> None:
     """Hosts are told apart by commas; what leads to a discovery stays whole."""
     assert reading.places({"a": url}) == {"a": meant}
+
+
+@pytest.mark.parametrize("text", [ROUTE, "nothing"])
+def test_the_collector_works_again_after_reading(text: str) -> None:
+    """It rests while a document is read, and is as it was afterwards, whatever came of it."""
+    with contextlib.suppress(ConfigurationError):
+        reading.parse(text)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with contextlib.suppress(ConfigurationError):
+            reading.parse(text)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
