@@ -74,6 +74,29 @@ def test_what_a_client_claims_stays_outside() -> None:
     assert seen["authorization"] == "Bearer t"
 
 
+@pytest.mark.parametrize(
+    ("hops", "told", "proto", "seen"),
+    [
+        (0, "1.1.1.1", "https", ("127.0.0.1", "http")),
+        (1, "6.6.6.6, 1.1.1.1", "https", ("1.1.1.1, 127.0.0.1", "https")),
+        (2, "6.6.6.6, 1.1.1.1, 2.2.2.2", "http", ("1.1.1.1, 2.2.2.2, 127.0.0.1", "http")),
+        (1, "<script>", "https", ("127.0.0.1", "http")),
+        (1, "1.1.1.1", "gopher", ("1.1.1.1, 127.0.0.1", "http")),
+    ],
+)
+def test_only_proxies_of_ones_own_say_where_a_request_came_from(
+    hops: int, told: str, proto: str, seen: tuple[str, str]
+) -> None:
+    """As many addresses as there are trusted hops are believed, from the right, and then the scheme; what is no address is not."""
+
+    async def play(stage: Stage) -> tuple[str, str]:
+        await stage.client.get("/api/stock", headers={"x-forwarded-for": told, "x-forwarded-proto": proto})
+        headers = stage.peers["stock"].requests[0].headers
+        return headers["x-forwarded-for"], headers["x-forwarded-proto"]
+
+    assert on_stage(f"trusted_hops: {hops}\n{SPEC}", {"order": None, "stock": answers(reply())}, play) == seen
+
+
 def test_a_reply_passes_whole() -> None:
     """Status and headers of any reply pass, repeated ones repeated; a body passes as it was encoded."""
     body = gzip.compress(b"hello")

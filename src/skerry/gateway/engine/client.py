@@ -74,14 +74,15 @@ class Client(asyncio.Protocol):
         told = transport.get_extra_info("peername")
         self.peer = told[0] if isinstance(told, tuple) else ""
         self.secure = transport.get_extra_info("sslcontext") is not None
-        self.said = self.forwarded(self.peer)
+        self.said = self.forwarded(self.peer, secure=self.secure)
         self.since = self.worker.now()
         if not self.worker.welcome(self):
             self.transport.close()
 
-    def forwarded(self, addresses: str) -> bytes:
+    @staticmethod
+    def forwarded(addresses: str, *, secure: bool) -> bytes:
         """Where a request comes from, as header lines: by these addresses, the nearest last."""
-        scheme = "https" if self.secure else "http"
+        scheme = "https" if secure else "http"
         return f"x-forwarded-for: {addresses}\r\nx-forwarded-proto: {scheme}\r\n".encode("ascii", "replace")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002

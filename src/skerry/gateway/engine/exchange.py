@@ -70,6 +70,7 @@ class Exchange:
         "replied",
         "retold",
         "said",
+        "secure",
         "started",
         "status",
         "tunnel",
@@ -101,6 +102,8 @@ class Exchange:
         self.peer: str = client.peer
         self.plan: Plan | None = None
         self.replied: bool = False
+        self.secure: bool = client.secure
+        """Whether the client came by TLS, to us or to a proxy of one's own."""
         self.status: int = 0
         self.tunnel: Upstream | None = None
         self.why: str = ""
@@ -169,15 +172,19 @@ class Exchange:
         """What proxies of one's own said about where the request came from."""
         told = self.head.context.get(b"x-forwarded-for", b"").decode("latin-1")
         addresses = [address.strip() for address in told.split(",") if address.strip()][-hops:]
-        if addresses and all(_ADDRESS.fullmatch(address) for address in addresses):
-            self.peer = addresses[0]
-            self.said = self.client.forwarded(", ".join([*addresses, self.client.peer]))
+        if not addresses or not all(_ADDRESS.fullmatch(address) for address in addresses):
+            return
+        self.peer = addresses[0]
+        scheme = self.head.context.get(b"x-forwarded-proto", b"").lower()
+        if scheme in {b"http", b"https"}:
+            self.secure = scheme == b"https"
+        self.said = self.client.forwarded(", ".join([*addresses, self.client.peer]), secure=self.secure)
 
     def _answer_here(self, plan: Plan, found: Found) -> None:
         action = found.route.action
         if isinstance(action, Redirect):
             fields = [
-                (b"location", heads.location(action, self.head, found, secure=self.client.secure)),
+                (b"location", heads.location(action, self.head, found, secure=self.secure)),
                 (b"content-length", b"0"),
             ]
             self.answer(Answer(action.status, fields, b""))

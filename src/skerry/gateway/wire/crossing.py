@@ -43,7 +43,7 @@ class Crossing(IntEnum):
     EXPECT = 6
     UPGRADE = 7
     CONTEXT = 8
-    """What is believed of a caller's context: its trace, its time-out; and X-Forwarded-For behind trusted hops."""
+    """What is believed of a caller's context: its trace, its time-out; and, behind trusted hops, where it came from."""
 
 
 _KNOWN: dict[bytes, Crossing] = {
@@ -57,6 +57,7 @@ _KNOWN: dict[bytes, Crossing] = {
     b"tracestate": Crossing.CONTEXT,
     b"skerry-timeout": Crossing.CONTEXT,
     b"x-forwarded-for": Crossing.CONTEXT,
+    b"x-forwarded-proto": Crossing.CONTEXT,
 }
 
 
