@@ -87,7 +87,7 @@ def test_what_a_client_claims_stays_outside() -> None:
 def test_only_proxies_of_ones_own_say_where_a_request_came_from(
     hops: int, told: str, proto: str, seen: tuple[str, str]
 ) -> None:
-    """As many addresses as there are trusted hops are believed, from the right, and then the scheme; what is no address is not."""
+    """As many addresses as there are trusted hops are believed, from the right, and then the scheme; nothing else is."""
 
     async def play(stage: Stage) -> tuple[str, str]:
         await stage.client.get("/api/stock", headers={"x-forwarded-for": told, "x-forwarded-proto": proto})
