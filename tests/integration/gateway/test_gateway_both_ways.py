@@ -27,11 +27,13 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @contextmanager
-def staged(folder: Path, engine: Engine, others: Mapping[str, str] | None = None) -> Iterator[tuple[Running, Backend]]:
+def staged(
+    folder: Path, engine: Engine, others: Mapping[str, str] | None = None, policy: Mapping[str, float] | None = None
+) -> Iterator[tuple[Running, Backend]]:
     """A gateway before `v1`, and before services at other addresses, each under its name."""
     with serving("v1") as backends:
         urls = {"v1": f"http://{backends['v1'].address}", **(others or {})}
-        policy = {"total": 2.0, "attempt": 0.5, "retry": False}
+        policy = {"retry": False, **(policy or {"total": 60.0, "attempt": 30.0})}
         spec: dict[str, Any] = {
             "services": {name: {"url": url} for name, url in urls.items()},
             "limits": {"body": 200 * 1024 * 1024},
@@ -97,7 +99,8 @@ def test_an_upstream_that_stops_takes_no_other_route_along(tmp_path: Path, engin
     process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
     try:
         address = f"http://127.0.0.1:{int(process.stdout.readline())}"
-        with staged(tmp_path, engine, {"v2": address}) as (gateway, backend), ThreadPoolExecutor(40) as pool:
+        stage = staged(tmp_path, engine, {"v2": address}, {"total": 2.0, "attempt": 0.5})
+        with stage as (gateway, backend), ThreadPoolExecutor(40) as pool:
             assert gateway.ask("/v2/x").json()["backend"] == "v2"
             os.kill(process.pid, signal.SIGSTOP)
             hanging = [pool.submit(gateway.ask, "/v2/x") for _ in range(30)]
