@@ -10,6 +10,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 import h11
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -147,6 +148,29 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     if head is not None:
         assert head.path.startswith("/") or (head.path == "*" and head.method == "OPTIONS")
         assert head.length >= -1
+
+
+LONG = 30_000
+HEADS = {
+    "host": b"GET / HTTP/1.1\r\nHost: %b!\r\n\r\n",
+    "absolute target": b"GET http://%b!/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    "path": b"GET /%b| HTTP/1.1\r\nHost: a\r\n\r\n",
+    "query": b"GET /?%b\x7f HTTP/1.1\r\nHost: a\r\n\r\n",
+    "name": b"GET / HTTP/1.1\r\nHost: a\r\n%b(: x\r\n\r\n",
+    "value": b"GET / HTTP/1.1\r\nHost: a\r\nX: %b\x00\r\n\r\n",
+    "connection": b"GET / HTTP/1.1\r\nHost: a\r\nConnection: %b\x00\r\n\r\n",
+    "length": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %b\r\n\r\n",
+}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("where", HEADS)
+@pytest.mark.parametrize(
+    "piece", [b"a", b"a.", b"0", b"-", b".", b"%2e", b"/", b"/a", b"/..", b" ", b"\t", b",", b"a,", b":", b"["]
+)
+def test_no_head_keeps_the_gateway_busy(where: str, piece: bytes) -> None:
+    """What is nearly right, as long as a head may be, is refused as quickly as anything else: nothing tries it in parts."""
+    read(HEADS[where] % (piece * (LONG // len(piece))))
 
 
 @MANY

@@ -23,7 +23,9 @@ _HEAD = re.compile(_LINE + FIELDS)
 _FIRST = re.compile(_LINE)
 _METHODS = {name.encode("ascii"): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 _PASSES, _HOST_FIELD, _DROPPED = int(Crossing.PASSES), int(Crossing.HOST), int(Crossing.DROPPED)
-_HOST = re.compile(rb"([A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}\.?){0,127}|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?")
+# each label is taken whole or not at all: to try it in parts would take time without end
+_NAME = rb"[A-Za-z0-9][A-Za-z0-9_-]{0,62}+(?:\.[A-Za-z0-9_-]{1,63}+){0,126}+\.?"
+_HOST = re.compile(rb"(" + _NAME + rb"|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,15}")
 
