@@ -43,6 +43,7 @@ HOSTS = _in("hosts", [
     Abuse("host-as-an-address-of-ours", _get(host="127.0.0.1:{trap}"), NOWHERE),
     Abuse("host-with-quotes", _get(host='"a.test"'), NOWHERE),
     Abuse("host-with-slashes-back", _get(host="a.test\\b.test"), NOWHERE),
+    Abuse("host-nearly-right-for-long", _get(host="{a*20000}!"), NOWHERE),
     Abuse("host-as-ipv6", _get(host="[::1]"), NOWHERE),
     Abuse("host-as-broken-ipv6", _get(host="[::1"), NOWHERE),
     Abuse("host-with-question-mark", _get(host="a.test?x"), NOWHERE),
