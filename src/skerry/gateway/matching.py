@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Protocol
 from urllib.parse import parse_qsl
 
@@ -17,7 +16,7 @@ from skerry.gateway.model import GatewaySpec, Listener, Match, Route, ValueMatch
 from skerry.gateway.wire import BadMessage, canonical, template
 
 MAX_PARAMETERS = 200
-"""Parameters of a query that are looked at."""
+"""Parameters of a query, and cookies, that are looked at."""
 _MAX_HOSTS = 4096
 """Hosts whose look-up is remembered: whoever sends others costs a little more each time."""
 
@@ -284,11 +283,13 @@ def parameters(query: str) -> dict[str, str]:
 
 
 def cookies(header: str) -> dict[str, str]:
-    """The cookies of a request; none when it is not well formed."""
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
-    except CookieError:
-        return {}
+    """The cookies of a request (RFC 6265, section 5.4); of a repeated one, the first."""
+    brought: dict[str, str] = {}
+    for piece in header.split(";", MAX_PARAMETERS)[:MAX_PARAMETERS]:
+        name, sign, value = piece.strip().partition("=")
+        if sign:
+            brought.setdefault(name, value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value)
+    return brought
 
 
 def compiled(expression: str, route: str) -> Regex:

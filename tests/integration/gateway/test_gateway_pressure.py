@@ -211,3 +211,13 @@ def test_services_that_close_after_each_answer_lose_nothing(tmp_path: Path) -> N
         targets = [seen.target for seen in backend.seen]
         assert len(targets) == len(set(targets))
         assert len(targets) >= statuses.count(200)
+
+
+def test_slow_bodies_do_not_open_a_breaker(tmp_path: Path) -> None:
+    """That a client is slow is no failure of the service: whoever comes next is served."""
+    with staged(tmp_path) as (gateway, _), ExitStack() as stack:
+        clients = [stack.enter_context(opened(gateway.port)) for _ in range(60)]
+        for client in clients:
+            client.sendall(b"POST /slow HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000\r\n\r\n")
+        trickle(gateway, clients, b"x")
+        assert gateway.ask("/next").status == 200

@@ -417,6 +417,9 @@ class Call:
             self._lost_ticket(error)
             self._leave()
             exchange.cut("timed_out")
+        elif late and not exchange.body_done and not exchange.client.waits:
+            # the service had nothing to answer yet: it is the client that is late, and nobody may open a circuit that way
+            exchange.spoiled(BadMessage(408, "body_too_slow", "The request's body did not arrive in time."))
         elif late:
             self._withdraw()
             self._lost_ticket(error)

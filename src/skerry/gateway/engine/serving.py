@@ -54,13 +54,14 @@ def serve(
 
     Raises `ConfigurationError` when the first load fails or an address cannot be bound.
     """
+    files = Files(watch)
     spec = load()
     _allow_many_files()
     if workers > 1:
-        crew = Crew(workers, lambda: _run(load, load(), addresses, settings, watch, None, clock, crewed=True), clock)
+        crew = Crew(workers, lambda: _run(load, addresses, settings, Files(watch), clock), clock)
         crew.serve(spec, settings, ready)
     else:
-        _run(load, spec, addresses, settings, watch, ready, clock, crewed=False)
+        _run(load, addresses, settings, files, clock, spec=spec, ready=ready)
 
 
 def _allow_many_files() -> None:
@@ -74,44 +75,40 @@ def _allow_many_files() -> None:
 
 def _run(
     load: Load,
-    spec: GatewaySpec,
     addresses: Addresses,
     settings: Settings,
-    watch: Sequence[Path],
-    ready: Ready | None,
+    files: Files,
     clock: Clock,
     *,
-    crewed: bool,
+    spec: GatewaySpec | None = None,
+    ready: Ready | None = None,
 ) -> None:
+    """One worker: alone with the `spec` that was loaded already, or one of a crew, which stops with its parent."""
+    supervised = settings.supervised or spec is None
+    source = _Source(load, addresses, clock)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(
-            _serve(load, spec, addresses, settings, watch, ready, clock, supervised=settings.supervised or crewed)
-        )
+        runner.run(_serve(source, spec or load(), settings, files, clock, ready=ready, supervised=supervised))
 
 
 async def _serve(
-    load: Load,
+    source: _Source,
     spec: GatewaySpec,
-    addresses: Addresses,
     settings: Settings,
-    watch: Sequence[Path],
-    ready: Ready | None,
+    files: Files,
     clock: Clock,
     *,
+    ready: Ready | None,
     supervised: bool,
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    source = _Source(load, addresses, clock)
     worker = Worker(*await source.first(spec), clock=clock)
     try:
         await worker.start()
     except OSError as error:
         places = ", ".join(f"{listener.address}:{listener.port}" for listener in spec.listeners)
         raise ConfigurationError(f"cannot listen on {places}: {error.strerror}") from error
-    tasks = [loop.create_task(source.follow(worker))]
-    if watch:
-        tasks.append(loop.create_task(_look(watch, source.look_again, clock)))
+    tasks = [loop.create_task(source.follow(worker)), loop.create_task(files.watch(source.look_again, clock))]
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGHUP, source.look_again)
     if supervised:
@@ -197,14 +194,21 @@ def _at_end(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     stop.set()
 
 
-async def _look(paths: Sequence[Path], changed: Callable[[], None], clock: Clock) -> None:
-    seen = [_mark(path) for path in paths]
-    while True:
-        await clock.sleep(LOOK_EVERY)
-        now = [_mark(path) for path in paths]
-        if now != seen:
-            seen = now
-            changed()
+class Files:
+    """Files to watch, from the moment on at which it is made: a change while they are first read is not overlooked."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = tuple(paths)
+        self._seen = [_mark(path) for path in self._paths]
+
+    async def watch(self, changed: Callable[[], None], clock: Clock) -> None:
+        """Call `changed` whenever one of them has become another, until cancelled."""
+        while self._paths:
+            now = [_mark(path) for path in self._paths]
+            if now != self._seen:
+                self._seen = now
+                changed()
+            await clock.sleep(LOOK_EVERY)
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from skerry.gateway.envoy.notes import Notes
 from skerry.gateway.envoy.values import Plain, extension, kibibytes, regex, seconds, share, typed
 from skerry.gateway.model import AccessLog, GatewaySpec, Listener, Tls
-from skerry.gateway.wire.crossing import _OURS, _TRUSTED_INSIDE, _TRUSTED_INSIDE_PREFIXES, Crossing, crossing
+from skerry.gateway.wire.crossing import OURS, TRUSTED_INSIDE, TRUSTED_INSIDE_PREFIXES, Crossing, crossing
 
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _V3 = "envoy.extensions.filters.http"
@@ -138,10 +138,10 @@ def manager(
 
 def _stripped(spec: GatewaySpec) -> Plain:
     """Takes away, before anything else is done, what a client may not say."""
-    ours = {name.decode() for name in _OURS | _TRUSTED_INSIDE | _HOP_BY_HOP if crossing(name) is Crossing.DROPPED}
+    ours = {name.decode() for name in OURS | TRUSTED_INSIDE | _HOP_BY_HOP if crossing(name) is Crossing.DROPPED}
     claimed = {header.lower() for provider in spec.providers for _, header in provider.claims}
     mutations: list[Plain] = [{"remove": name} for name in sorted(ours | claimed)]
-    for prefix in sorted(prefix.decode() for prefix in _TRUSTED_INSIDE_PREFIXES):
+    for prefix in sorted(prefix.decode() for prefix in TRUSTED_INSIDE_PREFIXES):
         matcher: Plain = {"prefix": prefix, "ignore_case": True}
         if prefix == "x-forwarded-" and spec.trusted_hops:
             matcher = {"safe_regex": regex(_BEYOND_FOR_AND_PROTO)}

@@ -13,12 +13,12 @@ HOP_BY_HOP: Final = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade"
     b" expect http2-settings".split()
 )
-_OURS: Final = frozenset(b"forwarded via traceparent tracestate".split())
-_TRUSTED_INSIDE: Final = frozenset(
+OURS: Final = frozenset(b"forwarded via traceparent tracestate".split())
+TRUSTED_INSIDE: Final = frozenset(
     b"x-real-ip x-user x-remote-user remote-user x-client-cert x-original-url x-original-host x-client-ip true-client-ip"
     b" cf-connecting-ip x-http-method-override x-http-method x-method-override".split()
 )
-_TRUSTED_INSIDE_PREFIXES: Final = (
+TRUSTED_INSIDE_PREFIXES: Final = (
     b"skerry-",
     b"x-forwarded-",
     b"x-user-",
@@ -93,5 +93,5 @@ def crossing(name: bytes) -> Crossing:
 
 def _dropped(name: bytes) -> bool:
     # An underscore turns into a dash in CGI and WSGI, so `x_user_id` would pass for `x-user-id` there.
-    known = name in HOP_BY_HOP or name in _OURS or name in _TRUSTED_INSIDE
-    return known or b"_" in name or name.startswith(_TRUSTED_INSIDE_PREFIXES)
+    known = name in HOP_BY_HOP or name in OURS or name in TRUSTED_INSIDE
+    return known or b"_" in name or name.startswith(TRUSTED_INSIDE_PREFIXES)

@@ -27,6 +27,7 @@ _PASSES, _HOST_FIELD, _DROPPED = int(Crossing.PASSES), int(Crossing.HOST), int(C
 _NAME = rb"[A-Za-z0-9][A-Za-z0-9_-]{0,62}+(?:\.[A-Za-z0-9_-]{1,63}+){0,126}+\.?"
 _HOST = re.compile(rb"(" + _NAME + rb"|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
+_OWN_OPTIONS = frozenset([b"close", b"keep-alive", b"upgrade"])
 _DIGITS = re.compile(rb"[0-9]{1,15}")
 
 
@@ -184,21 +185,17 @@ def _heed(head: RequestHead, noted: _Noted) -> None:
 
 def _connection(head: RequestHead, named: list[bytes]) -> None:
     """Options of `Connection`: whether it stays open, whether it may become another protocol, and headers that end here."""
-    upgrades = False
-    for value in named:
-        for option in value.lower().split(b","):
-            option = option.strip()  # noqa: PLW2901
-            if option == b"close":
-                head.keep_alive = False
-            elif option == b"keep-alive":
-                head.keep_alive = head.keep_alive or (head.minor == 0 and b"close" not in value.lower())
-            elif option == b"upgrade":
-                upgrades = True
-            else:
-                head.headers = [field for field in head.headers if field[0] != option]
-                head.context.pop(option, None)
-    if not upgrades or head.minor == 0:
+    options = {option.strip() for value in named for option in value.lower().split(b",")}
+    if b"close" in options:
+        head.keep_alive = False
+    elif b"keep-alive" in options:
+        head.keep_alive = True
+    if b"upgrade" not in options or head.minor == 0:
         head.upgrade = ""
+    if options - _OWN_OPTIONS:
+        head.headers = [field for field in head.headers if field[0] not in options]
+        for name in options & head.context.keys():
+            del head.context[name]
 
 
 def _framing(head: RequestHead, coding: list[bytes], lengths: list[bytes]) -> None:
