@@ -28,7 +28,7 @@ try:
 except ImportError as _error:
     raise MissingExtra("The gateway", "gateway") from _error
 
-LOOK_EVERY: Final = 0.02
+LOOK_EVERY: Final = 0.005
 """Seconds between two looks at the files to watch."""
 MOST_FILES: Final = 65_536
 Load = Callable[[], GatewaySpec]

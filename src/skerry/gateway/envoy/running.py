@@ -28,7 +28,7 @@ from skerry.signals import GatewayReloaded, emit
 
 _log = logging.getLogger("skerry.gateway")
 
-WATCH = 0.01
+WATCH = 0.005
 """Seconds between two looks at the watched files."""
 _STARTING = 30.0
 _LOOK = 0.2
