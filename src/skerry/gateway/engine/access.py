@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_WAITING: Final = 65_536
 """Lines that wait to be written; beyond it they are dropped, and how many were is told in the next line that is written."""
-EVERY: Final = 0.25
+EVERY: Final = 0.05
 """Seconds between two times of writing."""
 _PLAIN: Final = frozenset(map(chr, range(32, 127))) - {'"', "\\"}
 
