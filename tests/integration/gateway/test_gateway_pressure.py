@@ -151,6 +151,23 @@ def test_ten_thousand_idle_connections_are_held(tmp_path: Path) -> None:
         assert {seen.path for seen in backend.seen} == {"/still-there"}
 
 
+def test_heads_that_never_end_fill_a_bounded_room(tmp_path: Path) -> None:
+    """Two thousand clients that each begin a long head cost no more than the room for such; others are served meanwhile."""
+    with staged(tmp_path, connections=3000, head_timeout=60.0) as (gateway, _), ExitStack() as stack:
+        before = gateway.memory()
+        begun = b"GET /never HTTP/1.1\r\nHost: a.test\r\nX: " + b"x" * 30_000
+        clients = [stack.enter_context(opened(gateway.port)) for _ in range(2000)]
+        refused = 0
+        for client in clients:
+            client.sendall(begun)
+        assert gateway.ask("/health/ready").status == 200
+        for client in clients[-50:]:
+            refused += client.recv(65536).startswith(b"HTTP/1.1 503 ")
+        assert refused == 50
+        assert gateway.memory() - before < MOST_GROWTH
+        assert gateway.ask("/others").status == 200
+
+
 def test_floods_of_resets_leave_nothing(tmp_path: Path) -> None:
     """Five thousand clients that ask and are gone at once leave no memory, no broken connections and no request behind."""
     with staged(tmp_path) as (gateway, backend):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 LINGER: Final = 1.0
 """Seconds for which the rest of a refused request is read and thrown away: closing at once would reset the connection, and a
 client still sending would lose the answer."""
+MOST_HELD: Final = 24 * 1024**2
+"""Bytes of heads that are there in part, and of requests that came early, in one worker. Beyond it such requests are refused."""
 _BLANK_LINES: Final = 8
 _NOTHING: Final = 0
 """No body is expected."""
@@ -26,6 +28,7 @@ class Client(asyncio.Protocol):
     __slots__ = (
         "_buffer",
         "_chunks",
+        "_held",
         "_left",
         "_paused",
         "_reading",
@@ -64,6 +67,7 @@ class Client(asyncio.Protocol):
         """Bytes of bodies that came; for who watches over slow ones."""
         self._buffer = b""
         self._chunks: Chunks | None = None
+        self._held = 0
         self._left = _NOTHING
         self._taken = 0
         self._paused = False
@@ -86,6 +90,8 @@ class Client(asyncio.Protocol):
         return f"x-forwarded-for: {addresses}\r\nx-forwarded-proto: {scheme}\r\n".encode("ascii", "replace")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._buffer = b""
+        self._hold()
         self.worker.bid_farewell(self)
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
@@ -100,7 +106,8 @@ class Client(asyncio.Protocol):
                 self._read_body(exchange, data)
             else:
                 self._buffer += data
-                if len(self._buffer) > self.worker.limits.head:
+                self._hold()
+                if len(self._buffer) > self.worker.limits.head or self.worker.held > MOST_HELD:
                     self._pause()
             return
         if self.lingers:
@@ -127,12 +134,7 @@ class Client(asyncio.Protocol):
         end = buffer.find(b"\r\n\r\n", 0, limits.head)
         try:
             if end < 0:
-                if len(buffer) >= limits.head:
-                    raise BadMessage(431, "head_too_large", f"The request's head is larger than {limits.head} bytes.")
-                if buffer.count(b"\n") != buffer.count(b"\r\n"):
-                    raise BadMessage(400, "bad_request", "The request is not HTTP/1.1: a line ends wrongly.")
-                if not self.got:
-                    self.got, self.since = True, self.worker.now()
+                self._wait_for_rest(buffer, limits.head)
                 return False
             end += 4
             whole = len(buffer) == end
@@ -141,10 +143,13 @@ class Client(asyncio.Protocol):
             )
         except BadMessage as error:
             self._buffer = b""
+            self._hold()
             self.worker.refuse(self, error)
             return False
         self._buffer = b"" if whole else buffer[end:]
         self.got = False
+        if self._held:
+            self._hold()
         exchange = self.exchange = Exchange(self, head, self.worker)
         length = head.length
         if length == CHUNKED:
@@ -156,6 +161,24 @@ class Client(asyncio.Protocol):
             rest, self._buffer = self._buffer, b""
             self._read_body(exchange, rest)
         return True
+
+    def _wait_for_rest(self, buffer: bytes, most: int) -> None:
+        """A head is there in part. Raises `BadMessage` for one that will never be sound, or that there is no room to wait for."""
+        if len(buffer) >= most:
+            raise BadMessage(431, "head_too_large", f"The request's head is larger than {most} bytes.")
+        if buffer.count(b"\n") != buffer.count(b"\r\n"):
+            raise BadMessage(400, "bad_request", "The request is not HTTP/1.1: a line ends wrongly.")
+        self._hold()
+        if self.worker.held > MOST_HELD:
+            raise BadMessage(503, "busy", "Too many requests are here in part only; send yours in one piece.")
+        if not self.got:
+            self.got, self.since = True, self.worker.now()
+
+    def _hold(self) -> None:
+        """Tell the worker how much of requests that cannot begin yet lies here."""
+        size = len(self._buffer)
+        self.worker.held += size - self._held
+        self._held = size
 
     def _without_blank_lines(self, buffer: bytes) -> bytes:
         """A few empty lines before a request are passed over (RFC 9112, section 2.2)."""

@@ -56,6 +56,8 @@ class Worker:
         self.numbers: Iterator[int] = numbers
         self.judge: Judge = Judge()
         self.draining: bool = False
+        self.held: int = 0
+        """Bytes of requests that cannot begin yet."""
         self.shadows: int = 0
         self.priority: int = context.EMPTY.priority
         self.clients: set[Client] = set()
