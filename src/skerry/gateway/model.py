@@ -188,9 +188,12 @@ class RateSpec:
 
 @dataclass(frozen=True, slots=True)
 class JwtProvider:
-    """Whose tokens are believed. One of `jwks_file` and `jwks_url` holds the keys; a token never says where keys are. A key
-    works only with its own type's algorithms out of `algorithms`; `none` and, beside public keys, HMAC are never among them.
-    `exp` has to be there unless `require_exp` is off. `claims` go on as headers: (claim, header).
+    """Whose tokens are believed.
+
+    `jwks_file` or `jwks_url` holds the keys; with neither the issuer, which is then a URL, says where they are (OpenID Connect
+    Discovery 1.0). A token never does. A key works only with its own type's algorithms out of `algorithms`; `none` and, beside
+    public keys, HMAC are never among them. `exp` has to be there unless `require_exp` is off. `claims` go on as headers: (claim,
+    header).
     """
 
     name: str

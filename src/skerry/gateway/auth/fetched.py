@@ -13,6 +13,7 @@ from skerry.clock import Clock
 from skerry.errors import CallError, ConfigurationError, SkerryError
 from skerry.gateway.auth import keys
 from skerry.gateway.auth.keys import KeySet
+from skerry.gateway.strict_json import loads
 from skerry.resilience import Policy, Retry, RetryBudget
 
 Fetch = Callable[[], Awaitable[bytes]]
@@ -134,6 +135,45 @@ class KeysByUrl:
     async def aclose(self) -> None:
         """Close its connection."""
         await self._client.aclose()
+
+
+class KeysByIssuer:
+    """Asks an issuer where its keys are, each time anew, and fetches them there (OpenID Connect Discovery 1.0, section 4).
+
+    The issuer's document has to name that very issuer, or anybody who can put up a page below its address would be believed.
+    Bounds and errors are those of `KeysByUrl`.
+    """
+
+    def __init__(self, provider: str, issuer: str, *, clock: Clock) -> None:
+        self._provider = provider
+        self._issuer = issuer
+        self._clock = clock
+        self._document = KeysByUrl(provider, f"{issuer.rstrip('/')}/.well-known/openid-configuration", clock=clock)
+        self._keys: KeysByUrl | None = None
+        self._where = ""
+
+    async def __call__(self) -> bytes:
+        try:
+            told = loads(await self._document(), unique=True)
+        except ValueError as error:
+            raise CallError(self._issuer, f"its discovery document is no JSON: {error}") from error
+        if not isinstance(told, dict) or told.get("issuer") != self._issuer:
+            raise CallError(self._issuer, "its discovery document is another issuer's")
+        where = told.get("jwks_uri")
+        if not isinstance(where, str):
+            raise CallError(self._issuer, "its discovery document has no jwks_uri")
+        if self._keys is None or where != self._where:
+            fresh = KeysByUrl(self._provider, where, clock=self._clock)
+            if self._keys is not None:
+                await self._keys.aclose()
+            self._keys, self._where = fresh, where
+        return await self._keys()
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+        await self._document.aclose()
+        if self._keys is not None:
+            await self._keys.aclose()
 
 
 def _here(host: str) -> bool:

@@ -94,7 +94,7 @@ class Providers:
     """
 
     def __init__(self, specs: Iterable[JwtProvider], *, clock: Clock = SYSTEM, before: Providers | None = None) -> None:
-        kept = {} if before is None else {v.provider: v for v in before.verifiers if v.provider.jwks_url is not None}
+        kept = {} if before is None else {v.provider: v for v in before.verifiers if v.provider.jwks_file is None}
         self.verifiers: tuple[Verifier, ...] = tuple(kept.get(spec) or Verifier(spec, clock=clock) for spec in specs)
         names = [verifier.provider.name for verifier in self.verifiers]
         if len(set(names)) < len(names):

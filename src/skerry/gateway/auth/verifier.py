@@ -10,7 +10,7 @@ from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError
 from skerry.gateway.auth import keys
 from skerry.gateway.auth.compact import Token, read
-from skerry.gateway.auth.fetched import Fetch, FetchedKeys, KeysByUrl
+from skerry.gateway.auth.fetched import Fetch, FetchedKeys, KeysByIssuer, KeysByUrl
 from skerry.gateway.auth.identity import Identity, judged
 from skerry.gateway.auth.keys import KeySet
 from skerry.gateway.auth.refusal import UnknownKey, Wrong, invalid_token, keys_unavailable
@@ -51,12 +51,14 @@ class Verifier:
         self._young_size = 0
         self._set: KeySet | None = None
         self._fetched: FetchedKeys | None = None
-        self._by_url: KeysByUrl | None = None
+        self._by_url: KeysByUrl | KeysByIssuer | None = None
         if provider.jwks_file is not None:
             self._set = _from_file(provider, provider.jwks_file)
-        elif provider.jwks_url is not None:
-            if fetch is None:
+        else:
+            if fetch is None and provider.jwks_url is not None:
                 fetch = self._by_url = KeysByUrl(provider.name, provider.jwks_url, clock=clock)
+            elif fetch is None:
+                fetch = self._by_url = KeysByIssuer(provider.name, provider.issuer, clock=clock)
             self._fetched = FetchedKeys(
                 provider.name,
                 every=provider.cache_for,
@@ -156,8 +158,8 @@ def _check(provider: JwtProvider) -> None:
         )
     if names & keys.HMAC and (names - keys.HMAC or provider.jwks_file is None):
         raise ConfigurationError(f"{where}: HMAC stands alone, never beside public keys, and its secret is in a file")
-    if (provider.jwks_file is None) is (provider.jwks_url is None):
-        raise ConfigurationError(f"{where}: give one of jwks_file and jwks_url")
+    if provider.jwks_file is not None and provider.jwks_url is not None:
+        raise ConfigurationError(f"{where}: give one of jwks_file and jwks_url, or neither")
     if not 1.0 <= provider.cache_for <= 86_400.0 or not 0.0 <= provider.leeway <= 300.0:
         raise ConfigurationError(f"{where}: cache_for is 1 to 86400 seconds, leeway 0 to 300")
     for _, header in provider.claims:

@@ -148,7 +148,9 @@ class Protections:
         self._notes.differs(None, where, how)
         if provider.jwks_file is not None:
             found["local_jwks"] = {"inline_string": self._keys(provider, Path(provider.jwks_file))}
-        elif provider.jwks_url is not None:
+        elif provider.jwks_url is None:
+            self._notes.wrong(None, f"{where}, jwks_url", "Envoy asks no issuer where its keys are; name jwks_url")
+        else:
             found["remote_jwks"] = {
                 "http_uri": {
                     "uri": provider.jwks_url,

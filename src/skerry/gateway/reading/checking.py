@@ -128,12 +128,14 @@ def _providers(providers: tuple[JwtProvider, ...]) -> Iterator[Mistake]:
 
 
 def _keys(provider: JwtProvider, at: Steps) -> Iterator[Mistake]:
-    if (provider.jwks_file is None) == (provider.jwks_url is None):
-        yield at, "must have one of 'jwks_file' and 'jwks_url'"
-    url = provider.jwks_url
+    if provider.jwks_file is not None and provider.jwks_url is not None:
+        yield at, "must not have both 'jwks_file' and 'jwks_url'"
+    field, url = "jwks_url", provider.jwks_url
+    if provider.jwks_file is None and url is None:
+        field, url = "issuer", provider.issuer
     if url is not None and not url.startswith("https://") and not _LOOPBACK.match(url):
         yield (
-            (*at, "jwks_url"),
+            (*at, field),
             "keys are fetched by https, or from this machine: who changes them on the way is believed",
         )
     unknown = [name for name in provider.algorithms if name not in ALGORITHMS]

@@ -91,7 +91,9 @@ PROVIDER: Final = Record(
         "issuer": Field(Text(), "The token's iss.", required=True),
         "audiences": Field(ListOf(Text(), 16, alone=True), "One of them has to be in the token's aud.", required=True),
         "algorithms": Field(ListOf(Word(ALGORITHMS), len(ALGORITHMS)), "No other.", list(_PROVIDER.algorithms)),
-        "jwks_file": Field(FILE, "The keys, as a JSON Web Key Set."),
+        "jwks_file": Field(
+            FILE, "The keys, as a JSON Web Key Set; without file and URL, the issuer is asked where they are."
+        ),
         "jwks_url": Field(Text(r"https?://[^\s]+", "an https address"), "Where the keys are fetched from."),
         "cache_for": Field(Number(1, 86400), "Seconds that fetched keys hold.", _PROVIDER.cache_for),
         "leeway": Field(Number(0, 300), "Seconds that clocks may differ.", _PROVIDER.leeway),
@@ -100,7 +102,7 @@ PROVIDER: Final = Record(
             MapOf(HEADER, 16, r"[A-Za-z0-9_.:/-]{1,200}", "a claim's name"), "Claims that go on as headers."
         ),
     },
-    one_of=(("jwks_file", "jwks_url"),),
+    not_both=(("jwks_file", "jwks_url"),),
 )
 _LIMITS = Limits()
 LIMITS: Final = Record(

@@ -174,7 +174,7 @@ def test_a_short_secret_is_refused(tmp_path: Path) -> None:
         {"name": ""},
         {"name": "a\nb"},
         {"jwks_url": "https://id.example/jwks.json"},
-        {"jwks_file": None},
+        {"jwks_file": None, "issuer": "http://id.example"},
         {"jwks_file": "/does/not/exist"},
         {"leeway": 3600.0},
         {"cache_for": 0.0},

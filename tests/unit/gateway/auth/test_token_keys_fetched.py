@@ -287,3 +287,41 @@ def test_keys_over_a_real_connection(issuer: Issuer, told: list[Signal]) -> None
 
     asyncio.run(main())
     assert json.dumps([type(signal).__name__ for signal in told]).count("KeysUnavailable") == 3
+
+
+@pytest.mark.parametrize(
+    ("document", "good"),
+    [
+        ('{"issuer": "BASE", "jwks_uri": "BASE/keys"}', True),
+        ('{"issuer": "BASE/", "jwks_uri": "BASE/keys"}', False),
+        ('{"issuer": "https://other.example", "jwks_uri": "BASE/keys"}', False),
+        ('{"issuer": "BASE", "issuer": "BASE", "jwks_uri": "BASE/keys"}', False),
+        ('{"issuer": "BASE"}', False),
+        ('{"issuer": "BASE", "jwks_uri": "http://id.example/keys"}', False),
+        ('["BASE"]', False),
+        ("BASE", False),
+    ],
+)
+def test_an_issuer_says_where_its_keys_are(issuer: Issuer, document: str, good: bool) -> None:
+    """Without a file and a URL the issuer's own document is asked, and believed only when it names that issuer."""
+
+    async def main() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
+            body = {
+                "/.well-known/openid-configuration": document.replace("BASE", base).encode(),
+                "/keys": issuer.jwks(),
+            }[path]
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body))
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        checked = Verifier(JwtProvider("id", base, ("shop",)))
+        assert await checked.refresh() is good
+        assert checked.ready is good
+        await checked.aclose()
+        server.close()
+
+    asyncio.run(main())

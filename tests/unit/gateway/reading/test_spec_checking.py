@@ -71,7 +71,8 @@ WRONG: dict[str, Callable[[], GatewaySpec]] = {
         SPEC, services=(Service("a", ("file:///x",)),)
     ),
     "services.a.connect: must be a number from 0.001 to 60": lambda: replace(SPEC, services=(Service("a", connect=0),)),
-    "jwt.u: must have one of 'jwks_file' and 'jwks_url'": lambda: provided(jwks_file=None),
+    "jwt.u: must not have both 'jwks_file' and 'jwks_url'": lambda: provided(jwks_url="https://id.example"),
+    "jwt.u.issuer: keys are fetched by https": lambda: provided(jwks_file=None, issuer="http://id.example"),
     "jwt.u.audiences: there must be one at least": lambda: provided(audiences=()),
     "jwt.u.algorithms: must be some of RS256": lambda: provided(algorithms=("none",)),
     "jwt.u.algorithms: HS256 needs a secret": lambda: provided(
