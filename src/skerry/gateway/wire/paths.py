@@ -18,9 +18,7 @@ _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _SLASHES = re.compile(rb"/{2,}")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _HIDDEN = frozenset(b"/\\\x00")
-_PLAIN_QUERY = re.compile(rb"[!$-~]*+")
-_TARGET_QUERY = re.compile(rb"[!$-~\x80-\xff]*+")
-_ODD = re.compile(rb"[\x80-\xff]")
+_QUERY = re.compile(rb"[!\"$-~]*+")
 
 
 def canonical(raw: bytes) -> str:
@@ -51,14 +49,12 @@ def canonical(raw: bytes) -> str:
 
 
 def canonical_query(raw: bytes) -> str:
-    """The query as it came, with bytes beyond ASCII percent-encoded. Raises `BadMessage` 400 for one with control characters."""
-    if _PLAIN_QUERY.fullmatch(raw):
-        return raw.decode("ascii")
-    if not _TARGET_QUERY.fullmatch(raw):
+    """The query as it came: it is the service's to read. Raises `BadMessage` 400 for what does not belong in a URL."""
+    if not _QUERY.fullmatch(raw):
         raise BadMessage(
             400, "bad_query", "The query is not accepted: it has a character that does not belong in a URL."
         )
-    return _ODD.sub(lambda match: b"%%%02X" % match[0][0], raw).decode("ascii")
+    return raw.decode("ascii")
 
 
 def template(path: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ CHUNKED = -1
 TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 FIELDS = rb"((?:" + TOKEN + rb"++:[\t -~\x80-\xff]*+\r\n)*+)\r\n"
 """Header lines and the empty one after them (RFC 9112, section 5): no folds, no space before the colon, no control characters."""
-_LINE = rb"(" + TOKEN + rb"{1,32}+) ([!-~\x80-\xff]++) HTTP/([0-9])\.([0-9])\r\n"
+_LINE = rb"(" + TOKEN + rb"{1,32}+) ([!-~]++) HTTP/([0-9])\.([0-9])\r\n"
 _HEAD = re.compile(_LINE + FIELDS)
 _FIRST = re.compile(_LINE)
 _METHODS = {name.encode("ascii"): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
