@@ -200,7 +200,7 @@ def test_a_rate_by_bearer_is_not_evaded(guarded: Guarded) -> None:
 
 
 def test_guessing_tokens_is_limited_too(guarded: Guarded) -> None:
-    """Refused tokens count for their peer, whatever is in them. Envoy looks at rates after tokens only, so each is refused anew."""
+    """Refused tokens count for their peer, whatever is in them. Envoy looks at rates after tokens only, so they are refused."""
     statuses = [guarded.ask("/bearer", token=f"a{number}.b.c").status for number in range(8)]
     assert statuses[-1] == (401 if guarded.engine == "envoy" else 429)
     assert set(statuses) <= {401, 429}
