@@ -110,11 +110,7 @@ LENGTHS = [
     Abuse("length-with-zeros-in-front", _post("Content-Length: 003", body="abc"), either(body="abc")),
     Abuse("length-with-space-before-colon", _post("Content-Length : 3", body="abc")),
     Abuse("length-folded", _post("Content-Length:\r\n 3", body="abc"), either(body="abc")),
-    Abuse(
-        "length-beside-an-underscored-one",
-        _post("Content-Length: 3", "Content_Length: 30", body="abc"),
-        either(body="abc"),
-    ),
+    Abuse("length-beside-an-underscored-one", _post("Content-Length: 3", "Content_Length: 30", body="abc")),
     Abuse("body-of-a-get", "GET /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc", either(body="abc")),
     Abuse("length-zero-then-another", _post("Content-Length: 0", body=SMUGGLED), served(2, answers=2)),
     Abuse("body-shorter-than-told", _post("Content-Length: 10", body="abc"), CUT),

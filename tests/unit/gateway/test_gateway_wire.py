@@ -112,6 +112,8 @@ def test_only_a_websocket_may_change_the_protocol() -> None:
         (("Content-Length: 1", "Transfer-Encoding: chunked"), 400),
         (("Content-Length: 1", "Content-Length: 1"), 400),
         (("Content-Length: +1",), 400),
+        (("Content_Length: 1",), 400),
+        (("Transfer_Encoding: chunked",), 400),
         (("Content-Length: 1, 1",), 400),
         (("Host: b.test",), 400),
         (("Expect: miracles",), 417),

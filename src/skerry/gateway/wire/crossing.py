@@ -44,6 +44,8 @@ class Crossing(IntEnum):
     UPGRADE = 7
     CONTEXT = 8
     """What is believed of a caller's context: its trace, its time-out; and, behind trusted hops, where it came from."""
+    REFUSED = 9
+    """What another server might take for framing."""
 
 
 _KNOWN: dict[bytes, Crossing] = {
@@ -53,6 +55,8 @@ _KNOWN: dict[bytes, Crossing] = {
     b"connection": Crossing.CONNECTION,
     b"expect": Crossing.EXPECT,
     b"upgrade": Crossing.UPGRADE,
+    b"content_length": Crossing.REFUSED,
+    b"transfer_encoding": Crossing.REFUSED,
     b"traceparent": Crossing.CONTEXT,
     b"tracestate": Crossing.CONTEXT,
     b"skerry-timeout": Crossing.CONTEXT,

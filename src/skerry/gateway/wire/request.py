@@ -167,6 +167,8 @@ def _note(noted: _Noted, head: RequestHead, verdict: int, name: bytes, value: by
         head.context[name] = head.context[name] + b", " + value if name in head.context else value
     elif verdict == Crossing.UPGRADE:
         noted.upgrade = value
+    elif verdict == Crossing.REFUSED:
+        raise BadMessage(400, "framing", "The request has a header that could be taken for its length or its coding.")
     else:
         noted.expectation = value
 
