@@ -94,7 +94,7 @@ class Upstreams:
             "type": "STATIC" if all(_is_address(part.hostname or "") for part in parts) else "STRICT_DNS",
             "connect_timeout": seconds(service.connect),
             "lb_policy": "LEAST_REQUEST",
-            "dns_lookup_family": "ALL",
+            "dns_lookup_family": "V4_PREFERRED",
             # A host that is ejected gets nothing, also when it is the only one: that is what an open breaker is.
             "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
             "load_assignment": {
