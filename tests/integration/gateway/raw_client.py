@@ -46,7 +46,11 @@ class Connection:
 
     def __init__(self, port: int, *, patience: float = PATIENCE) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=patience)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:  # it was reset already, and nobody else would close it
+            self._socket.close()
+            raise
         self._buffer = bytearray()
         self.ended = False
 
