@@ -47,6 +47,7 @@ class Backend:
     def __init__(self, name: str) -> None:
         self.name = name
         self.port = 0
+        self.open: set[asyncio.Transport] = set()
         self.reset()
 
     def reset(self, script: Script | None = None) -> None:
@@ -83,10 +84,12 @@ class Answering(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport
+        self._backend.open.add(transport)
         self._record = bytearray()
         self._answers = asyncio.ensure_future(self._answer_in_turn())
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._backend.open.discard(self._transport)
         self._answers.cancel()
 
     def pause_writing(self) -> None:
@@ -209,11 +212,18 @@ def serving(*names: str) -> Iterator[dict[str, Backend]]:
         thread.join()
         for server in servers:
             server.close()
-        loop.run_until_complete(_end_tasks())
+        loop.run_until_complete(_end(backends))
         loop.close()
 
 
-async def _end_tasks() -> None:
+async def _end(backends: dict[str, Backend]) -> None:
+    """Close every connection, those that were accepted this very moment too: a socket that is left behind fails another test."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    for backend in backends.values():
+        for transport in list(backend.open):
+            transport.abort()
+    await asyncio.sleep(0)
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
