@@ -108,7 +108,7 @@ class Client(asyncio.Protocol):
                 self._buffer += data
                 self._hold()
                 if len(self._buffer) > self.worker.limits.head or self.worker.held > MOST_HELD:
-                    self._pause()
+                    self.pause()
             return
         if self.lingers:
             return
@@ -277,9 +277,6 @@ class Client(asyncio.Protocol):
 
     def pause(self) -> None:
         """Take no more from the client for the moment."""
-        self._pause()
-
-    def _pause(self) -> None:
         if not self._paused and not self.transport.is_closing():
             self._paused = True
             self.transport.pause_reading()

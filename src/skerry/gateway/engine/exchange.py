@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from skerry.errors import SkerryError
 from skerry.gateway.engine import heads
@@ -16,6 +16,7 @@ from skerry.service import problem
 from skerry.service.problem import Answer, Problem
 
 if TYPE_CHECKING:
+    from skerry.gateway.compression import Encoder
     from skerry.gateway.engine.client import Client
     from skerry.gateway.engine.plan import Edit, Fields, Plan
     from skerry.gateway.engine.upstream import Upstream
@@ -27,16 +28,6 @@ REPLAY: Final = 64 * 1024
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f.:]{2,45}")
 _LAST: Final = b"0\r\n\r\n"
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Encoder(Protocol):
-    """Compresses an answer as it passes."""
-
-    def feed(self, piece: bytes) -> bytes:
-        """What can be sent after `piece`."""
-
-    def finish(self) -> bytes:
-        """The rest."""
 
 
 class Exchange:

@@ -49,7 +49,6 @@ NAMED: Final = Text(NAME, NAME_HINT)
 HEADER: Final = Text(HEADER_NAME, HEADER_HINT)
 HOSTS: Final = ListOf(Text(HOSTNAME, HOSTNAME_HINT), 64)
 FILE: Final = Text(hint="the path of a file, beside this one when it is not absolute")
-_MIB: Final = 1024**2
 _GIB: Final = 1024**3
 
 TLS: Final = Record(
