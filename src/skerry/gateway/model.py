@@ -13,6 +13,8 @@ from typing import Literal
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """Methods that a route may name. One that names none takes every method that a client may send, which are these."""
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that ask and change nothing (RFC 9110, 9.2.1)."""
 RESERVED = "/health"
 """Paths at and below it are the gateway's own."""
 
@@ -95,13 +97,101 @@ class Rewrite:
 
 
 @dataclass(frozen=True, slots=True)
+class Normalise:
+    """What is done to a value on both sides before they are compared, at a JSON path.
+
+    `round` to `digits` after the point; `time`: moments as ISO 8601 text or seconds are alike when at most `within` seconds
+    apart; `unordered`: an array in any order; `case` and `space`: text without regard to them.
+    """
+
+    path: str
+    rule: Literal["round", "time", "unordered", "case", "space"]
+    digits: int = 0
+    within: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """How the answers of a candidate are compared with those of the control, before and while it gets requests.
+
+    A share `sample` of the safe requests is answered by the control, whatever the weights are; afterwards the candidate is asked
+    the same, and the control once more: where it differs from itself is noise. Unsafe requests are never asked twice, unless the
+    candidate is `harmless`: then it gets a copy of them, and only it. JSON paths are `$.lines[*].price`; `*` is any key or place.
+    What lies at or below `ignore` is not looked at. Status, `headers` and body have to be alike. A pair that differs is
+    asked again after `settle` seconds, when that is given, and counts only if it still differs there: for a candidate that
+    is fed by events. At most `concurrency` at once in one worker, and none whose body or answer is longer than `body` bytes;
+    what lies at or below `redact` is never kept in a sample, nor are values of keys that look secret.
+    """
+
+    sample: float = 0.1
+    ignore: tuple[str, ...] = ()
+    normalise: tuple[Normalise, ...] = ()
+    headers: tuple[str, ...] = ("content-type",)
+    redact: tuple[str, ...] = ()
+    harmless: bool = False
+    settle: float | None = None
+    concurrency: int = 8
+    body: int = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSpec:
+    """When a candidate goes on, and when it goes back.
+
+    Evidence is counted in intervals of `interval` seconds against the control's at the same time, each interval bounded in
+    what it can say. `alpha` is the probability, over a whole ramp, of going back although the candidate is as good. To go on
+    it has to be shown that it is worse by less than `worse_by` (a share of the requests), and at least `enough` requests of
+    a step have to be its own. `mismatches` is the share of compared pairs that may differ. Apart from all that it goes back
+    at once when more than `limit` of at least `limit_requests` requests failed.
+    """
+
+    alpha: float = 0.01
+    interval: float = 5.0
+    worse_by: float = 0.002
+    slower_by: float = 0.1
+    mismatches: float = 0.001
+    enough: int = 200
+    limit: float = 0.2
+    limit_requests: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Strangle:
+    """A route on its way from a service that has it, `control`, to one that shall, `candidate`.
+
+    `steps` are the candidate's shares in percent, rising, the last 100. Of a route whose `writes` are `owner`, unsafe
+    requests go to the owner, the control until ownership is handed over; `ramp` gives them to both by the weights.
+    `position` is a path of both services which says how far each is (see `skerry.gateway.strangler.handing_over`); without
+    it ownership is handed over unasked.
+    """
+
+    control: str
+    candidate: str
+    steps: tuple[float, ...] = (1.0, 5.0, 25.0, 50.0, 100.0)
+    shadow: Shadow | None = Shadow()
+    guard: GuardSpec = GuardSpec()
+    writes: Literal["owner", "ramp"] = "owner"
+    position: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Forward:
-    """Send it to one of the backends. Without backends the answer is 500."""
+    """Send it to one of the backends. Without backends the answer is 500.
+
+    `strangle` is a plan as long as the specification is one that was read: then all goes to its control. What the ramp is at is
+    put in by `skerry.gateway.strangler.applied`, which an engine is given: `backends` are then control and candidate, in this
+    order, with their weights of the moment, and `strangle` stays only while they are to be counted and compared. Unsafe requests
+    go to `writes` where that is given, and when `hold` is above 0 they wait so many seconds for another specification (then:
+    503).
+    """
 
     backends: tuple[Backend, ...]
     sticky: Sticky | None = None
     mirrors: tuple[Mirror, ...] = ()
     rewrite: Rewrite = Rewrite()
+    strangle: Strangle | None = None
+    writes: tuple[Backend, ...] | None = None
+    hold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +479,8 @@ class GatewaySpec:
             if isinstance(action, Forward):
                 found |= {backend.service for backend in action.backends if backend.service is not None}
                 found |= {mirror.service for mirror in action.mirrors}
+                if action.strangle is not None:
+                    found |= {action.strangle.control, action.strangle.candidate}
             elif isinstance(action, Aggregate):
                 found |= {part.service for part in action.parts}
         return frozenset(found)
