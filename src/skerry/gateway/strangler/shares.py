@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, cast, get_args
 
 from skerry.errors import ConfigurationError
 
@@ -65,4 +65,4 @@ def _share(told: Mapping[str, object]) -> Share:
         raise ValueError(f"percent is {percent!r}")
     if not isinstance(compared, bool) or owner not in get_args(Owner):
         raise ValueError(f"compared is {compared!r} and owner {owner!r}")
-    return Share(float(percent), compared, owner)
+    return Share(float(percent), compared, cast("Owner", owner))
