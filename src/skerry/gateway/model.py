@@ -456,7 +456,7 @@ class AccessLog:
 class GatewaySpec:
     """A whole gateway. `trusted_hops` is how many proxies of one's own stand before it: so many addresses, from the right, of
     X-Forwarded-For are believed. Routes that match alike are a mistake, unless `first_wins`: then the later one is as good as
-    absent.
+    absent. `version` is that of the shares which `skerry.gateway.strangler.applied` put in; None: it put in nothing.
     """
 
     name: str = "gateway"
@@ -469,6 +469,7 @@ class GatewaySpec:
     access_log: AccessLog | None = None
     source: str = "<spec>"
     first_wins: bool = False
+    version: int | None = None
 
     @property
     def called(self) -> frozenset[str]:

@@ -43,6 +43,7 @@ def serve(
     workers: int = 1,
     watch: Sequence[Path] = (),
     ready: Ready | None = None,
+    state: Path | None = None,
     clock: Clock = SYSTEM,
 ) -> None:
     """Serve what `load` gives until told to stop; then return.
@@ -52,16 +53,19 @@ def serve(
     under way may finish for `settings.drain` seconds. With several `workers`, each is a process with limits and breakers of its
     own; one that dies is replaced. `ready` is called once with the port of each listener. Call it in the main thread.
 
+    With a folder `state`, what is strangled is compared and counted there (`skerry.gateway.strangler`), once `load` gives
+    specifications that its shares were applied to; without one, all of it stays with the control, uncounted.
+
     Raises `ConfigurationError` when the first load fails or an address cannot be bound.
     """
     files = Files(watch)
     spec = load()
     _allow_many_files()
     if workers > 1:
-        crew = Crew(workers, lambda: _run(load, addresses, settings, Files(watch), clock), clock)
+        crew = Crew(workers, lambda: _run(load, addresses, settings, Files(watch), clock, state=state), clock)
         crew.serve(spec, settings, ready)
     else:
-        _run(load, addresses, settings, files, clock, spec=spec, ready=ready)
+        _run(load, addresses, settings, files, clock, spec=spec, ready=ready, state=state)
 
 
 def _allow_many_files() -> None:
@@ -82,12 +86,15 @@ def _run(
     *,
     spec: GatewaySpec | None = None,
     ready: Ready | None = None,
+    state: Path | None = None,
 ) -> None:
     """One worker: alone with the `spec` that was loaded already, or one of a crew, which stops with its parent."""
     supervised = settings.supervised or spec is None
     source = _Source(load, addresses, clock)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(source, spec or load(), settings, files, clock, ready=ready, supervised=supervised))
+        runner.run(
+            _serve(source, spec or load(), settings, files, clock, ready=ready, supervised=supervised, state=state)
+        )
 
 
 async def _serve(
@@ -99,10 +106,11 @@ async def _serve(
     *,
     ready: Ready | None,
     supervised: bool,
+    state: Path | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    worker = Worker(*await source.first(spec), clock=clock)
+    worker = Worker(*await source.first(spec), state=state, clock=clock)
     try:
         await worker.start()
     except OSError as error:

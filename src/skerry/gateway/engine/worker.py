@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from skerry import context, signals
@@ -23,6 +24,7 @@ from skerry.gateway.engine import heads
 from skerry.gateway.engine.access import AccessWriter
 from skerry.gateway.engine.call import SHORTEST_WAIT
 from skerry.gateway.engine.client import Client
+from skerry.gateway.engine.counting import Counting
 from skerry.gateway.engine.exchange import Exchange
 from skerry.gateway.engine.health import Health
 from skerry.gateway.engine.plan import Runtime, Workshop
@@ -48,7 +50,9 @@ _log = logging.getLogger("skerry.gateway")
 class Worker:
     """Serves one specification after the other. All of it belongs to one event loop."""
 
-    def __init__(self, spec: GatewaySpec, addresses: Addresses, *, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self, spec: GatewaySpec, addresses: Addresses, *, state: Path | None = None, clock: Clock = SYSTEM
+    ) -> None:
         self.clock: Clock = clock
         self.now: Callable[[], float] = clock.monotonic
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
@@ -65,6 +69,7 @@ class Worker:
         self._workshop = Workshop(clock)
         self.runtime: Runtime = self._workshop.make(spec, addresses)
         self.limits: Limits = spec.limits
+        self.counting: Counting | None = None if state is None else Counting(state, clock)
         self._access = None if spec.access_log is None else AccessWriter(spec.access_log, clock)
         self._servers: list[asyncio.Server] = []
         self._places: list[tuple[str, socket.socket, ssl.SSLContext | None]] = []
@@ -91,6 +96,8 @@ class Worker:
             self._servers.append(server)
         self._workshop.start(self.loop)
         self._watch.start()
+        if self.counting is not None:
+            self.counting.start(self.loop, self.runtime.spec)
         for name, port in self.ports.items():
             _log.info("the gateway listens on port %d (%s)", port, name)
         signals.emit(signals.ServiceChanged(service=self.runtime.spec.name, state="ready"))
@@ -121,6 +128,8 @@ class Worker:
             )
             if access is not None:
                 access.close()
+        if self.counting is not None:
+            self.counting.serves(spec)
         signals.emit(signals.GatewayReloaded(service=spec.name, routes=len(spec.routes)))
 
     def leave(self) -> None:
@@ -164,6 +173,8 @@ class Worker:
         for _, place, _ in self._places:
             place.close()
         self._watch.stop()
+        if self.counting is not None:
+            self.counting.close()
         await self._workshop.aclose()
         if self._access is not None:
             self._access.close()

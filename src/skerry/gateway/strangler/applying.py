@@ -15,8 +15,14 @@ HOLD: Final = 5.0
 
 
 def applied(spec: GatewaySpec, shares: Shares) -> GatewaySpec:
-    """`spec` as an engine is to serve it now. Routes that are not strangled stay as they are."""
-    return replace(spec, routes=tuple(_route(route, shares) for route in spec.routes))
+    """`spec` as an engine is to serve it now, with the version of `shares`, which it confirms in its tally.
+
+    Routes that are not strangled stay as they are, and so does a specification without any that is.
+    """
+    routes = tuple(_route(route, shares) for route in spec.routes)
+    if all(new is old for new, old in zip(routes, spec.routes, strict=True)):
+        return spec
+    return replace(spec, routes=routes, version=shares.version)
 
 
 def _route(route: Route, shares: Shares) -> Route:

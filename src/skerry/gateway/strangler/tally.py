@@ -96,10 +96,20 @@ class Tally:
 
 def write(folder: Path, name: str, tally: Tally) -> None:
     """Put the file of a process in place, whole. `name` is that of the process, and never used for another."""
+    put(folder, name, text(tally))
+
+
+def text(tally: Tally) -> str:
+    """What the file of a process says: for who counts in one thread and writes in another."""
+    return json.dumps(asdict(tally))
+
+
+def put(folder: Path, name: str, content: str) -> None:
+    """Write the file of a process, whose `content` is from `text`."""
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     path = folder / FOLDER / f"{name}.json"
     beside = path.with_suffix(".new")
-    beside.write_text(json.dumps(asdict(tally)))
+    beside.write_text(content)
     beside.replace(path)
 
 
