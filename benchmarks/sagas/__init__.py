@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import tempfile
@@ -36,6 +37,7 @@ def run(*, rounds: int) -> dict[str, Any]:
 
 def _ours(report: Report, postgres: PostgresServer, folder: Path, name: str) -> None:
     async def main() -> None:
+        gc.freeze()  # as a service does once it is up
         many = await measure(postgres.own_database(f"{name}many"), folder, count=12_000, concurrency=MANY)
         report.add("PostgreSQL, 64 at once", "ours", many.rate, "sagas/s")
         report.add("PostgreSQL, 64 at once, p99", "ours", many.p99 * 1000, "ms")
