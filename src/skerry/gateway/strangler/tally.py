@@ -70,12 +70,15 @@ class Compared:
 
 @dataclass(slots=True)
 class RouteTally:
-    """A route since the process began. `writes` are the unsafe requests that were sent to the candidate."""
+    """A route since the process began. `writes` are the unsafe requests that were sent to the candidate; `writing`, which is no
+    sum, are those under way to either side.
+    """
 
     control: Arm = field(default_factory=Arm)
     candidate: Arm = field(default_factory=Arm)
     compared: Compared = field(default_factory=Compared)
     writes: int = 0
+    writing: int = 0
 
 
 @dataclass(slots=True)
@@ -144,5 +147,9 @@ def _tally(told: dict[str, Any]) -> Tally:
 
 def _route(told: dict[str, Any]) -> RouteTally:
     return RouteTally(
-        Arm(**told["control"]), Arm(**told["candidate"]), Compared(**told["compared"]), writes=told["writes"]
+        Arm(**told["control"]),
+        Arm(**told["candidate"]),
+        Compared(**told["compared"]),
+        writes=told["writes"],
+        writing=told["writing"],
     )
