@@ -286,6 +286,16 @@ def test_each_request_is_a_line_of_the_log(stage: Stage) -> None:
     assert line["method"] == "GET"
 
 
+def test_what_is_no_request_is_a_line_of_the_log_too(stage: Stage) -> None:
+    """Who probes for what is let through shows, with the status and nothing of what was sent."""
+    with stage.gateway.connect() as connection:
+        connection.send(b"GET /probing HTTP/1.1\r\nHost: a.test\r\nContent-Length: x\r\n\r\n")
+        assert connection.read().status == 400
+    lines = _await_line(stage.log, '"status":400')
+    assert [line for line in map(json.loads, lines) if line["status"] == 400]
+    assert "probing" not in stage.log.read_text()
+
+
 def _await_line(file: Path, word: str) -> list[str]:
     """The log's lines: both engines write them a little later than they answer."""
     end = time.monotonic() + 20

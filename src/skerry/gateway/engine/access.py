@@ -47,10 +47,7 @@ class AccessWriter:
 
     def add(self, exchange: Exchange, seconds: float) -> None:
         """Note how a request ended."""
-        if exchange.status < 500 and self._sample < 1.0 and self._clock.random() >= self._sample:
-            return
-        if len(self._waiting) >= MAX_WAITING:
-            self._dropped += 1
+        if not self._room(exchange.status):
             return
         head, call = exchange.head, exchange.call
         where = "" if exchange.plan is None else exchange.plan.shown
@@ -64,6 +61,22 @@ class AccessWriter:
             f'"path":"{head.path}"{where},"status":{exchange.status},"bytes":{exchange.bytes},'
             f'"ms":{int(seconds * 1e6) / 1000},"trace":"{exchange.context[3:35]}"{more}}}\n'
         )
+
+    def refused(self, peer: str, status: int, why: str) -> None:
+        """Note what could not be read as a request. Nothing of it is shown: nobody knows what it is."""
+        if self._room(status):
+            self._waiting.append(
+                f'{{"time":"{self._time()}","peer":"{peer}","status":{status},"bytes":0,"why":"{why}"}}\n'
+            )
+
+    def _room(self, status: int) -> bool:
+        """Whether a line is to be written for this status, and can be."""
+        if status < 500 and self._sample < 1.0 and self._clock.random() >= self._sample:
+            return False
+        if len(self._waiting) >= MAX_WAITING:
+            self._dropped += 1
+            return False
+        return True
 
     def _time(self) -> str:
         now = self._clock.now()

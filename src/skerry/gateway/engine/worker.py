@@ -195,6 +195,8 @@ class Worker:
 
     def refuse(self, client: Client, error: BadMessage) -> None:
         """Answer what could not be read, and close."""
+        if self._access is not None:
+            self._access.refused(client.peer, error.status, error.code)
         answer = Problem(error.status, error.code, error.detail).answer(instance="", trace_id="")
         client.send(heads.reply(answer.status, list(answer.headers), heads.CLOSE) + answer.body)
         client.linger()
