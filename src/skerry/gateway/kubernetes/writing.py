@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import yaml
@@ -148,8 +148,13 @@ def _rule(route: Route, ports: Mapping[str, int], lose: Lose) -> dict[str, Any] 
         rule["filters"] = filters
     if action.sticky is not None:
         lose("sticky")
-    if action.backends:
-        rule["backendRefs"] = [_backend(backend, ports) for backend in action.backends]
+    backends = action.backends
+    if action.strangle is not None:
+        control = action.strangle.control
+        lose(f"strangle: ALL REQUESTS GO TO {control} in what is written")
+        backends = tuple(replace(backend, weight=1) for backend in backends if backend.service == control)
+    if backends:
+        rule["backendRefs"] = [_backend(backend, ports) for backend in backends]
     _policy(route.policy, rule, lose)
     return rule
 

@@ -38,6 +38,7 @@ from skerry.gateway.model import (
     Tls,
     ValueMatch,
 )
+from skerry.gateway.reading import strangling
 from skerry.gateway.reading.kinds import LINE
 
 Values = Mapping[str, Any]
@@ -222,18 +223,21 @@ def _action(values: Values, policy: PolicySpec) -> Action:
 
 
 def _forward(values: Values) -> Forward:
-    backends = (
-        (Backend(values["service"]),)
-        if "service" in values
-        else tuple(_backend(name, each) for name, each in values["services"])
-    )
-    sticky = values.get("sticky")
+    plan = strangling.strangle(values["strangle"]) if "strangle" in values else None
+    if plan is not None:
+        backends = strangling.backends(plan)
+    elif "service" in values:
+        backends = (Backend(values["service"]),)
+    else:
+        backends = tuple(_backend(name, each) for name, each in values["services"])
+    sticky = values.get("strangle", values).get("sticky")
     rewrite = values.get("rewrite", {})
     return Forward(
         backends,
         sticky=None if sticky is None else Sticky(*next(iter(sticky.items()))),
         mirrors=tuple(_mirror(each) for each in values.get("mirrors", ())),
         rewrite=Rewrite(prefix=rewrite) if isinstance(rewrite, str) else Rewrite(**rewrite),
+        strangle=plan,
     )
 
 

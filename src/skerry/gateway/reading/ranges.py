@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 from skerry.gateway.model import (
     BreakerSpec,
     Cors,
+    GuardSpec,
     JwtProvider,
     Limits,
     Listener,
@@ -17,9 +18,12 @@ from skerry.gateway.model import (
     RateSpec,
     RetrySpec,
     Service,
+    Shadow,
 )
+from skerry.gateway.reading.amounts import Seconds, Share
 from skerry.gateway.reading.document import Steps
 from skerry.gateway.reading.kinds import Number, Record, Size
+from skerry.gateway.reading.strangle_tables import GUARD, SHADOW
 from skerry.gateway.reading.syntax import HOSTNAME, HOSTNAME_HINT
 from skerry.gateway.reading.tables import BREAKER, CORS, LIMITS, LISTENER, POLICY, PROVIDER, RATE, RETRY, SERVICE
 
@@ -27,15 +31,15 @@ Mistake: TypeAlias = tuple[Steps, str]
 """Where, as the keys of gateway.yaml, and what."""
 
 
-def _rows(record: Record, names: Iterable[str]) -> tuple[tuple[str, Number, bool], ...]:
+def _rows(record: Record, names: Iterable[str]) -> tuple[tuple[str, Number | Share | Seconds, bool], ...]:
     """Of each number: its name, its range, and whether None is its way of not being there."""
-    found: list[tuple[str, Number, bool]] = []
+    found: list[tuple[str, Number | Share | Seconds, bool]] = []
     for name in names:
         known = record.fields.get(name)
         kind = known.kind if known is not None else None
         if isinstance(kind, Size):
             kind = Number(kind.low, kind.high, whole=True)
-        if known is not None and isinstance(kind, Number):
+        if known is not None and isinstance(kind, Number | Share | Seconds):
             found.append((name, kind, known.default is None))
     return tuple(found)
 
@@ -45,6 +49,7 @@ _ROWS: Final = {
     for model, record in (
         (BreakerSpec, BREAKER),
         (Cors, CORS),
+        (GuardSpec, GUARD),
         (JwtProvider, PROVIDER),
         (Limits, LIMITS),
         (Listener, LISTENER),
@@ -52,6 +57,7 @@ _ROWS: Final = {
         (RateSpec, RATE),
         (RetrySpec, RETRY),
         (Service, SERVICE),
+        (Shadow, SHADOW),
     )
 }
 

@@ -21,6 +21,7 @@ from skerry.gateway.model import (
     Route,
     ValueMatch,
 )
+from skerry.gateway.reading import strangling
 from skerry.gateway.reading.document import Steps
 from skerry.gateway.reading.ranges import Mistake, hosts, policy
 from skerry.gateway.reading.route_tables import MAX_PARTS, MAX_WEIGHT
@@ -150,6 +151,8 @@ def _edits(edit: HeaderEdit, at: Steps) -> Iterator[Mistake]:
 
 
 def _forward(action: Forward, value: Route, at: Steps) -> Iterator[Mistake]:
+    if action.strangle is not None:
+        yield from strangling.mistakes(action, value, (*at, "strangle"))
     if action.backends and not any(backend.weight for backend in action.backends):
         yield (*at, "services"), "all weights are 0: nobody would answer"
     for backend in action.backends:

@@ -20,6 +20,7 @@ from skerry.gateway.reading.kinds import (
     Word,
     whole,
 )
+from skerry.gateway.reading.strangle_tables import STICKY, STRANGLE
 from skerry.gateway.reading.syntax import (
     HEADER_HINT,
     HEADER_NAME,
@@ -119,11 +120,6 @@ MIRROR: Final = Record(
         "percent": Field(Number(0.001, 100), "Of so many requests.", 100.0),
     },
 )
-STICKY: Final = Record(
-    "sticky",
-    {"header": Field(Text(HEADER_NAME, HEADER_HINT)), "cookie": Field(Text(HEADER_NAME, "the name of a cookie"))},
-    one_of=(("header", "cookie"),),
-)
 REWRITE: Final = Record(
     "rewrite",
     {
@@ -190,6 +186,7 @@ ROUTE: Final = Record(
         "services": Field(
             MapOf(Either(_WEIGHT, BACKEND), 32, NAME, NAME_HINT), "Who answer, each with its weight or a mapping."
         ),
+        "strangle": Field(STRANGLE, "A service, and the one that shall take over from it."),
         "redirect": Field(REDIRECT, "What is not said stays as the client asked."),
         "respond": Field(RESPOND, "A fixed answer."),
         "aggregate": Field(AGGREGATE, "An answer put together from several services'."),
@@ -205,8 +202,9 @@ ROUTE: Final = Record(
         "compress": Field(Flag(), "Compress answers for clients that take it."),
         "body": Field(Size(0, 1024 * _GIB), "A request's body, instead of limits.body."),
     },
-    one_of=(("service", "services", "redirect", "respond", "aggregate"),),
+    one_of=(("service", "services", "strangle", "redirect", "respond", "aggregate"),),
     not_both=(
+        ("strangle", "sticky"),
         *(("match", key) for key in MATCHING),
         *((action, key) for action in ("redirect", "respond", "aggregate") for key in ("rewrite", "sticky", "mirrors")),
         *((action, key) for action in ("redirect", "respond") for key in ("policy", "request_headers")),

@@ -34,6 +34,7 @@ from skerry.gateway.model import (
     Rewrite,
     Route,
     Sticky,
+    Strangle,
     Tls,
     ValueMatch,
 )
@@ -163,6 +164,9 @@ LOSSES = {
     "route 'a': compress": {"compress": True},
     "route 'a': body": {"body": 1},
     "route 'a': sticky": {"action": Forward((Backend("a"),), sticky=Sticky("header", "x"))},
+    "route 'a': strangle: ALL REQUESTS GO TO a in what is written": {
+        "action": Forward((Backend("a"), Backend("b", 0)), strangle=Strangle("a", "b"))
+    },
     "route 'a': cookies: their condition is gone, so the route takes MORE in what is written": {
         "matches": (Match(cookies=(ValueMatch("a", "b"),)),)
     },
@@ -190,6 +194,14 @@ def test_what_a_route_loses_is_told(lost: str) -> None:
 def test_what_a_gateway_loses_is_told(change: dict[str, Any], lost: str) -> None:
     """So is what belongs to no route."""
     assert kubernetes.write(replace(SPEC, **change)).lost == (lost,)
+
+
+def test_a_strangled_route_is_written_as_its_control() -> None:
+    """What is not there to move it leaves it where it is, whatever the shares of the moment are."""
+    action = Forward((Backend("a", 100), Backend("b", 9900)), strangle=Strangle("a", "b"))
+    spec = replace(SPEC, routes=(replace(ROUTE, action=action),))
+    written = objects(spec)[1]["spec"]["rules"][0]["backendRefs"]
+    assert [(backend["name"], backend.get("weight", 1)) for backend in written] == [("a", 1)]
 
 
 def test_a_route_that_cannot_be_written_is_not() -> None:

@@ -67,10 +67,39 @@ routes:
         order: {service: order, path: "/users/{user}/orders?limit=5", required: true, pick: [id, a.b], rename: {id: order_id}}
         offers:
           {service: offer, path: /offers, query: [page], timeout: 0.2, fallback: {items: [], more: null}, policy: {attempts: 1}}
+  - name: books
+    path: /books
+    rewrite: /api/books
+    strangle:
+      from: monolith
+      to: catalogue
+      steps: [0.5%, 5, 25 %, 100%]
+      sticky: {header: X-User}
+      shadow:
+        sample: 10%
+        ignore: ["$.ts", "$['made by']"]
+        normalise:
+          - {path: "$.books[*].price", round: 2}
+          - {path: "$.seen", time: 1s}
+          - {path: "$.tags", unordered: true}
+          - {path: "$.isbn", case: true}
+          - {path: "$.title", space: true}
+        headers: [Content-Type, ETag]
+        redact: ["$.owner.*"]
+        harmless: true
+        settle: 500 ms
+        concurrency: 4
+        body: 64 KiB
+      guard:
+        {alpha: 0.5%, interval: 2s, worse_by: 0.002, slower_by: 5%, mismatches: 0, enough: 100, limit: 30%, limit_requests: 20}
+      writes: ramp
+      position: /position
+  - {name: stock, path: /stock, strangle: {from: monolith, to: stock, shadow: false}}
 """
 
 ROUTE = "routes:\n  - path: /a\n    service: a\n"
 JWT = "jwt: {u: {issuer: i, audiences: a, jwks_file: f, %s}}\n"
+STRANGLED = "routes:\n  - {name: r, path: /a, strangle: {from: a, %s}}\n"
 
 MISTAKES = {
     "no YAML": ("routes: [", 2, "not valid YAML"),
@@ -180,6 +209,48 @@ MISTAKES = {
         1,
         "jwt.u.jwks_url: keys are fetched by https",
     ),
+    "a strangled route without a name": (
+        "routes:\n  - {path: /a, strangle: {from: a, to: b}}\n",
+        2,
+        "routes[0].strangle: a strangled route needs a 'name'",
+    ),
+    "a strangled route that goes nowhere": (STRANGLED % "to: a", 2, "strangle.to: 'a' is where it comes from"),
+    "a strangled route without an end": (STRANGLED % "to: b, steps: [1%, 50%]", 2, "the last step is 100%, not 50%"),
+    "steps that do not rise": (STRANGLED % "to: b, steps: [5%, 5%, 100%]", 2, "steps[1]: 5% is not more than 5%"),
+    "a step of nothing": (STRANGLED % "to: b, steps: [0%, 100%]", 2, "steps[0]: must be a share from 0.01% to 100%"),
+    "a strangled route with a service": (
+        "routes:\n  - {name: r, path: /a, service: a, strangle: {from: a, to: b}}\n",
+        2,
+        "'service' and 'strangle' contradict each other",
+    ),
+    "a strangled route that is sticky twice": (
+        "routes:\n  - {name: r, path: /a, sticky: {cookie: c}, strangle: {from: a, to: b}}\n",
+        2,
+        "'strangle' and 'sticky' contradict each other",
+    ),
+    "a JSON path that is none": (
+        STRANGLED % "to: b, shadow: {ignore: ['lines.price']}",
+        2,
+        "must be a JSON path such as",
+    ),
+    "a JSON path that goes too far": (
+        STRANGLED % f"to: b, shadow: {{redact: ['${'[*]' * 33}']}}",
+        2,
+        "redact[0]: a JSON path has at most 32 steps",
+    ),
+    "two rules in one": (
+        STRANGLED % "to: b, shadow: {normalise: [{path: $.a, round: 2, case: true}]}",
+        2,
+        "'round' and 'case' contradict each other",
+    ),
+    "a rule that is off": (
+        STRANGLED % "to: b, shadow: {normalise: [{path: $.a, case: false}]}",
+        2,
+        "normalise[0].case: can only be true",
+    ),
+    "a share beyond all": (STRANGLED % "to: b, shadow: {sample: 101%}", 2, "must be a share from 0.01% to 100%"),
+    "a time of another unit": (STRANGLED % "to: b, guard: {interval: 1 h}", 2, "such as 2, 2s or 500ms"),
+    "a position with a dot segment": (STRANGLED % "to: b, position: /a/../b", 2, "has a dot segment"),
     "an unsigned token": (JWT % "algorithms: [none]" + ROUTE, 1, "must be one of RS256"),
     "secret and public keys": (JWT % "algorithms: [RS256, HS256]" + ROUTE, 1, "contradict each other"),
     "a claim as Host": (JWT % "claims: {sub: Host}" + ROUTE, 1, "use rewrite.host"),
@@ -233,6 +304,9 @@ CONTRADICTIONS = {
     *("an unknown listener", "a host of no listener", "listeners in one place", "a breaker that never opens"),
     *("any origin with cookies", "a port of an origin", "keys by http", "secret and public keys", "a claim as Host"),
     *("mixed addresses", "authorities of plain http", "an aggregate of a prefix", "an unknown variable"),
+    *("a strangled route without a name", "a strangled route that goes nowhere", "a strangled route without an end"),
+    *("steps that do not rise", "a step of nothing", "a share beyond all"),
+    *("a JSON path that goes too far", "a position with a dot segment"),
     *("the name of what is missing", "a fallback that is never used"),
 }
 """Those that a schema cannot see: each part is right by itself."""

@@ -20,11 +20,13 @@ from skerry.gateway.model import (
     Cors,
     Forward,
     GatewaySpec,
+    GuardSpec,
     HeaderEdit,
     JwtProvider,
     Listener,
     Match,
     Mirror,
+    Normalise,
     PathMatch,
     PolicySpec,
     RateSpec,
@@ -33,8 +35,10 @@ from skerry.gateway.model import (
     RetrySpec,
     Rewrite,
     Service,
+    Shadow,
     Shape,
     Sticky,
+    Strangle,
     Tls,
     ValueMatch,
 )
@@ -104,7 +108,7 @@ def test_a_route_arrives(full: GatewaySpec) -> None:
 
 def test_defaults_hold_for_routes_that_say_nothing(full: GatewaySpec) -> None:
     """Policy, auth, CORS, rate limit and compression come from the defaults, and `false` takes them away."""
-    _, redirect, teapot, home = full.routes
+    _, redirect, teapot, home, *_ = full.routes
     assert (redirect.auth, redirect.cors, redirect.rate, redirect.compress) == (None, None, None, False)
     assert (teapot.auth, teapot.compress) == (Auth(("users",)), True)
     assert teapot.cors == Cors(("https://shop.example",), credentials=True)
@@ -116,7 +120,7 @@ def test_defaults_hold_for_routes_that_say_nothing(full: GatewaySpec) -> None:
 
 def test_other_answers_arrive(full: GatewaySpec) -> None:
     """Redirects, fixed answers and aggregates are in the model; a fallback is JSON text."""
-    _, redirect, teapot, home = full.routes
+    _, redirect, teapot, home, *_ = full.routes
     assert redirect.matches[1] == Match(PathMatch("regex", "/old/[0-9]+"), frozenset({"POST", "PUT"}))
     assert redirect.action == Redirect("https", "shop.example", 8443, full="/new", status=308)
     assert teapot.action == Respond(418, "short and stout")
@@ -240,3 +244,44 @@ def test_the_collector_works_again_after_reading(text: str) -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_a_strangled_route_arrives(full: GatewaySpec) -> None:
+    """Its plan has every amount in the model's unit; until shares are put in, all goes to the control."""
+    action = full.routes[-2].action
+    assert isinstance(action, Forward)
+    assert action.backends == (Backend("monolith"), Backend("catalogue", 0))
+    assert (action.sticky, action.writes, action.hold) == (Sticky("header", "X-User"), None, 0.0)
+    assert action.strangle == Strangle(
+        "monolith",
+        "catalogue",
+        (0.5, 5.0, 25.0, 100.0),
+        Shadow(
+            0.1,
+            ("$.ts", "$['made by']"),
+            (
+                Normalise("$.books[*].price", "round", digits=2),
+                Normalise("$.seen", "time", within=1.0),
+                Normalise("$.tags", "unordered"),
+                Normalise("$.isbn", "case"),
+                Normalise("$.title", "space"),
+            ),
+            ("content-type", "etag"),
+            ("$.owner.*",),
+            harmless=True,
+            settle=0.5,
+            concurrency=4,
+            body=65536,
+        ),
+        GuardSpec(0.005, 2.0, 0.002, 0.05, 0.0, 100, 0.3, 20),
+        "ramp",
+        "/position",
+    )
+    assert full.called >= {"monolith", "catalogue", "stock"}
+
+
+def test_a_strangled_route_need_not_be_compared(full: GatewaySpec) -> None:
+    """`shadow: false` is a ramp on errors and times alone."""
+    action = full.routes[-1].action
+    assert isinstance(action, Forward)
+    assert action.strangle == Strangle("monolith", "stock", shadow=None)
