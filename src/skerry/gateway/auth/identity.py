@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -24,7 +25,6 @@ class Identity:
 
     subject: str
     scopes: frozenset[str]
-    claims: Mapping[str, Any] = field(repr=False)
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     provider: str
     key: str
@@ -43,7 +43,7 @@ def judged(claims: Mapping[str, Any], provider: JwtProvider, now: float) -> Iden
         raise Wrong("subject")
     scopes = _scopes(claims)
     headers = tuple(_headers(claims, provider))
-    return Identity(subject, scopes, claims, headers, provider.name, _key(provider.name, subject), until)
+    return Identity(subject, scopes, headers, provider.name, _key(provider.name, subject), until)
 
 
 def _until(claims: Mapping[str, Any], provider: JwtProvider, now: float) -> float:
@@ -85,7 +85,13 @@ def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
         if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
             raise Wrong("scope_odd")
         found.update(values)
-    return frozenset(found - {""})
+    return _one(frozenset(found - {""}))
+
+
+@lru_cache(maxsize=1024)
+def _one(scopes: frozenset[str]) -> frozenset[str]:
+    """The same object for the same scopes: thousands of bearers have them."""
+    return scopes
 
 
 def _headers(claims: Mapping[str, Any], provider: JwtProvider) -> list[tuple[bytes, bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 from skerry.clock import SYSTEM, Clock
@@ -16,8 +17,8 @@ from skerry.gateway.auth.keys import KeySet
 from skerry.gateway.auth.refusal import UnknownKey, Wrong, invalid_token, keys_unavailable
 from skerry.gateway.model import JwtProvider
 
-MAX_KNOWN = 4 * 1024**2
-"""Characters of verified tokens that are kept; their claims take a few times as much memory."""
+MAX_KNOWN = 8192
+"""Verified tokens that are known again. Each takes some 600 bytes; of the token itself only a digest is kept."""
 _FIELD = re.compile(r"[A-Za-z0-9!#$%&'*+.^`|~-]+")
 _TAKEN = frozenset(
     b"authorization connection content-length content-encoding content-type cookie expect forwarded host keep-alive te"
@@ -46,9 +47,8 @@ class Verifier:
         self.headers: frozenset[bytes] = frozenset(header.lower().encode("ascii") for _, header in provider.claims)
         self._now: Callable[[], float] = clock.now
         # verified tokens and their ends; those unused since `old` was the young one are forgotten next
-        self._young: dict[str, tuple[float, Identity]] = {}
-        self._old: dict[str, tuple[float, Identity]] = {}
-        self._young_size = 0
+        self._young: dict[bytes, tuple[float, Identity]] = {}
+        self._old: dict[bytes, tuple[float, Identity]] = {}
         self._set: KeySet | None = None
         self._fetched: FetchedKeys | None = None
         self._by_url: KeysByUrl | KeysByIssuer | None = None
@@ -77,14 +77,11 @@ class Verifier:
         """Whom it names. Raises `Problem`: 401 for one not to be believed (`UnknownKey` when other keys might do), 503 while
         there are no keys.
         """
-        known = self._young.get(token)
-        if known is not None and self._now() < known[0]:
-            return known[1]
-        return self._verified(token, None)
+        return self.known(token) or self._verified(token, None)
 
     def known(self, token: str) -> Identity | None:
         """Whom a token names that was verified before; None for one that was not, or has ended."""
-        known = self._young.get(token)
+        known = self._young.get(_digest(token))
         return known[1] if known is not None and self._now() < known[0] else None
 
     def verify_read(self, token: str, said: Token) -> Identity:
@@ -109,17 +106,17 @@ class Verifier:
 
     def _verified(self, token: str, said: Token | None) -> Identity:
         now = self._now()
-        known = self._old.pop(token, None)
+        digest = _digest(token)
+        known = self._old.pop(digest, None)
         if known is None or now >= known[0]:
             try:
                 identity = self._judged(read(token) if said is None else said, now)
             except Wrong as wrong:
                 raise invalid_token(self.provider.name, wrong.check) from None
             known = (identity.until, identity)
-        self._young_size += len(token)
-        if self._young_size > MAX_KNOWN // 2:
-            self._old, self._young, self._young_size = self._young, {}, len(token)
-        self._young[token] = known
+        if len(self._young) >= MAX_KNOWN // 2:
+            self._old, self._young = self._young, {}
+        self._young[digest] = known
         return known[1]
 
     def _judged(self, said: Token, now: float) -> Identity:
@@ -141,7 +138,11 @@ class Verifier:
     def _use_new_keys(self) -> None:
         assert self._fetched is not None
         self._set = self._fetched.set
-        self._young, self._old, self._young_size = {}, {}, 0  # a token is no better than the key that vouched for it
+        self._young, self._old = {}, {}  # a token is no better than the key that vouched for it
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _check(provider: JwtProvider) -> None:
