@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from skerry.gateway import strict_json
@@ -41,7 +42,14 @@ def read(token: str) -> Token:
     pieces = token.encode("ascii").split(b".", 3)
     if len(pieces) != 3 or not all(pieces):
         raise Wrong("form")
-    header = _object(pieces[0])
+    algorithm, key_id = _header(pieces[0])
+    return Token(algorithm, key_id, _object(pieces[1]), b".".join(pieces[:2]), decoded(pieces[2]))
+
+
+@lru_cache(maxsize=64)
+def _header(piece: bytes) -> tuple[str, str | None]:
+    """Algorithm and key id. An issuer writes the same header again and again, so it is read once. Raises `Wrong`."""
+    header = _object(piece)
     algorithm, key_id = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str):
         raise Wrong("algorithm")
@@ -54,7 +62,7 @@ def read(token: str) -> Token:
         raise Wrong(
             "type"
         )  # a token made for something else, such as a logout, is none for access (RFC 8725, section 3.11)
-    return Token(algorithm, key_id, _object(pieces[1]), b".".join(pieces[:2]), decoded(pieces[2]))
+    return algorithm, key_id
 
 
 def decoded(text: bytes) -> bytes:
