@@ -34,7 +34,7 @@ types: setup
 	@PYTHONPATH=src $(BIN)/pyright --verifytypes skerry --ignoreexternal --pythonpath $(BIN)/python
 
 layers: setup
-	@PYTHONPATH=examples/shop:examples/monolith $(BIN)/lint-imports
+	@PYTHONPATH=examples/shop:examples/monolith:examples/strangler $(BIN)/lint-imports
 
 # Branch coverage of what everything else stands on, by the unit tests and, for what speaks to servers, the contracts.
 COUNTED := tests/unit tests/contract

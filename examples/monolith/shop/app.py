@@ -6,10 +6,12 @@ from starlette.types import Receive, Scope, Send
 
 from . import analytics, inventory, product
 from .host import api, service
-from .order import routes
+from .order import facts, routes
 
 for each in (product, inventory, analytics, routes):
     api.include_router(each.router)
+for router in (product.positions, facts.positions, routes.internal):
+    api.include_router(router)
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

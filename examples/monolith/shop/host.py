@@ -13,5 +13,6 @@ service = Service(
     "shop",
     app=api,
     database="sqlite:///shop.db",
+    events="sqlite:///events/",
     migrations=Path(__file__).parent / "migrations",
 )

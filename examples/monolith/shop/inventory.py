@@ -54,9 +54,9 @@ async def ship(tx: Transaction, order_id: str) -> None:
     await _move(tx, order_id, "shipped", "shipped")
 
 
-async def reservation_of(order_id: str) -> dict[str, Any] | None:
-    """What is or was kept for an order."""
-    rows = await service.database.fetch_all(
+async def reservation_of(order_id: str, *, by: Transaction | None = None) -> dict[str, Any] | None:
+    """What is or was kept for an order, as seen `by` a transaction."""
+    rows = await (by or service.database).fetch_all(
         "SELECT sku, quantity, state FROM reservations WHERE order_id = ? ORDER BY sku", (order_id,)
     )
     if not rows:

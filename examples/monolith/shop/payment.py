@@ -34,9 +34,9 @@ async def decline(tx: Transaction, order: Order) -> None:
     await _record(tx, order, "declined")
 
 
-async def payment_of(order_id: str) -> dict[str, Any] | None:
-    """What became of the payment for an order."""
-    row = await service.database.fetch_one("SELECT * FROM payments WHERE order_id = ?", (order_id,))
+async def payment_of(order_id: str, *, by: Transaction | None = None) -> dict[str, Any] | None:
+    """What became of the payment for an order, as seen `by` a transaction."""
+    row = await (by or service.database).fetch_one("SELECT * FROM payments WHERE order_id = ?", (order_id,))
     return dict(row) if row else None
 
 

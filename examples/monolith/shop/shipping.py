@@ -23,12 +23,12 @@ async def dispatch(tx: Transaction, order: Order) -> int:
     return parcel_id
 
 
-async def shipment_of(order_id: str) -> dict[str, Any] | None:
-    """The parcel of an order."""
-    row = await service.database.fetch_one("SELECT id FROM parcels WHERE order_id = ?", (order_id,))
+async def shipment_of(order_id: str, *, by: Transaction | None = None) -> dict[str, Any] | None:
+    """The parcel of an order, as seen `by` a transaction."""
+    row = await (by or service.database).fetch_one("SELECT id FROM parcels WHERE order_id = ?", (order_id,))
     if row is None:
         return None
-    items = await service.database.fetch_all(
+    items = await (by or service.database).fetch_all(
         "SELECT sku, quantity FROM contents WHERE parcel_id = ? ORDER BY sku", (row["id"],)
     )
     lines = [dict(item) for item in items]

@@ -74,12 +74,48 @@ def test_the_books_add_up(shop: Shop) -> None:
             return database.execute(sql).fetchall()
 
         confirmed = ask("SELECT id, amount FROM orders WHERE status = 'confirmed' ORDER BY id")
-        assert ask("SELECT order_id, sum(amount) FROM ledger GROUP BY order_id ORDER BY order_id") == confirmed
-        assert ask("SELECT order_id FROM parcels ORDER BY order_id") == [(row[0],) for row in confirmed]
+        own = "order_id <> 'elsewhere'"  # the order of another test, which is kept elsewhere
+        assert (
+            ask(f"SELECT order_id, sum(amount) FROM ledger WHERE {own} GROUP BY order_id ORDER BY order_id")
+            == confirmed
+        )
+        assert ask(f"SELECT order_id FROM parcels WHERE {own} ORDER BY order_id") == [(row[0],) for row in confirmed]
         received = "SELECT sku, sum(quantity) FROM receipts_of_goods GROUP BY sku ORDER BY sku"
         kept = "SELECT sku, available + reserved + shipped AS n FROM stock WHERE n > 0 ORDER BY sku"
         assert ask(received) == ask(kept)
         assert ask("SELECT count(*) FROM orders WHERE status = 'pending'") == [(0,)]
+
+
+def test_each_order_is_told_once(shop: Shop) -> None:
+    """The position counts the orders that others were told; the same order again is nothing new."""
+    before = shop.http.get("/positions/orders").json()["written"]
+    shop.order(key="told"), shop.order(key="told"), shop.order("tok_declined")
+    assert shop.http.get("/positions/orders").json() == {"written": before + 2}
+
+
+def test_a_price_is_set_and_told_once(shop: Shop) -> None:
+    """The next order costs what was set; setting the same again tells nothing; a product that is not there has no price."""
+    before = shop.http.get("/positions/catalogue").json()["written"]
+    for amount in (1000, 1000, 990):
+        assert shop.http.put("/api/products/MUG-3/price", json={"amount": amount}).json()["price"]["amount"] == amount
+    assert shop.http.get("/positions/catalogue").json() == {"written": before + 2}
+    ordered = shop.ended(shop.order(lines=[{"sku": "MUG-3", "quantity": 2}]).json()["order_id"])
+    assert ordered["order"]["total"]["amount"] == 1980
+    problem(shop.http.put("/api/products/NOPE/price", json={"amount": 1}), 404, "unknown_sku")
+
+
+def test_an_order_that_is_kept_elsewhere_is_fulfilled_once(shop: Shop) -> None:
+    """Asked again with the same key, it has the same parcel, and the money was taken once."""
+    lines = [{"sku": "ROPE-10", "quantity": 1, "amount": 1890}]
+    order = {"id": "elsewhere", "customer_id": "ann", "lines": lines, "amount": 1890, "currency": "EUR"}
+    asked = {"json": {"order": order, "payment_token": "tok_ok"}, "headers": {"Idempotency-Key": "elsewhere"}}
+    first, again = (shop.http.post("/internal/fulfilments", **asked).json() for _ in range(2))
+    assert first == again
+    assert first["confirmed"]
+    assert first["payment"]["status"] == "captured"
+    with closing(sqlite3.connect(shop.data / "shop.db")) as database:
+        taken = "SELECT count(*), sum(amount) FROM ledger WHERE order_id = 'elsewhere'"
+        assert database.execute(taken).fetchall() == [(1, 1890)]
 
 
 def test_its_catalogue_is_the_shops() -> None:

@@ -10,36 +10,44 @@ from shop.values import Order
 from skerry.store import Transaction
 
 
-async def take(tx: Transaction, order: Order, *, authorised: bool) -> str:
+async def take(tx: Transaction, order: Order, *, authorised: bool, placed_at: float) -> str:
     """Write down an order and decide it; the id of its first change."""
     lines = json.dumps([line.model_dump() for line in order.lines])
     await tx.execute(
         "INSERT INTO orders (id, customer_id, lines, amount, currency, status, placed_at) "
         "VALUES (?, ?, ?, ?, ?, 'pending', ?)",
-        (order.id, order.customer_id, lines, order.amount, order.currency, service.clock.now()),
+        (order.id, order.customer_id, lines, order.amount, order.currency, placed_at),
     )
     first = await _change(tx, order, 1, "placed")
+    confirmed = await decide(tx, order, authorised=authorised)
+    if confirmed:
+        await _change(tx, order, 2, "dispatched")
+    status = "confirmed" if confirmed else "cancelled"
+    await tx.execute("UPDATE orders SET status = ? WHERE id = ?", (status, order.id))
+    await _change(tx, order, 3, status)
+    return first
+
+
+async def decide(tx: Transaction, order: Order, *, authorised: bool) -> bool:
+    """Reserve, take the money and send it, or none of these; whether it is confirmed. The order itself may be kept elsewhere."""
     try:
         await inventory.reserve(tx, order.id, order.lines)
     except inventory.OutOfStock:
-        await _cancel(tx, order)
-        return first
+        await _regret(tx, order)
+        return False
     if authorised:
         await payment.capture(tx, order)
         await _send(tx, order)
-    else:
-        await payment.decline(tx, order)
-        await inventory.release(tx, order.id)
-        await _cancel(tx, order)
-    return first
+        return True
+    await payment.decline(tx, order)
+    await inventory.release(tx, order.id)
+    await _regret(tx, order)
+    return False
 
 
 async def _send(tx: Transaction, order: Order) -> None:
     parcel_id = await shipping.dispatch(tx, order)
     await inventory.ship(tx, order.id)
-    await _change(tx, order, 2, "dispatched")
-    await tx.execute("UPDATE orders SET status = 'confirmed' WHERE id = ?", (order.id,))
-    await _change(tx, order, 3, "confirmed")
     await analytics.count(tx, order, service.clock.utcnow().date().isoformat())
     total = f"{order.amount // 100}.{order.amount % 100:02d} {order.currency}"
     text = f"To: {order.customer_id}\nSubject: Your order {order.id}\n\nThank you. We took {total}.\n"
@@ -47,9 +55,7 @@ async def _send(tx: Transaction, order: Order) -> None:
     await notification.remember(tx, "push", order.id, f"{order.customer_id}: parcel {parcel_id} is on its way.")
 
 
-async def _cancel(tx: Transaction, order: Order) -> None:
-    await tx.execute("UPDATE orders SET status = 'cancelled' WHERE id = ?", (order.id,))
-    await _change(tx, order, 3, "cancelled")
+async def _regret(tx: Transaction, order: Order) -> None:
     text = f"{order.customer_id}: order {order.id} is cancelled, nothing was taken."
     await notification.remember(tx, "sms", order.id, text)
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, Field
 
-from shop import inventory, notification, payment, product, shipping
+from shop import notification, payment, product
 from shop.host import service
 from shop.values import Line, Order, PricedLine
 from skerry.service import Problem
 
-from .fulfilment import take
+from .facts import digest, tell
+from .fulfilment import decide, take
+from .views import changes_of, parts_of, view_of
 
 router = APIRouter(prefix="/api/orders")
+internal = APIRouter(prefix="/internal")
 
 
 class PlaceOrder(BaseModel):
@@ -23,6 +25,13 @@ class PlaceOrder(BaseModel):
 
     customer_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.@:-]+$")]
     lines: Annotated[list[Line], Field(min_length=1, max_length=50)]
+    payment_token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class Fulfil(BaseModel):
+    """What the service that takes the orders asks for: everything of an order that it does not keep itself."""
+
+    order: Order
     payment_token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -43,7 +52,9 @@ async def place(
                 amount=sum(line.amount for line in lines),
                 currency=currency,
             )
-            first = await take(tx, order, authorised=authorised)
+            placed_at = service.clock.now()
+            first = await take(tx, order, authorised=authorised, placed_at=placed_at)
+            await tell(tx, order.id, placed_at, key=idempotency_key, request=digest(wanted.model_dump()))
             return {"order_id": order.id, "status": "pending", "event": first}
 
         answer: dict[str, Any] = await service.once(
@@ -57,24 +68,11 @@ async def place(
 
 @router.get("/{order_id}")
 async def get_order(order_id: str) -> dict[str, Any]:
-    """An order with its payment, reservation and shipment. Nothing of one process can be missing while the rest is there."""
-    row = await service.database.fetch_one("SELECT * FROM orders WHERE id = ?", (order_id,))
-    if row is None:
+    """An order with its payment, reservation and shipment."""
+    view = await view_of(order_id)
+    if view is None:
         raise Problem(404, "unknown_order", "There is no such order.")
-    order = {
-        "order_id": row["id"],
-        "customer_id": row["customer_id"],
-        "status": row["status"],
-        "lines": json.loads(row["lines"]),
-        "total": {"amount": row["amount"], "currency": row["currency"]},
-    }
-    return {
-        "order": order,
-        "payment": await payment.payment_of(order_id),
-        "reservation": await inventory.reservation_of(order_id),
-        "shipment": await shipping.shipment_of(order_id),
-        "missing": [],
-    }
+    return view
 
 
 @router.get("/{order_id}/history")
@@ -84,12 +82,32 @@ async def get_history(
     """What became of an order. `after` is the `history-after` of a placed order; 409 when there is no such change."""
     if after is not None and not await service.database.fetch_one("SELECT 1 FROM changes WHERE id = ?", (after,)):
         raise Problem(409, "behind", "There is no such change.", headers=[(b"retry-after", b"1")])
-    rows = await service.database.fetch_all(
-        "SELECT state, at FROM changes WHERE order_id = ? ORDER BY place", (order_id,)
-    )
-    if not rows:
+    changes = await changes_of(order_id)
+    if not changes:
         raise Problem(404, "unknown_order", "Nothing is known of such an order yet.")
-    return {"order_id": order_id, "changes": [dict(row) for row in rows]}
+    return {"order_id": order_id, "changes": [{"state": each["state"], "at": each["at"]} for each in changes]}
+
+
+@internal.post("/fulfilments")
+async def fulfil(wanted: Fulfil, idempotency_key: Annotated[str, Header()]) -> dict[str, Any]:
+    """Decide an order that is kept elsewhere: goods, money, parcel and messages commit together; the same key decides once.
+
+    It is not among the paths that the gateway knows.
+    """
+    order = wanted.order
+    authorised = await payment.authorise(wanted.payment_token)
+    async with service.transaction() as tx:
+
+        async def effect() -> dict[str, Any]:
+            confirmed = await decide(tx, order, authorised=authorised)
+            at = service.clock.utcnow().isoformat()
+            return {"confirmed": confirmed, "at": at, **await parts_of(order.id, by=tx)}
+
+        answer: dict[str, Any] = await service.once(
+            tx, idempotency_key, digest(wanted.model_dump()), effect, scope="POST /fulfilments"
+        )
+    await notification.deliver()
+    return answer
 
 
 async def _priced(lines: list[Line]) -> tuple[list[PricedLine], str]:

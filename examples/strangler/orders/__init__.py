@@ -1,0 +1,1 @@
+"""Orders, moved out of the monolith."""
