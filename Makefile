@@ -15,7 +15,7 @@ $(SETUP): requirements/dev.txt pyproject.toml
 	@touch $(SETUP)
 
 demo: setup
-	@$(BIN)/skerry demo $(if $(DATABASE),--database $(DATABASE)) $(if $(BROKER),--broker $(BROKER)) $(if $(ANALYTICS),--analytics $(ANALYTICS)) $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
+	@$(BIN)/skerry demo $(if $(DATABASE),--database $(DATABASE)) $(if $(BROKER),--broker $(BROKER)) $(if $(ANALYTICS),--analytics $(ANALYTICS)) $(if $(ENGINE),--engine $(ENGINE)) $(if $(filter-out 0,$(MESH)),--mesh) $(ARGS)
 
 # Two files at a time, for most tests wait. In CI one after the other, so that none gets in another's way, and those that count
 # for coverage with it.

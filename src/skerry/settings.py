@@ -29,7 +29,8 @@ class Settings:
     base address. `database`, `events` and `analytics` replace the addresses that the code names, where they are set. `supervised`
     means: standard input is a pipe from the supervisor, and its end means stop. `migrate` says whether a service applies
     migrations at its start, those for before a deploy, or refuses to start while one of them was not applied. `metrics` says
-    for whom a service shows numbers at `/metrics`: for nobody, unless set. `zone` is where the process runs: calls prefer
+    for whom a service shows numbers at `/metrics`: for nobody, unless set. `socket` and `grpc_socket`
+    are unix sockets to listen on instead of host and ports. `zone` is where the process runs: calls prefer
     instances in the same zone. `traces` is the file that spans are written to; none, unless set.
     """
 
@@ -37,6 +38,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     grpc_port: int = 50051
+    socket: str = ""
+    grpc_socket: str = ""
     log_level: LogLevel = "info"
     supervised: bool = False
     drain: float = 10.0
@@ -58,6 +61,8 @@ class Settings:
             host=env.get("SKERRY_HOST", "127.0.0.1"),
             port=_number(env, "SKERRY_PORT", 8000, 0, 65535),
             grpc_port=_number(env, "SKERRY_GRPC_PORT", 50051, 0, 65535),
+            socket=env.get("SKERRY_SOCKET", ""),
+            grpc_socket=env.get("SKERRY_GRPC_SOCKET", ""),
             log_level=_word(env, "SKERRY_LOG_LEVEL", LOG_LEVELS, "info"),
             supervised=env.get("SKERRY_SUPERVISED") == "1",
             drain=float(_number(env, "SKERRY_DRAIN", 10, 0, 3600)),

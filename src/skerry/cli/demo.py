@@ -17,7 +17,7 @@ import click
 
 from skerry.cli import options
 from skerry.clock import SYSTEM
-from skerry.deploy import LogFiles, Supervisor
+from skerry.deploy import LogFiles, Mesh, Supervisor
 from skerry.errors import ConfigurationError, MissingExtra
 from skerry.store.analytics import connect
 from skerry.topology import load
@@ -37,6 +37,7 @@ INTERRUPTED = 130
 @click.option("--keep", is_flag=True, help="Leave the shop running afterwards, until Ctrl-C.")
 @options.engines
 @options.gateway_engine
+@options.mesh
 @click.option(
     "--analytics",
     type=click.Choice(list(ANALYTICS)),
@@ -53,6 +54,7 @@ def demo(
     broker: str | None,
     analytics: str | None,
     engine: str | None,
+    mesh: Mesh | None,
     *,
     keep: bool,
     output: str,
@@ -76,7 +78,7 @@ def demo(
         system, servers = load(shop / "skerry.toml"), options.servers_for(database, broker)
         system = options.with_engine(system, engine)
         env = {"analytics": {"SKERRY_ANALYTICS": columns}} if columns else {}
-        supervisor = Supervisor(system, data=folder, port=port, output=logs, servers=servers, env=env)
+        supervisor = Supervisor(system, data=folder, port=port, output=logs, servers=servers, env=env, mesh=mesh)
         job = {"orders": orders, "seed": seed, "rate": rate, "tell": show.tell, "servers": [s.name for s in servers]}
         job["analytics"] = columns
         code = asyncio.run(_serve(supervisor, shop, job, keep=keep, output=output, show=show))

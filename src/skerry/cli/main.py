@@ -14,6 +14,7 @@ VERBS = {
     "demo": "Run the example shop and see it survive.",
     "run": "Run the system of this folder until Ctrl-C.",
     "gateway": "Check, run and export what a gateway serves.",
+    "mesh": "Show and renew who is who between services.",
     "ps": "Show the processes of a running system.",
     "hold": "Kill a process and keep it down.",
     "release": "Let a held process start again.",

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeVar, cast
 
 import click
 
-from skerry.deploy import Entry, NatsServer, PostgresServer, SecretFolder, Server, find_running
+from skerry.deploy import Entry, Mesh, NatsServer, PostgresServer, SecretFolder, Server, find_running
+from skerry.envoy.mesh import LEAF_LIFETIME, LONGEST, SHORTEST
 from skerry.errors import ConfigurationError
 from skerry.topology import ENGINES, FILE_NAME, System, find
 
@@ -76,6 +77,43 @@ def system_file(otherwise: str) -> Path:
 
 gateway_engine: Callable[[F], F] = click.option(
     "--engine", type=click.Choice(ENGINES), help="Who serves the gateway's routes. [default: as in the system file]"
+)
+
+
+def mesh(command: F) -> F:
+    """Options `--mesh`, `--certificates` and `--lifetime`: the command gets `mesh`, None without the first."""
+
+    @wraps(command)
+    def told(*, mesh: bool, certificates: Path | None, lifetime: float | None, **others: Any) -> Any:
+        if not mesh and (certificates or lifetime):
+            raise click.UsageError("--certificates and --lifetime are for --mesh")
+        if certificates and lifetime:
+            raise click.UsageError("--lifetime is for certificates that are made here, not for those in --certificates")
+        return command(
+            mesh=Mesh(certificates=certificates, lifetime=lifetime or LEAF_LIFETIME) if mesh else None, **others
+        )
+
+    found: Any = told
+    for option in (
+        certificate_lifetime,
+        click.option(
+            "--certificates",
+            type=click.Path(path_type=Path),
+            help="With --mesh: a folder with NAME.pem and NAME.key of each service, and ca.pem. "
+            "[default: a development authority in the data folder]",
+        ),
+        click.option(
+            "--mesh", is_flag=True, help="Have services call each other by mutual TLS only, through Envoy sidecars."
+        ),
+    ):
+        found = option(found)
+    return cast("F", found)
+
+
+certificate_lifetime: Callable[[F], F] = click.option(
+    "--lifetime",
+    type=click.FloatRange(SHORTEST, LONGEST),
+    help=f"Seconds that a certificate is valid. [default: {LEAF_LIFETIME:g}]",
 )
 
 

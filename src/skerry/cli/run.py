@@ -15,7 +15,7 @@ import click
 
 from skerry import signals
 from skerry.cli import options
-from skerry.deploy import Both, Console, LogFiles, Supervisor
+from skerry.deploy import Both, Console, LogFiles, Mesh, Supervisor, sidecar_name
 from skerry.signals import ProcessChanged, Signal
 from skerry.topology import FILE_NAME, GATEWAY, System, load
 
@@ -38,6 +38,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 )
 @options.engines
 @options.gateway_engine
+@options.mesh
 @click.option(
     "--env", type=click.Path(path_type=Path), help="A folder with a file NAME.env of variables for each service."
 )
@@ -56,12 +57,13 @@ def run(
     env: Path | None,
     traces: Path | None,
     engine: str | None,
+    mesh: Mesh | None,
     output: str,
 ) -> None:
     """Run every service of a system and its gateway, restart what crashes, and stop them all on Ctrl-C.
 
-    Servers that were asked for start first and stop last. What the processes write goes to DATA/logs and, in the text
-    format, also to the terminal.
+    Servers that were asked for, and sidecars, start first and stop last. What the processes write goes to DATA/logs and, in the
+    text format, also to the terminal.
     """
     system = options.with_engine(load(file or options.system_file(", or try `skerry demo`")), engine)
     if port is None and system.gateway is not None:
@@ -69,13 +71,14 @@ def run(
     with ExitStack() as stack:
         servers = options.servers_for(database, broker)
         variables = options.environment_for(system, database, broker, env)
-        names = [*(server.name for server in servers), *system.services, GATEWAY]
+        sidecars = [sidecar_name(name) for name in [*system.services, GATEWAY]] if mesh else []
+        names = [*(server.name for server in servers), *system.services, GATEWAY, *sidecars]
         console = stack.enter_context(closing(Console(sys.stdout, names)))
         logs = stack.enter_context(closing(LogFiles(data / "logs")))
         lines = logs if output == "json" else Both(console, logs)
         environ = dict(os.environ) | ({} if traces is None else {"SKERRY_TRACES": str(traces.resolve())})
         supervisor = Supervisor(
-            system, data=data, port=port, output=lines, environ=environ, env=variables, servers=servers
+            system, data=data, port=port, output=lines, environ=environ, env=variables, servers=servers, mesh=mesh
         )
         progress: JsonProgress | TextProgress = JsonProgress(system, console)
         if output == "text":

@@ -6,6 +6,7 @@ from skerry.deploy.control import ask
 from skerry.deploy.databases import Created, Granted
 from skerry.deploy.databases import create as create_databases
 from skerry.deploy.keeper import ProcessInfo, State
+from skerry.deploy.mesh import Mesh, development_authority, sidecar_name
 from skerry.deploy.output import Both, Console, LogFiles, Output
 from skerry.deploy.processes import Command, command_for
 from skerry.deploy.registry import Entry, find_running, is_known, running
@@ -22,6 +23,7 @@ __all__ = [
     "Entry",
     "Granted",
     "LogFiles",
+    "Mesh",
     "NatsServer",
     "Output",
     "PostgresServer",
@@ -33,7 +35,9 @@ __all__ = [
     "ask",
     "command_for",
     "create_databases",
+    "development_authority",
     "find_running",
     "is_known",
     "running",
+    "sidecar_name",
 ]

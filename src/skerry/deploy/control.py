@@ -1,6 +1,7 @@
 """The control socket of a running system: one JSON object a line, one reply for each.
 
-Requests are `{"op": "ps"}`, `{"op": "stop"}` and `{"op": "hold" | "release" | "kill", "name": NAME}`; replies are
+Requests are `{"op": "ps"}`, `{"op": "stop"}` and `{"op": "hold" | "release" | "kill", "name": NAME}`; of a mesh also
+`{"op": "mesh"}`, `{"op": "renew", "name": NAME or ""}` and `{"op": "replace-authority"}`. Replies are
 `{"ok": true, ...}` or `{"ok": false, "error": TEXT}`. Whoever can open the socket may do all of it: its folder is private.
 """
 

@@ -88,12 +88,13 @@ class Keeper:
 
     def info(self) -> ProcessInfo:
         """The process as it is now."""
+        launch = self.launch
         return ProcessInfo(
             name=self.launch.name,
             pid=self._process.pid if self._process else None,
             state=self._state,
             ready=self._state == "ready",
-            url=f"{self.launch.scheme}://{HOST}:{self.launch.port}",
+            url=f"{launch.scheme}://{HOST}:{launch.port}" if launch.where is None else launch.where,
             restarts=self._restarts,
         )
 

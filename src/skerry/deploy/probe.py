@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 READY_PATH = "/health/ready"
+Ready = Callable[[str, int], Awaitable[bool]]
+"""Says whether the process at a host and port is ready; never raises."""
+TIMEOUT = 2.0
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r|\n)")
 
 
-async def ready(host: str, port: int, *, timeout: float = 2.0) -> bool:  # noqa: ASYNC109 - the limit is the promise here
+async def ready(host: str, port: int, *, timeout: float = TIMEOUT) -> bool:  # noqa: ASYNC109 - the limit is the promise here
     """Whether `GET /health/ready` is answered with 200 within `timeout` seconds. Any failure is a no, never an error."""
     try:
         async with asyncio.timeout(timeout):
-            return await _status(host, port) == 200
+            return await _status(*await asyncio.open_connection(host, port, limit=4096), f"{host}:{port}") == 200
     except (OSError, EOFError, ValueError):
         return False
 
 
-async def _status(host: str, port: int) -> int:
-    reader, writer = await asyncio.open_connection(host, port, limit=4096)
+async def ready_at(path: Path) -> bool:
+    """The same at a unix socket, within 2 s."""
     try:
-        request = f"GET {READY_PATH} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\nAccept: */*\r\n\r\n"
+        async with asyncio.timeout(TIMEOUT):
+            return await _status(*await asyncio.open_unix_connection(path, limit=4096), "localhost") == 200
+    except (OSError, EOFError, ValueError):
+        return False
+
+
+async def _status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> int:
+    try:
+        request = f"GET {READY_PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAccept: */*\r\n\r\n"
         writer.write(request.encode())
         match = _STATUS.match(await reader.readline())
         return int(match[1]) if match else 0

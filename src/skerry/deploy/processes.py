@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,16 @@ from skerry.deploy.ports import HOST
 from skerry.settings import variable_for
 from skerry.topology import GATEWAY, Gateway, ServiceSpec, System
 
-_NOT_INHERITED = {"SKERRY_EVENTS", "SKERRY_DATABASE", "SKERRY_ADMIN_URL", "SKERRY_GRPC_PORT"}
+_NOT_INHERITED = {
+    "SKERRY_EVENTS",
+    "SKERRY_DATABASE",
+    "SKERRY_ADMIN_URL",
+    "SKERRY_GRPC_PORT",
+    "SKERRY_SOCKET",
+    "SKERRY_GRPC_SOCKET",
+}
 _LAST_OUTPUT = 1.0
 """Seconds to wait for the rest of a dead process's output, which a stray grandchild may hold open."""
-
-Ready = Callable[[str, int], Awaitable[bool]]
-"""Says whether the process at a host and port is ready; never raises."""
 
 Command = Callable[[ServiceSpec | Gateway], Sequence[str]]
 """Gives the command line that runs a service or the gateway."""
@@ -87,7 +91,9 @@ class Launch:
     """Seconds between asking it to stop and killing it."""
     stop: int = signal.SIGTERM
     scheme: str = "http"
-    ready: Ready = probe.ready
+    where: str | None = None
+    """Its address as `ps` shows it, where that is not its scheme, our host and its port; empty for one that nobody calls."""
+    ready: probe.Ready = probe.ready
 
 
 class Process:

@@ -13,15 +13,16 @@ from typing import Any
 
 from skerry import signals
 from skerry.clock import SYSTEM, Clock
-from skerry.deploy import ports, registry
+from skerry.deploy import ports, probe, registry
 from skerry.deploy.control import ControlServer
 from skerry.deploy.keeper import Keeper, ProcessInfo
+from skerry.deploy.mesh import Mesh, Sidecars
 from skerry.deploy.output import Output
 from skerry.deploy.processes import Command, Launch, command_for, environment_for
 from skerry.deploy.servers import Addresses, Server, launch
 from skerry.errors import ConfigurationError, DeployError
 from skerry.settings import Settings
-from skerry.signals import ProcessChanged
+from skerry.signals import ProcessChanged, Signal
 from skerry.topology import GATEWAY, Gateway, ServiceSpec, System
 
 START_TIMEOUT = 60.0
@@ -40,7 +41,8 @@ class Supervisor:
     `port` is the gateway's; None or 0 takes a free one. `output` gets every line the processes write and is not closed here.
     `environ` is what the processes inherit (default: our own environment), `env` holds variables of single services, which
     replace those of the system file. `command` gives their command lines. `servers` are run for the services, which are told
-    their addresses: ready before the first service starts, stopped after the last.
+    their addresses: ready before the first service starts, stopped after the last. With a `mesh` so are sidecars, one beside
+    each service and the gateway.
 
     Promises: a process that ends is started again with back-off for as long as the system runs; its port stays its own
     meanwhile; when the system stops, or fails to start, or `stop` itself is interrupted, no process of it stays behind. Should
@@ -59,10 +61,11 @@ class Supervisor:
         environ: Mapping[str, str] | None = None,
         env: Mapping[str, Mapping[str, str]] | None = None,
         servers: Sequence[Server] = (),
+        mesh: Mesh | None = None,
         output: Output | None = None,
         clock: Clock = SYSTEM,
         command: Command = command_for,
-        emit: Callable[[ProcessChanged], None] = signals.emit,
+        emit: Callable[[Signal], None] = signals.emit,
         start_timeout: float = START_TIMEOUT,
     ) -> None:
         self.system = system
@@ -76,6 +79,7 @@ class Supervisor:
         self._command = command
         self._emit = emit
         self._start_timeout = start_timeout
+        self._sidecars = Sidecars(mesh, system, data=self.data, clock=clock, emit=emit) if mesh is not None else None
         self._addresses = Addresses()
         self._ports: dict[str, int] = {}
         self._keepers: dict[str, Keeper] = {}
@@ -91,8 +95,9 @@ class Supervisor:
 
     @property
     def names(self) -> list[str]:
-        """The names of all processes: servers, then services in the order of the file, then the gateway."""
-        return [*self._servers, *self.system.services, *([GATEWAY] if self.system.gateway else [])]
+        """The names of all processes: servers, sidecars, then services in the order of the file, then the gateway."""
+        sidecars = self._sidecars.names if self._sidecars else []
+        return [*self._servers, *sidecars, *self.system.services, *([GATEWAY] if self.system.gateway else [])]
 
     @property
     def addresses(self) -> Addresses:
@@ -119,6 +124,7 @@ class Supervisor:
             await self._listen(path)
             async with self._in_time():
                 await self._start_servers()
+                await self._start_sidecars()
                 self._start_services()
                 await self._all_ready()
         except BaseException:
@@ -186,7 +192,9 @@ class Supervisor:
     def _reserve_ports(self) -> None:
         if taken := [name for name in self._servers if name in self.system.services]:
             raise ConfigurationError(f"a service cannot be named {taken[0]} beside the server of that name")
-        for name in [*self.names, *self._grpc_names()]:
+        sidecars = self._sidecars.ports() if self._sidecars else ()
+        gateway = [GATEWAY] if self.system.gateway else []
+        for name in [*self._servers, *self.system.services, *gateway, *self._grpc_names(), *sidecars]:
             wanted = self._port if name == GATEWAY else 0
             reserved = ports.reserve(wanted) if wanted else ports.reserve_free(self._clock)
             self._resources.enter_context(closing(reserved))
@@ -195,6 +203,8 @@ class Supervisor:
                 ports.lend(reserved)
 
     def _grpc_names(self) -> list[str]:
+        if self._sidecars is not None:  # they have a socket instead
+            return []
         return [f"{name}-grpc" for name, service in self.system.services.items() if service.grpc]
 
     async def _start_servers(self) -> None:
@@ -207,6 +217,15 @@ class Supervisor:
             if not self._asked_to_stop.is_set():
                 self._addresses |= await server.provide(self.system, self.data, self._ports[name], self._clock)
 
+    async def _start_sidecars(self) -> None:
+        if self._sidecars is None or self._asked_to_stop.is_set():
+            return
+        self._resources.push_async_callback(self._sidecars.close)
+        await self._sidecars.open(self._ports)
+        for sidecar in self._sidecars.launches(self._environ):
+            self._keep(sidecar)
+        await self._all_ready()
+
     def _start_services(self) -> None:
         if self._asked_to_stop.is_set():
             return
@@ -215,20 +234,29 @@ class Supervisor:
             specs[GATEWAY] = self.system.gateway
         numbers = {name: self._ports[name] for name in [*specs, *self._grpc_names()]}
         for name, spec in specs.items():
-            own = {**self._env.get(name, {}), **self._addresses.variables(name)}
-            environment = environment_for(
-                self.system, name, data=self.data, ports=numbers, environ=self._environ, own=own
-            )
-            self._keep(
-                Launch(
-                    name=name,
-                    port=numbers[name],
-                    command=self._command(spec),
-                    folder=self.system.folder,
-                    environment=environment,
-                    grace=Settings.from_environ(environment).drain + KILL_AFTER,
-                )
-            )
+            self._keep(self._launch(name, spec, numbers))
+
+    def _launch(self, name: str, spec: ServiceSpec | Gateway, numbers: Mapping[str, int]) -> Launch:
+        own = {**self._env.get(name, {}), **self._addresses.variables(name)}
+        where: str | None = None
+        ready: probe.Ready = probe.ready
+        if self._sidecars is not None:
+            # It is not told where the others are, but where its sidecar takes calls for those that it may call.
+            own |= self._sidecars.variables(name)
+            numbers = {name: numbers[name]}
+            if name != GATEWAY:
+                where, ready = self._sidecars.listens(name)
+        environment = environment_for(self.system, name, data=self.data, ports=numbers, environ=self._environ, own=own)
+        return Launch(
+            name=name,
+            port=numbers[name],
+            command=self._command(spec),
+            folder=self.system.folder,
+            environment=environment,
+            grace=Settings.from_environ(environment).drain + KILL_AFTER,
+            where=where,
+            ready=ready,
+        )
 
     def _keep(self, launch: Launch) -> None:
         keeper = Keeper(launch, on_line=self._line, on_change=self._on_change, clock=self._clock)
@@ -274,7 +302,8 @@ class Supervisor:
     async def _stop_in_order(self) -> None:
         if gateway := self._keepers.get(GATEWAY):
             await gateway.stop()
-        for names in (self.system.services, self._servers):
+        sidecars = self._sidecars.names if self._sidecars else ()
+        for names in (self.system.services, sidecars, self._servers):
             await asyncio.gather(*(keeper.stop() for name, keeper in self._keepers.items() if name in names))
 
     async def _handle(self, op: str, name: str) -> dict[str, Any]:
@@ -287,11 +316,22 @@ class Supervisor:
                 return {"process": asdict(self.release(name))}
             case "kill":
                 return {"process": asdict(self.kill(name))}
+            case "mesh" | "renew" | "replace-authority":
+                return await self._meshed(op, name)
             case "stop":
                 self._asked_to_stop.set()
                 self._changed.set()
                 return {}
         raise DeployError(f"unknown operation {op[:40]!r}")
+
+    async def _meshed(self, op: str, name: str) -> dict[str, Any]:
+        if self._sidecars is None:
+            raise DeployError(f"{self.system.name} runs without a mesh: start it with `skerry run --mesh`")
+        if op == "renew":
+            await self._sidecars.renew(name)
+        elif op == "replace-authority":
+            await self._sidecars.replace_authority()
+        return self._sidecars.status()
 
     def _keeper(self, name: str) -> Keeper:
         if name not in self._keepers:

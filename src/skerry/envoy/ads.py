@@ -129,6 +129,7 @@ class AdsServer:
             both = resources.joined(before)
             try:
                 async with asyncio.timeout(within):
+                    await self._step(node, "secrets", both)
                     await self._step(node, "clusters", both)
                     await self._step(node, "routes", before.joined(resources))  # those that are there stay as they are
                     await self._step(node, "listeners", both)  # may be refused, for a port that is somebody else's
@@ -136,6 +137,7 @@ class AdsServer:
                     await self._step(node, "listeners", resources)
                     await self._step(node, "routes", resources)
                     await self._step(node, "clusters", resources)
+                    await self._step(node, "secrets", resources)
             except TimeoutError:
                 self.offer(before, node=node)
                 raise EnvoyError(f"no answer from the Envoys {node!r} after {within:g} s") from None
@@ -143,6 +145,44 @@ class AdsServer:
                 self.offer(before, node=node)
                 raise
             self._good[node] = resources
+
+    async def settle(self, *, node: str, within: float = 10.0) -> None:
+        """Return when all Envoys of that id that are connected have taken what they were offered and asked for; at once when none
+        is, for it gets all when it comes. Raises as `publish` does, but what was offered stays so.
+        """
+        versions = {kind: offer.version for kind in KINDS if (offer := self._offers.get((node, kind))) is not None}
+        try:
+            async with asyncio.timeout(within), self._changed:
+                await self._changed.wait_for(lambda: self._all_taken(node, versions))
+        except TimeoutError:
+            raise EnvoyError(f"no answer from the Envoys {node!r} after {within:g} s") from None
+
+    def taken(self, *, node: str) -> bool:
+        """Whether an Envoy of that id is connected, and all that are have taken all that they were offered and asked for."""
+        versions = {kind: offer.version for kind in KINDS if (offer := self._offers.get((node, kind))) is not None}
+        return self.connected(node) > 0 and all(
+            subscription.taken == versions.get(kind)
+            for stream in self._streams
+            if stream.node == node
+            for kind, subscription in stream.kinds.items()
+        )
+
+    def version(self, *, node: str) -> int:
+        """The number of what was offered last to Envoys of that id; it grows."""
+        return max((int(offer.version) for (other, _), offer in self._offers.items() if other == node), default=0)
+
+    def _all_taken(self, node: str, versions: Mapping[Kind, str]) -> bool:
+        for kind, version in versions.items():
+            refused, words = self._refusals.get((node, kind), ("", ""))
+            if refused == version:
+                raise ConfigurationRefused(f"Envoy refuses the {kind}: {words}")
+        return all(
+            int(subscription.taken or 0) >= int(versions[kind])
+            for stream in self._streams
+            if stream.node == node
+            for kind, subscription in stream.kinds.items()
+            if kind in versions
+        )
 
     async def _step(self, node: str, kind: Kind, resources: Resources, *, asked: Resources | None = None) -> None:
         version = self._put(node, kind, resources.of(kind))
@@ -159,8 +199,8 @@ class AdsServer:
         for stream in streams:
             subscription = stream.kinds.get(kind)
             if subscription is None:
-                # Routes are asked for once a listener refers to them.
-                if kind != "routes" or names:
+                # These are asked for once something refers to them.
+                if kind not in {"routes", "secrets"} or names:
                     return False
             elif subscription.taken != version or not names <= subscription.names:
                 return False

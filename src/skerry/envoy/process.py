@@ -177,7 +177,12 @@ class EnvoyProcess:
         stdin, self._stdin = os.pipe()
         try:
             child = await asyncio.create_subprocess_exec(
-                *self._command(program),
+                *envoy_command(
+                    program,
+                    self.folder / self.BOOTSTRAP,
+                    workers=self._workers,
+                    listeners_drain=self._listeners_drain,
+                ),
                 stdin=stdin,
                 stderr=asyncio.subprocess.PIPE,
                 limit=_LINE,
@@ -196,15 +201,6 @@ class EnvoyProcess:
             return await child.wait()
         finally:
             self._end_child()
-
-    def _command(self, program: Path) -> list[str]:
-        return [
-            *(sys.executable, "-I", become.__file__, str(os.getpid())),
-            *(str(program), "-c", str(self.folder / self.BOOTSTRAP)),
-            *("--concurrency", str(self._workers), "--disable-hot-restart", "--use-dynamic-base-id"),
-            *("--drain-strategy", "immediate", "--drain-time-s", str(self._listeners_drain)),
-            *("-l", "warning", "--log-format", "[%l][%n] %v"),
-        ]
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
         while True:
@@ -235,6 +231,17 @@ class EnvoyProcess:
         if self._stdin is not None:
             os.close(self._stdin)
             self._stdin = None
+
+
+def envoy_command(program: Path, file: Path, *, workers: int = 1, listeners_drain: int = 300) -> list[str]:
+    """The command line of an Envoy that ends with the process that starts it; `file` is what it starts with."""
+    return [
+        *(sys.executable, "-I", become.__file__, str(os.getpid())),
+        *(str(program), "-c", str(file)),
+        *("--concurrency", str(workers), "--disable-hot-restart", "--use-dynamic-base-id"),
+        *("--drain-strategy", "immediate", "--drain-time-s", str(listeners_drain)),
+        *("-l", "warning", "--log-format", "[%l][%n] %v"),
+    ]
 
 
 def bootstrap_for(folder: Path, *, node: str, source: str) -> dict[str, Any]:

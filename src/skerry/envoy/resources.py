@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["clusters", "listeners", "routes"]
+Kind = Literal["clusters", "listeners", "routes", "secrets"]
 
 KINDS: Mapping[Kind, str] = {
     "clusters": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
     "listeners": "type.googleapis.com/envoy.config.listener.v3.Listener",
     "routes": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+    "secrets": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
 }
 """Each kind's type, in the order in which they are to be delivered: what is referred to comes first."""
 
@@ -23,6 +24,7 @@ class Resources:
     clusters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     listeners: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     routes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    secrets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     def of(self, kind: Kind) -> Mapping[str, Mapping[str, Any]]:
         """The resources of one kind, by name."""
@@ -35,4 +37,5 @@ class Resources:
             clusters={**older.clusters, **self.clusters},
             listeners={**older.listeners, **self.listeners},
             routes={**older.routes, **self.routes},
+            secrets={**older.secrets, **self.secrets},
         )

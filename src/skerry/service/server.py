@@ -15,6 +15,7 @@ import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from pathlib import Path
 from typing import Any, cast
 
 from skerry.clock import SYSTEM, Clock
@@ -48,7 +49,7 @@ from there to closing connections on which no request has come."""
 def serve(
     app: ASGIApp, settings: Settings, *, on_drain: Callable[[], None] | None = None, clock: Clock = SYSTEM
 ) -> None:
-    """Serve `app` on `settings.host` and `settings.port` until told to stop; then return.
+    """Serve `app` on `settings.host` and `settings.port`, or on `settings.socket`, until told to stop; then return.
 
     SIGTERM stops; so does SIGINT, or, when `settings.supervised`, the end of standard input (SIGINT is then ignored: the
     supervisor decides). `on_drain` is called once, in the event loop, when stopping begins: make readiness fail there.
@@ -59,7 +60,7 @@ def serve(
 
         serve(service.app, Settings.from_environ(), on_drain=service.drain)
     """
-    listener = _listen(settings.host, settings.port)
+    listener = _listen_at(settings.socket) if settings.socket else _listen(settings.host, settings.port)
     farewell = _Farewell(app)
     config = uvicorn.Config(
         farewell,
@@ -99,6 +100,18 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         message = f"cannot listen on {host}:{port}: {error.strerror}; set SKERRY_HOST and SKERRY_PORT"
         raise ConfigurationError(message) from error
+    return listener
+
+
+def _listen_at(path: str) -> socket.socket:
+    """A bound unix socket; one that an earlier process has left there is replaced."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        Path(path).unlink(missing_ok=True)
+        listener.bind(path)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"cannot listen on {path}: {error.strerror or error}; set SKERRY_SOCKET") from error
     return listener
 
 

@@ -25,6 +25,7 @@ from skerry.signals.calls import (
     RetryPlanned,
 )
 from skerry.signals.changes import (
+    AuthoritiesChanged,
     ConsumerFailed,
     ConsumerLag,
     EventHandled,
@@ -33,6 +34,7 @@ from skerry.signals.changes import (
     GatewayReloaded,
     HandlerFailed,
     HealthChanged,
+    IdentityRenewed,
     KeysChanged,
     KeysUnavailable,
     MessagePassedOver,
@@ -67,6 +69,7 @@ from skerry.signals.hub import (
 
 __all__ = [
     "HUB",
+    "AuthoritiesChanged",
     "BreakerChanged",
     "CallHedged",
     "CallRefused",
@@ -83,6 +86,7 @@ __all__ = [
     "HandlerFailed",
     "HealthChanged",
     "Hub",
+    "IdentityRenewed",
     "InstanceEjected",
     "InstanceReturned",
     "InstancesChanged",

@@ -353,6 +353,33 @@ class KeysUnavailable(Signal):
         return "warning"
 
 
+# --- mesh
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityRenewed(Signal):
+    """A service's sidecar has another certificate, valid until `ends` (seconds since 1970); or, with an `error`, goes on with the
+    one it had.
+    """
+
+    service: str
+    name: str
+    ends: float
+    error: str = ""
+
+    @property
+    def level(self) -> Level:
+        return "error" if self.error else "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthoritiesChanged(Signal):
+    """The sidecars of a system believe other authorities than before, so many of them."""
+
+    system: str
+    count: int
+
+
 # --- deploy
 
 

@@ -53,8 +53,8 @@ class Terminal:
 
     def run(self, command: str, shown: list[str]) -> None:
         """Run a command: it has to succeed and to print what the page shows. One that only looks may look again."""
-        if command == "skerry run":
-            self.start(shown)
+        if command.startswith("skerry run"):
+            self.start(command, shown)
             return
         told = SHORT_ID.sub(self.last_id, self.with_port(command))
         give_up = time.monotonic() + BOUND
@@ -84,12 +84,12 @@ class Terminal:
             check=False,
         )
 
-    def start(self, shown: list[str]) -> None:
+    def start(self, command: str, shown: list[str]) -> None:
         """Start the system of this folder, and read what it prints until it is ready."""
         file = self.here / "skerry.toml"
         file.write_text(file.read_text().replace("port = 8080", "port = 0"))
         self.system = subprocess.Popen(
-            ["bash", "-c", f". {self.state}; exec skerry run"],
+            ["bash", "-c", f". {self.state}; exec {command}"],
             cwd=self.here,
             env=self.environ,
             stdout=subprocess.PIPE,

@@ -9,27 +9,28 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from skerry.envoy.plain import TYPES, Plain, extension, seconds, typed
 from skerry.gateway.model import HeaderEdit, ValueMatch
 
-TYPES = "type.googleapis.com/"
-Plain = dict[str, Any]
+__all__ = [
+    "TYPES",
+    "Plain",
+    "edits",
+    "enabled",
+    "extension",
+    "fingerprint",
+    "header_value",
+    "kibibytes",
+    "quoted",
+    "regex",
+    "seconds",
+    "share",
+    "string",
+    "substitution",
+    "typed",
+]
 
 _SPECIAL = re.compile(r"[^A-Za-z0-9_/]")
-
-
-def typed(name: str, **fields: Any) -> Plain:
-    """A message of a type that Envoy finds by its name."""
-    return {"@type": TYPES + name, **fields}
-
-
-def extension(name: str, type_name: str, **fields: Any) -> Plain:
-    """A named part of Envoy with its configuration."""
-    return {"name": name, "typed_config": typed(type_name, **fields)}
-
-
-def seconds(value: float) -> str:
-    """A duration, to the microsecond."""
-    return f"{value:.6f}".rstrip("0").rstrip(".") + "s"
 
 
 def share(percent: float) -> Plain:

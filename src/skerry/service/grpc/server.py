@@ -40,7 +40,7 @@ class GrpcServer:
     Around each call: the caller's deadline, trace, priority and retried mark; shedding together with HTTP; skerry's errors as
     statuses; an unexpected error is INTERNAL, its text only in the log. Messages have at most 4 MiB. A call whose caller names
     no time has the service's `timeout`, streams too. grpc.health.v1 is there by itself. It listens without TLS on
-    `Settings.host` and `Settings.grpc_port`.
+    `Settings.host` and `Settings.grpc_port`, or on `Settings.grpc_socket`.
     """
 
     def __init__(
@@ -73,7 +73,8 @@ class GrpcServer:
     async def start(self) -> None:
         """Listen. Raises `ConfigurationError` when the address cannot be bound."""
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        address = f"{host}:{self._settings.grpc_port}"
+        at = self._settings.grpc_socket
+        address = f"unix:{at}" if at else f"{host}:{self._settings.grpc_port}"
         server = grpc.aio.server(handlers=self._handlers, interceptors=[self._border], options=_OPTIONS)
         for name, methods in self._methods.items():
             server.add_registered_method_handlers(name, dict(methods))
