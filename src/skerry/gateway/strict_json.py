@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any, NoReturn
 
 DEPTH = 64
 """Levels of objects and arrays in each other."""
 
 
-def loads(text: bytes, *, depth: int = DEPTH, unique: bool = False) -> Any:
+def loads(text: bytes, *, depth: int = DEPTH, unique: bool = False, exact: bool = False) -> Any:
     """What the UTF-8 `text` says. Raises `ValueError` for what is no JSON (RFC 8259), deeper than `depth`, or not UTF-8.
 
-    With `unique` an object that has a name twice is an error: of two readers each could believe another one.
+    With `unique` an object that has a name twice is an error: of two readers each could believe another one. `exact` is that,
+    too, and its numbers are `int` or `Decimal`, as they are written.
     """
     try:
-        found = (_UNIQUE if unique else _PLAIN).decode(text.decode("utf-8"))
+        found = (_EXACT if exact else _UNIQUE if unique else _PLAIN).decode(text.decode("utf-8"))
+    except ArithmeticError:
+        raise ValueError("a number without bounds") from None
     except RecursionError:
         raise ValueError(f"more than {depth} levels") from None
     if not _within(found, depth):
@@ -44,6 +48,13 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
 
 
+def _whole(text: str) -> int | Decimal:
+    # Python turns long digits into an int in quadratic time, and refuses some thousand of them
+    return int(text) if len(text) < _SHORT else Decimal(text)
+
+
+_SHORT = 40
 # made once: `json.loads` with options makes a decoder for each text, which costs as much as reading a short one
 _PLAIN = json.JSONDecoder(parse_constant=_no_number)
 _UNIQUE = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_once)
+_EXACT = json.JSONDecoder(parse_constant=_no_number, parse_float=Decimal, parse_int=_whole, object_pairs_hook=_once)

@@ -7,13 +7,16 @@ A small and strict part of RFC 9535: `$` is the whole, then `.name` or `['any na
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Generic, TypeVar
 
+T = TypeVar("T")
 Step = str | int | None
 """A key, a place in an array, or None: any of them."""
 Path = tuple[Step, ...]
 MAX_LENGTH: Final = 500
 MAX_STEPS: Final = 32
+MAX_KEY: Final = 64
+"""Characters; what is longer is no name of a field."""
 SYNTAX: Final = r"\$(?:\.(?:[A-Za-z_][A-Za-z0-9_-]*|\*)|\[(?:[0-9]{1,6}|\*|'(?:[^'\\\x00-\x1f]|\\['\\])*')\])*"
 """What a path looks like, as a regular expression."""
 HINT: Final = "a JSON path such as $.lines[*].price or $['a key'][0]"
@@ -21,6 +24,11 @@ _STEP: Final = re.compile(
     r"\.(?P<name>[A-Za-z_][A-Za-z0-9_-]*)|(?P<any>\.\*|\[\*\])|\[(?P<place>[0-9]{1,6})\]"
     r"|\['(?P<quoted>(?:[^'\\\x00-\x1f]|\\['\\])*)'\]"
 )
+_ID: Final = re.compile(
+    r"[0-9]+|[^@]+@[^@]+|[A-Za-z]*[_-]?[0-9A-Fa-f-]{12,}|.*[0-9]{6,}.*|(?=.*[0-9])(?=.*[A-Z])(?=.*[a-z]).{20,}",
+    re.DOTALL,
+)
+"""Keys that stand for one of many things: there would be no end of them, and some are nobody else's business."""
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -59,8 +67,14 @@ def written(steps: Path) -> str:
 
 
 def counted(steps: Path) -> str:
-    """A path by which differences are counted: all places of an array are one, `[*]`."""
-    return "$" + "".join("[*]" if isinstance(step, int) else _written(step) for step in steps)
+    """A path by which differences are counted: all places of an array are one, `[*]`, and so are keys that are ids, `.*`."""
+    return "$" + "".join(_counted(step) for step in steps)
+
+
+def _counted(step: Step) -> str:
+    if isinstance(step, int):
+        return "[*]"
+    return ".*" if step is None or len(step) > MAX_KEY or _ID.fullmatch(step) else _written(step)
 
 
 def _written(step: Step) -> str:
@@ -73,3 +87,32 @@ def _written(step: Step) -> str:
     # what a stranger may have put into a key does not get out of its quotes, nor out of its line
     quoted = re.sub(r"[\\']", r"\\\g<0>", re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", "?", step))
     return f"['{quoted}']"
+
+
+class Node(Generic[T]):
+    """Rules by path, to be followed step by step beside a document: what is at a place is in `marks` of the nodes that fit it."""
+
+    __slots__ = ("any", "marks", "named")
+
+    def __init__(self) -> None:
+        self.any: Node[T] | None = None
+        self.marks: list[T] = []
+        self.named: dict[str | int, Node[T]] = {}
+
+    def add(self, path: Path, mark: T) -> None:
+        """Have a rule at a path."""
+        node = self
+        for step in path:
+            if step is None:
+                node.any = node.any or Node()
+                node = node.any
+            else:
+                node = node.named.setdefault(step, Node())
+        node.marks.append(mark)
+
+
+def follow(nodes: list[Node[T]], step: str | int) -> list[Node[T]]:
+    """The nodes that fit one step further down; none, when no rule is for what lies there or below."""
+    found = [node.named[step] for node in nodes if step in node.named]
+    found += [node.any for node in nodes if node.any is not None]
+    return found
