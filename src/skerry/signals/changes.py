@@ -353,6 +353,25 @@ class KeysUnavailable(Signal):
         return "warning"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RampChanged(Signal):
+    """A strangled route is elsewhere on its way from one service to another. `verdict`: start, promote, step, hold, roll_back,
+    hand_over, hand_back; `by` evidence, the guard or a person; shares in percent.
+    """
+
+    route: str
+    state: str
+    before: float
+    after: float
+    by: str
+    verdict: str
+    reason: str
+
+    @property
+    def level(self) -> Level:
+        return "warning" if self.verdict == "roll_back" else "info"
+
+
 # --- mesh
 
 

@@ -142,10 +142,11 @@ def alive(tally: Tally) -> bool:
 
 
 def _tally(told: dict[str, Any]) -> Tally:
-    return Tally(told["pid"], told["version"], {name: _route(route) for name, route in told["routes"].items()})
+    return Tally(told["pid"], told["version"], {name: route_from_json(route) for name, route in told["routes"].items()})
 
 
-def _route(told: dict[str, Any]) -> RouteTally:
+def route_from_json(told: dict[str, Any]) -> RouteTally:
+    """What was made of `RouteTally` by `asdict` and as JSON."""
     return RouteTally(
         Arm(**told["control"]),
         Arm(**told["candidate"]),

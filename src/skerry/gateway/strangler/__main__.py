@@ -1,0 +1,79 @@
+"""`python -m skerry.gateway.strangler --spec FILE --state DIR`: decides about the ramps of a state folder until told to stop.
+
+A gateway that strangles a route starts it and keeps it; see `skerry.gateway.strangler.keeping`. One at a time works on a folder;
+another waits for its turn. SIGTERM ends it, and so does the end of standard input when `SKERRY_SUPERVISED` is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from skerry.clock import SYSTEM
+from skerry.errors import ConfigurationError
+from skerry.gateway.strangler.controller import EVERY, Controller
+from skerry.settings import Settings
+from skerry.telemetry import configure_logging, log_signals
+
+LOCK = "controller.lock"
+NAME = "strangler"
+
+
+def main(arguments: list[str]) -> int:
+    """Work until told to stop. Returns the exit status: 0 after a clean stop, 2 for a wrong specification or setting."""
+    parser = argparse.ArgumentParser(prog="python -m skerry.gateway.strangler", description=__doc__)
+    parser.add_argument("--spec", type=Path, required=True, help="the gateway's specification")
+    parser.add_argument("--state", type=Path, required=True, help="the state folder")
+    options = parser.parse_args(arguments)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        settings = Settings.from_environ()
+        configure_logging(NAME, settings.log_level)
+        log_signals(service=NAME, level=settings.log_level)
+        if settings.supervised:
+            threading.Thread(target=_until_end, args=(stop,), daemon=True).start()
+        _work(options.spec, options.state, stop)
+    except ConfigurationError as error:
+        print(f"strangler: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def _work(spec: Path, folder: Path, stop: threading.Event) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as held:
+        while not _locked(held.fileno()):
+            if SYSTEM.wait(stop, EVERY):
+                return
+        controller = Controller(spec, folder)
+        try:
+            while not SYSTEM.wait(stop, EVERY):
+                controller.look()
+        finally:
+            controller.close()
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _until_end(stop: threading.Event) -> None:
+    """Whoever supervises holds the other end of standard input."""
+    while os.read(0, 4096):
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,39 @@
+"""A ramp's report, from the database of its state folder."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from skerry.errors import ConfigurationError
+from skerry.gateway.strangler.ramps import Ramp, Ramps
+from skerry.gateway.strangler.report import Mismatch, Report
+
+MOST_MISMATCHES: Final = 50
+"""Places that are told, those first that differ most beyond the noise."""
+
+
+def report(ramps: Ramps, route: str) -> Report:
+    """The latest ramp of a route from its start on. Raises `ConfigurationError` when it never had one."""
+    ramp = ramps.find(route)
+    if ramp is None:
+        known = ", ".join(each.route for each in ramps.all()) or "none"
+        raise ConfigurationError(f"route {route!r} has no ramp in {ramps.folder}; those that have one: {known}")
+    return Report(
+        route=ramp.route,
+        control=ramp.plan.control,
+        candidate=ramp.plan.candidate,
+        steps=ramp.plan.steps,
+        state=ramp.place.state,
+        percent=ramp.place.percent,
+        owner=ramp.place.owner,
+        needs="the route in the specification: it has it no more" if ramp.gone else ramp.needs,
+        intervals=ramps.intervals(ramp),
+        decisions=ramps.decisions(ramp),
+        mismatches=_mismatches(ramp),
+    )
+
+
+def _mismatches(ramp: Ramp) -> tuple[Mismatch, ...]:
+    found = [Mismatch(path, candidate, control) for path, (candidate, control) in ramp.evidence.paths.items()]
+    found.sort(key=lambda each: (each.noise - each.pairs, each.path))
+    return tuple(found[:MOST_MISMATCHES])

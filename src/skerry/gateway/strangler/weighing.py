@@ -1,0 +1,276 @@
+"""The evidence of one ramp: what was counted so far and what that says, interval by interval. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
+
+from skerry.gateway.model import Strangle
+from skerry.gateway.strangler import evidence
+from skerry.gateway.strangler.evidence import Logs
+from skerry.gateway.strangler.report import Side
+from skerry.gateway.strangler.tally import BOUNDS
+
+TESTS: Final = ("errors", "refused", "latency", "mismatches")
+GRIDS: Final = {
+    "errors": evidence.ODDS,
+    "refused": evidence.ODDS,
+    "latency": evidence.RATES,
+    "mismatches": evidence.MULTIPLES,
+}
+WEAKEST: Final = 20.0
+"""No step goes on what was shown for a margin of more than so many times the one asked for, however small the step is."""
+TAIL: Final = 0.05
+TIMED: Final = 100
+"""Requests of the control from which on it is known what is slow for it."""
+FORGET: Final = 20_000
+"""Its times count half as much whenever there are so many: what is slow follows the hours."""
+NONE: Final = Side(0, 0, 0, 0)
+MAX_PLACES: Final = 200
+EXACT: Final = 9
+"""Digits behind the point: what is less is not told from nothing."""
+
+Times = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted in one interval, of all gateways together. `times` are the control's and the candidate's, by bucket;
+    `paths` has for each place how often candidate and control differed there.
+    """
+
+    control: Side = NONE
+    candidate: Side = NONE
+    control_times: Times = ()
+    candidate_times: Times = ()
+    pairs: int = 0
+    differing: int = 0
+    control_pairs: int = 0
+    paths: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What was counted of the candidate since the ramp is where it is."""
+
+    looks: int = 0
+    """Intervals in which it had requests, or was compared."""
+    requests: int = 0
+    errors: int = 0
+    pairs: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is carried on. `against` are the bets of each test for going back; they run through the whole ramp.
+    `shown` are those for going on, by what is shown and the share, in percent, that it has to be shown for; they too run
+    from the ramp's beginning, all next to each other.
+    """
+
+    against: Mapping[str, Logs] = field(default_factory=dict[str, Logs])
+    shown: Mapping[str, Logs] = field(default_factory=dict[str, Logs])
+    control: Side = NONE
+    candidate: Side = NONE
+    timed: int = 0
+    """How many of the candidate's requests were told quick or slow."""
+    control_timed: int = 0
+    pairs: int = 0
+    differing: int = 0
+    control_pairs: int = 0
+    paths: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    times: Times = ()
+    step: Step = Step()
+
+    def value(self, test: str) -> float:
+        """The e-value against the candidate: how many times what was staked has been won."""
+        logs = self.against.get(test)
+        if logs is None:
+            return 1.0
+        found = evidence.value(logs, GRIDS[test])
+        if test != "mismatches" or not self.paths:
+            return found
+        # it has to be worse than the margin and worse than the control is beside itself: less than both say is still a bet
+        places = tuple(self.paths.values())
+        return min(found, evidence.noise(places, pairs=self.pairs, control_pairs=self.control_pairs))
+
+    def so_far(self, what: str, percent: float) -> float:
+        """The e-value for the candidate, at a share."""
+        return evidence.value(self.shown.get(_key(what, percent)) or evidence.fresh(evidence.LESS), evidence.LESS)
+
+    def logs(self, what: str, percent: float) -> Logs:
+        """The bets behind `so_far`."""
+        return self.shown.get(_key(what, percent)) or evidence.fresh(evidence.LESS)
+
+    def moved(self) -> Evidence:
+        """At the beginning of another step."""
+        return replace(self, step=Step())
+
+
+def tests(plan: Strangle) -> tuple[str, ...]:
+    """Those that a plan has: alpha is divided by their number."""
+    return TESTS if plan.shadow is not None else TESTS[:-1]
+
+
+def limit(plan: Strangle) -> float:
+    """The e-value at which a candidate goes back."""
+    return round(len(tests(plan)) / plan.guard.alpha, EXACT)
+
+
+def enough_shown(plan: Strangle) -> float:
+    """The e-value at which something is shown."""
+    return round(1 / plan.guard.alpha, EXACT)
+
+
+def margins(plan: Strangle, percent: float) -> dict[str, float]:
+    """By how much a candidate may be worse for a step to `percent`, as it has to be shown.
+
+    What the margin of the plan bounds is what the route as a whole loses: at 5 % of the requests, one that fails on
+    2 % more costs 0.1 %. So a small step needs little to be shown, but never for more than `WEAKEST` margins.
+    """
+    guard, share = plan.guard, percent / 100
+    found = {
+        "errors": min(guard.worse_by / share, WEAKEST * guard.worse_by, 0.5),
+        "latency": min(guard.slower_by, 0.9),
+    }
+    if plan.shadow is not None:
+        found["mismatches"] = min(guard.mismatches / share, WEAKEST * guard.mismatches, 0.5)
+    return found
+
+
+def told_apart(counts: Counts, times: Times) -> tuple[Counts, bool]:
+    """`counts` with the slow requests of both sides, by what was slow for the control before; False while that is unknown."""
+    bound = slow_from(times)
+    if bound is None:
+        return counts, False
+    control = replace(counts.control, slow=sum(counts.control_times[bound:]))
+    candidate = replace(counts.candidate, slow=sum(counts.candidate_times[bound:]))
+    return replace(counts, control=control, candidate=candidate), True
+
+
+def slow_from(times: Times) -> int | None:
+    """The first bucket that is slow: it and those above it have at most a twentieth of the control's requests."""
+    total = sum(times)
+    if total < TIMED:
+        return None
+    above = 0
+    for bucket in range(len(times) - 1, -1, -1):
+        above += times[bucket]
+        if above > TAIL * total:
+            return bucket + 1
+    return None
+
+
+def weighed(before: Evidence, counts: Counts, plan: Strangle, *, seconds: float) -> Evidence:
+    """The evidence after one more interval, of so many seconds."""
+    counts, timed = told_apart(counts, before.times)
+    control, candidate = counts.control, counts.candidate
+    n, other = candidate.requests, control.requests
+    step = before.step
+    return Evidence(
+        against=_against(before, counts, plan, timed=timed),
+        shown=_shown(before, counts, plan, timed=timed),
+        control=added(before.control, control),
+        candidate=added(before.candidate, candidate),
+        timed=before.timed + (n if timed else 0),
+        control_timed=before.control_timed + (other if timed else 0),
+        pairs=before.pairs + counts.pairs,
+        differing=before.differing + counts.differing,
+        control_pairs=before.control_pairs + counts.control_pairs,
+        paths=_paths(before.paths, counts.paths),
+        times=_times(before.times, counts.control_times),
+        step=Step(
+            looks=step.looks + bool(n or counts.pairs),
+            requests=step.requests + n,
+            errors=step.errors + candidate.errors,
+            pairs=step.pairs + counts.pairs,
+            seconds=step.seconds + seconds,
+        ),
+    )
+
+
+def _against(before: Evidence, counts: Counts, plan: Strangle, *, timed: bool) -> dict[str, Logs]:
+    a, b = counts.candidate, counts.control
+    logs = {test: before.against.get(test) or evidence.fresh(GRIDS[test]) for test in tests(plan)}
+    logs["errors"] = evidence.against_odds(logs["errors"], a.errors, a.requests, b.errors, b.requests)
+    logs["refused"] = evidence.against_odds(logs["refused"], a.refused, a.requests, b.refused, b.requests)
+    if timed and b.requests:
+        logs["latency"] = evidence.against_margin(
+            logs["latency"], evidence.RATES, a.slow, a.requests, b.slow, b.requests, margin=plan.guard.slower_by
+        )
+    if "mismatches" in logs:
+        logs["mismatches"] = evidence.against_margin(
+            logs["mismatches"],
+            evidence.MULTIPLES,
+            counts.differing,
+            counts.pairs,
+            0,
+            0,
+            margin=plan.guard.mismatches,
+        )
+    return logs
+
+
+def _shown(before: Evidence, counts: Counts, plan: Strangle, *, timed: bool) -> dict[str, Logs]:
+    a, b = counts.candidate, counts.control
+    found: dict[str, Logs] = {}
+    for percent in plan.steps:
+        for what, margin in margins(plan, percent).items():
+            logs = before.logs(what, percent)
+            if what == "errors":
+                logs = evidence.for_margin(logs, a.errors, a.requests, b.errors, b.requests, margin=margin)
+            elif what == "latency" and timed:
+                logs = evidence.for_margin(logs, a.slow, a.requests, b.slow, b.requests, margin=margin)
+            elif what == "mismatches":
+                logs = evidence.for_margin(logs, counts.differing, counts.pairs, 0, 0, margin=margin)
+            found[_key(what, percent)] = logs
+    return found
+
+
+def _key(what: str, percent: float) -> str:
+    return f"{what} {percent:g}"
+
+
+def added(a: Side, b: Side) -> Side:
+    """Both together."""
+    return Side(a.requests + b.requests, a.errors + b.errors, a.refused + b.refused, a.slow + b.slow)
+
+
+def _paths(a: Mapping[str, tuple[int, int]], b: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """In the order in which they first differed."""
+    found = dict(a)
+    for path, (candidate, control) in b.items():
+        if path in found or len(found) < MAX_PLACES:
+            had = found.get(path, (0, 0))
+            found[path] = (had[0] + candidate, had[1] + control)
+    return found
+
+
+def _times(a: Times, b: Times) -> Times:
+    a, b = a or (0,) * (len(BOUNDS) + 1), b or (0,) * (len(BOUNDS) + 1)
+    found = tuple(x + y for x, y in zip(a, b, strict=True))
+    return tuple(x // 2 for x in found) if sum(found) > FORGET else found
+
+
+def as_json(given: Evidence) -> dict[str, Any]:
+    """What `from_json` takes."""
+    return asdict(given)
+
+
+def from_json(told: Mapping[str, Any]) -> Evidence:
+    """The evidence that was kept."""
+    return Evidence(
+        against={name: tuple(logs) for name, logs in told["against"].items()},
+        shown={name: tuple(logs) for name, logs in told["shown"].items()},
+        control=Side(**told["control"]),
+        candidate=Side(**told["candidate"]),
+        timed=told["timed"],
+        control_timed=told["control_timed"],
+        pairs=told["pairs"],
+        differing=told["differing"],
+        control_pairs=told["control_pairs"],
+        paths={path: (counted[0], counted[1]) for path, counted in told["paths"].items()},
+        times=tuple(told["times"]),
+        step=Step(**told["step"]),
+    )
