@@ -68,6 +68,7 @@ class Serve(Protocol):
         addresses: Mapping[str, tuple[str, ...]],
         settings: Settings,
         watch: tuple[Path, ...] = (),
+        **more: Any,
     ) -> None: ...
 
 
@@ -159,14 +160,24 @@ def _compile(spec: GatewaySpec) -> tuple[str, ...]:
 )
 @click.option("--engine", type=click.Choice(ENGINES), default="embedded", show_default=True, help="Who serves.")
 @click.option("--watch/--no-watch", default=False, show_default=True, help="Read the files again when they change.")
-def run(source: Source, port: int | None, address: str | None, workers: int, engine: str, *, watch: bool) -> None:
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the ramps of strangled routes are kept, for a SPEC that has some. [default: var/strangle]",
+)
+def run(
+    source: Source, port: int | None, address: str | None, workers: int, engine: str, *, watch: bool, state: Path | None
+) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain. SIGHUP reads the files again; when they are wrong, all stays as it was.
+
+    With a strangled route it also runs the process that decides about it; see skerry strangle.
 
     Addresses of services come from the SPEC, or from SKERRY_URL_NAME; see also SKERRY_DRAIN and SKERRY_LOG_LEVEL.
     """
     if engine == "envoy" and workers != 1:
         raise click.UsageError("--workers is for the embedded engine; Envoy has threads of its own")
     from skerry.gateway import reading
+    from skerry.gateway.strangler.keeping import served
     from skerry.settings import Settings
     from skerry.telemetry import configure_logging, log_signals, write_traces
 
@@ -179,12 +190,15 @@ def run(source: Source, port: int | None, address: str | None, workers: int, eng
         reading.check_addresses(spec, addresses)
         return spec
 
-    name = load().name
+    first = load()
+    name = first.name
     configure_logging(name, settings.log_level)
     log_signals(service=name, level=settings.log_level)
     end = write_traces(Path(settings.traces), service=name) if settings.traces else None
+    serve, watched = _engine(engine, workers), source.files if watch else ()
     try:
-        _engine(engine, workers)(load, addresses=addresses, settings=settings, watch=source.files if watch else ())
+        with served(load, first, spec=source.spec, folder=state, watched=watched) as (loaded, files, more):
+            serve(loaded, addresses=addresses, settings=settings, watch=files, **more)
     finally:
         if end is not None:
             end()

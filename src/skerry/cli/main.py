@@ -15,6 +15,7 @@ VERBS = {
     "run": "Run the system of this folder until Ctrl-C.",
     "gateway": "Check, run and export what a gateway serves.",
     "mesh": "Show and renew who is who between services.",
+    "strangle": "Lead a route from one service to another, on evidence.",
     "ps": "Show the processes of a running system.",
     "hold": "Kill a process and keep it down.",
     "release": "Let a held process start again.",

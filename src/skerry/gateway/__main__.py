@@ -14,8 +14,12 @@ from pathlib import Path
 from skerry.errors import ConfigurationError
 from skerry.gateway import reading
 from skerry.gateway.model import GatewaySpec
+from skerry.gateway.strangler.keeping import served
 from skerry.settings import Settings
 from skerry.telemetry import configure_logging, log_signals, write_traces
+
+STATE = "strangle"
+"""The state folder of strangled routes, in the data folder."""
 
 
 def main(arguments: list[str]) -> int:
@@ -27,12 +31,13 @@ def main(arguments: list[str]) -> int:
     try:
         settings = Settings.from_environ()
         load = _loader(path, settings)
-        name = load().name
+        first = load()
+        name = first.name
         configure_logging(name, settings.log_level)
         log_signals(service=name, level=settings.log_level)
         end = write_traces(Path(settings.traces), service=name) if settings.traces else None
         try:
-            _serve(engine, load, settings)
+            _serve(engine, path, load, first, settings)
         finally:
             if end is not None:
                 end()
@@ -61,16 +66,18 @@ def _loader(path: Path, settings: Settings) -> Callable[[], GatewaySpec]:
     return load
 
 
-def _serve(engine: str, load: Callable[[], GatewaySpec], settings: Settings) -> None:
+def _serve(engine: str, path: Path, load: Callable[[], GatewaySpec], first: GatewaySpec, settings: Settings) -> None:
     addresses = reading.places(settings.urls)
-    if engine == "envoy":
-        from skerry.gateway import envoy
+    folder = settings.data / STATE
+    with served(load, first, spec=path, folder=folder) as (loaded, watch, more):
+        if engine == "envoy":
+            from skerry.gateway import envoy
 
-        envoy.serve(load, addresses=addresses, settings=settings)
-    else:
-        from skerry.gateway import engine as embedded
+            envoy.serve(loaded, addresses=addresses, settings=settings, watch=watch, **more)
+        else:
+            from skerry.gateway import engine as embedded
 
-        embedded.serve(load, addresses=addresses, settings=settings)
+            embedded.serve(loaded, addresses=addresses, settings=settings, watch=watch, **more)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from skerry.gateway.strangler import deciding, tally, weighing
 from skerry.gateway.strangler.deciding import Judgement, Recent
 from skerry.gateway.strangler.differences import counts, nothing
 from skerry.gateway.strangler.handing_over import OVERDUE
-from skerry.gateway.strangler.ramps import COMPARED, Change, Ramp, Ramps
+from skerry.gateway.strangler.ramp_rows import COMPARED, Change, Ramp
+from skerry.gateway.strangler.ramps import Ramps
 from skerry.gateway.strangler.report import Interval
 from skerry.gateway.strangler.tally import RouteTally, Tally
 from skerry.gateway.strangler.weighing import TESTS, Counts

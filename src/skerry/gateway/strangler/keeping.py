@@ -10,9 +10,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError
@@ -28,6 +29,7 @@ GRACE: Final = 5.0
 STATE: Final = Path("var/strangle")
 """The state folder, unless another is named."""
 _log = logging.getLogger("skerry.gateway")
+Load = Callable[[], GatewaySpec]
 
 
 class Keeper:
@@ -146,3 +148,22 @@ class Loading:
     def close(self) -> None:
         """End the process that decides."""
         self._keeper.stop()
+
+
+@contextmanager
+def served(
+    load: Load, first: GatewaySpec, *, spec: Path | None, folder: Path | None, watched: tuple[Path, ...] = ()
+) -> Iterator[tuple[Load, tuple[Path, ...], dict[str, Any]]]:
+    """What to give an engine: `load`, `watch` and, by name, what else, for a specification whose `first` reading is at hand.
+
+    One in which nothing is strangled at first, or that is no file of ours (`spec` None), gets what it gets anyway: no folder,
+    no process. `folder` None is `STATE`.
+    """
+    if spec is None or not plans(first):
+        yield load, watched, {}
+        return
+    loading = Loading(load, folder=folder or STATE, spec=spec, watched=watched)
+    try:
+        yield loading.load, loading.watch, {"state": loading.state}
+    finally:
+        loading.close()

@@ -11,9 +11,9 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final, Literal, Self, cast
+from typing import Final, Self
 
 from skerry import signals
 from skerry.clock import SYSTEM, Clock
@@ -21,7 +21,19 @@ from skerry.errors import ConfigurationError
 from skerry.gateway.model import Strangle
 from skerry.gateway.strangler import shares, tally, weighing
 from skerry.gateway.strangler.deciding import Place
-from skerry.gateway.strangler.report import Decision, Interval, Side, State, Verdict
+from skerry.gateway.strangler.ramp_rows import (
+    COMPARED,
+    SCHEMA,
+    SELECT,
+    Change,
+    Kept,
+    Ramp,
+    interval_of,
+    merged,
+    ramp_of,
+    share_of,
+)
+from skerry.gateway.strangler.report import Decision, Interval, Verdict
 from skerry.gateway.strangler.shares import Owner, Share, Shares
 from skerry.gateway.strangler.tally import RouteTally
 from skerry.gateway.strangler.weighing import Evidence
@@ -33,64 +45,6 @@ MOST_RAMPS: Final = 50
 """Of one route; those before are forgotten."""
 PATIENCE: Final = 10.0
 """Seconds to wait for another writer."""
-COMPARED: Final = frozenset({"comparing", "ramping", "held"})
-SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS version (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);
-INSERT OR IGNORE INTO version VALUES (1, 0);
-CREATE TABLE IF NOT EXISTS ramps (
-    id INTEGER PRIMARY KEY, route TEXT NOT NULL, plan TEXT NOT NULL, state TEXT NOT NULL, percent REAL NOT NULL,
-    owner TEXT NOT NULL, owned REAL NOT NULL DEFAULT 0, before TEXT NOT NULL DEFAULT 'control', gone INTEGER NOT NULL DEFAULT 0, needs TEXT NOT NULL DEFAULT '', since REAL NOT NULL,
-    evidence TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS ramps_of_route ON ramps (route, id);
-CREATE TABLE IF NOT EXISTS decisions (
-    id INTEGER PRIMARY KEY, ramp INTEGER NOT NULL REFERENCES ramps (id) ON DELETE CASCADE, version INTEGER NOT NULL,
-    at REAL NOT NULL, verdict TEXT NOT NULL, by TEXT NOT NULL, before REAL NOT NULL, after REAL NOT NULL,
-    reason TEXT NOT NULL, numbers TEXT NOT NULL, effective REAL);
-CREATE INDEX IF NOT EXISTS decisions_of_ramp ON decisions (ramp, id);
-CREATE TABLE IF NOT EXISTS intervals (
-    id INTEGER PRIMARY KEY, ramp INTEGER NOT NULL REFERENCES ramps (id) ON DELETE CASCADE, told TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS intervals_of_ramp ON intervals (ramp, id);
-CREATE TABLE IF NOT EXISTS seen (
-    process TEXT NOT NULL, route TEXT NOT NULL, sums TEXT NOT NULL, PRIMARY KEY (process, route)) WITHOUT ROWID;
-"""
-_RAMP: Final = "SELECT id, route, plan, state, percent, owner, gone, needs, since, evidence FROM ramps"
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What is kept of a plan, so that a ramp can be told of without its specification."""
-
-    control: str
-    candidate: str
-    steps: tuple[float, ...]
-    limit: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ramp:
-    """A route's latest ramp. `gone`: the specification does not have it any more, or has other services for it. `since` is when
-    it got where it is, in seconds since the epoch.
-    """
-
-    id: int
-    route: str
-    plan: Kept
-    place: Place
-    gone: bool
-    needs: str
-    since: float
-    evidence: Evidence
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A decision to be recorded, and where the ramp is after it."""
-
-    verdict: Verdict
-    by: Literal["evidence", "guard", "person"]
-    to: Place
-    reason: str
-    numbers: Mapping[str, float]
 
 
 class Ramps:
@@ -139,12 +93,12 @@ class Ramps:
     def all(self) -> tuple[Ramp, ...]:
         """The latest ramp of each route."""
         latest = "WHERE id IN (SELECT max(id) FROM ramps GROUP BY route) ORDER BY route"
-        return tuple(_ramp(row) for row in self._sql.execute(f"{_RAMP} {latest}"))
+        return tuple(ramp_of(row) for row in self._sql.execute(f"{SELECT} {latest}"))
 
     def find(self, route: str) -> Ramp | None:
         """The latest ramp of a route."""
-        row = self._sql.execute(f"{_RAMP} WHERE route = ? ORDER BY id DESC LIMIT 1", (route,)).fetchone()
-        return None if row is None else _ramp(row)
+        row = self._sql.execute(f"{SELECT} WHERE route = ? ORDER BY id DESC LIMIT 1", (route,)).fetchone()
+        return None if row is None else ramp_of(row)
 
     def start(self, route: str, plan: Strangle, place: Place, *, at: float, reason: str) -> Ramp:
         """Begin a ramp. Raises `ConfigurationError` when the route has one that is under way.
@@ -179,7 +133,7 @@ class Ramps:
 
     def share(self, route: str) -> Share:
         """What a route is at."""
-        return _share(self._known(route))
+        return share_of(self._known(route))
 
     def own(
         self, route: str, owner: Owner, *, verdict: Verdict | None, reason: str, numbers: Mapping[str, float]
@@ -192,7 +146,8 @@ class Ramps:
             else:
                 self._record(ramp, Change(verdict, "person", replace(ramp.place, owner=owner), reason, numbers), at)
             self._sql.execute(
-                "UPDATE ramps SET before = CASE WHEN owner = 'nobody' THEN before ELSE owner END, owner = ?, owned = ? WHERE id = ?",
+                "UPDATE ramps SET before = CASE WHEN owner = 'nobody' THEN before ELSE owner END, owner = ?, owned = ? "
+                "WHERE id = ?",
                 (owner, at, ramp.id),
             )
         return self.version
@@ -300,7 +255,7 @@ class Ramps:
     def intervals(self, ramp: Ramp) -> tuple[Interval, ...]:
         """All that are kept, in their order."""
         rows = self._sql.execute("SELECT told FROM intervals WHERE ramp = ? ORDER BY id", (ramp.id,))
-        return tuple(_interval(json.loads(told)) for (told,) in rows)
+        return tuple(interval_of(json.loads(told)) for (told,) in rows)
 
     def publish(self) -> None:
         """Have `shares.json` say what the database says. Quick when it does."""
@@ -308,7 +263,7 @@ class Ramps:
             if shares.read(self.folder).version == self.version:
                 return
         with self._writing():  # nobody puts an older one over a newer one
-            shares.write(self.folder, Shares(self.version, {ramp.route: _share(ramp) for ramp in self.all()}))
+            shares.write(self.folder, Shares(self.version, {ramp.route: share_of(ramp) for ramp in self.all()}))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -397,40 +352,6 @@ class Ramps:
             "SELECT id, told FROM intervals WHERE ramp = ? ORDER BY id LIMIT ?", (ramp, MOST_INTERVALS // 2)
         ).fetchall()
         for (first, a), (second, b) in zip(rows[::2], rows[1::2], strict=False):
-            merged = _merged(_interval(json.loads(a)), _interval(json.loads(b)))
-            self._sql.execute("UPDATE intervals SET told = ? WHERE id = ?", (json.dumps(asdict(merged)), second))
+            both = merged(interval_of(json.loads(a)), interval_of(json.loads(b)))
+            self._sql.execute("UPDATE intervals SET told = ? WHERE id = ?", (json.dumps(asdict(both)), second))
             self._sql.execute("DELETE FROM intervals WHERE id = ?", (first,))
-
-
-def _ramp(row: tuple[Any, ...]) -> Ramp:
-    number, route, plan, state, percent, owner, gone, needs, since, found = row
-    told = json.loads(plan)
-    return Ramp(
-        id=number,
-        route=route,
-        plan=Kept(told["control"], told["candidate"], tuple(told["steps"]), told["limit"]),
-        place=Place(cast("State", state), percent, cast("Owner", owner)),
-        gone=bool(gone),
-        needs=needs,
-        since=since,
-        evidence=weighing.from_json(json.loads(found)),
-    )
-
-
-def _share(ramp: Ramp) -> Share:
-    return Share(ramp.place.percent, ramp.place.state in COMPARED, ramp.place.owner)
-
-
-def _interval(told: dict[str, Any]) -> Interval:
-    sides = {side: Side(**told[side]) for side in ("control", "candidate")}
-    return Interval(**{**told, **sides})
-
-
-def _merged(a: Interval, b: Interval) -> Interval:
-    return replace(
-        b,
-        control=weighing.added(a.control, b.control),
-        candidate=weighing.added(a.candidate, b.candidate),
-        pairs=a.pairs + b.pairs,
-        differing=a.differing + b.differing,
-    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from skerry.errors import ConfigurationError
-from skerry.gateway.strangler.ramps import Ramp, Ramps
+from skerry.gateway.strangler.ramp_rows import Ramp
+from skerry.gateway.strangler.ramps import Ramps
 from skerry.gateway.strangler.report import Mismatch, Report
 
 MOST_MISMATCHES: Final = 50
