@@ -178,18 +178,34 @@ def status(ctx: click.Context, route: str | None, state: Path, output: str, *, w
 
 @strangle.command()
 @click.argument("route")
+@click.option("--file", "out", type=click.Path(dir_okay=False, path_type=Path), help="Write the page of it, as HTML.")
+@click.option(
+    "-o",
+    "output",
+    type=click.Choice(["text", "json", "html"]),
+    default="text",
+    show_default=True,
+    help="The output format.",
+)
 @_state
-@options.output
 @click.pass_context
-def report(ctx: click.Context, route: str, state: Path, output: str) -> None:
+def report(ctx: click.Context, route: str, out: Path | None, output: str, state: Path) -> None:
     """Tell a ramp from its start on: every decision with the numbers that made it."""
     from skerry.gateway.strangler.reporting import report as made
 
     with _ramps(state) as ramps:
         told = made(ramps, route)
+    if out is not None or output == "html":
+        from skerry.gateway.strangler.picture import page
+
+        drawn = page(told)
+        if out is not None:
+            out.write_text(drawn, encoding="utf-8")
+        if output == "html":
+            click.echo(drawn, nl=False)
     if output == "json":
         click.echo(json.dumps(asdict(told)))
-    else:
+    elif output == "text":
         click.echo(_head(told))
         click.echo(_history(told))
     ctx.exit(_exit_status(told))

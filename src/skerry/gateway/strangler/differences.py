@@ -22,6 +22,7 @@ def counts(now: Mapping[str, RouteTally], before: Mapping[str, RouteTally]) -> C
         pairs=sum(_more(a.compared.pairs, b.compared.pairs) for a, b in pairs),
         differing=sum(_more(a.compared.differing, b.compared.differing) for a, b in pairs),
         control_pairs=sum(_more(a.compared.control_pairs, b.compared.control_pairs) for a, b in pairs),
+        control_differing=sum(_more(a.compared.control_differing, b.compared.control_differing) for a, b in pairs),
         paths=_paths((a.compared.paths, b.compared.paths) for a, b in pairs),
     )
 

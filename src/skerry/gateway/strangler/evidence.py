@@ -133,22 +133,16 @@ def wanted(logs: Logs, *, rate: float, control_rate: float, ratio: float, margin
     return high
 
 
-def noise(paths: Sequence[tuple[int, int]], *, pairs: int, control_pairs: int) -> float:
-    """The e-value against "it differs no more often than the control from itself", place by place.
+def noise(k: int, n: int, control_k: int, control_n: int) -> float:
+    """The e-value against "of `n` pairs no more differ than of the control with itself", for sums of a whole ramp.
 
-    `paths` has, in the order in which places first differed, how often candidate and control did. The j-th has 1/(j(j+1)) of the
-    stake, so that a difference in one place is not lost among many. A place stakes from its second difference on.
+    It is not cut off: it only ever stands beside one that is, and the lesser of both counts.
     """
-    if not pairs:
+    if not n:
         return 1.0
-    p = pairs / (pairs + max(1, control_pairs))
-    total = 0.0
-    for at, (differed, control_k) in enumerate(paths, 1):
-        k = max(0, differed - 1)
-        together = k + control_k
-        logs = tuple(_kept(k * math.log(t) - together * math.log1p(p * (t - 1))) for t, _ in ODDS)
-        total += value(logs, ODDS) / (at * (at + 1))
-    return total + 1 / (len(paths) + 1)
+    p = n / (n + max(1, control_n))
+    together = k + control_k
+    return value(tuple(k * math.log(t) - together * math.log1p(p * (t - 1)) for t, _ in ODDS), ODDS)
 
 
 def _kept(log: float) -> float:

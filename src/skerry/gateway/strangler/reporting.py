@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from skerry.errors import ConfigurationError
+from skerry.gateway.strangler import samples
 from skerry.gateway.strangler.ramp_rows import Ramp
 from skerry.gateway.strangler.ramps import Ramps
 from skerry.gateway.strangler.report import Mismatch, Report
@@ -30,11 +32,18 @@ def report(ramps: Ramps, route: str) -> Report:
         needs="the route in the specification: it has it no more" if ramp.gone else ramp.needs,
         intervals=ramps.intervals(ramp),
         decisions=ramps.decisions(ramp),
-        mismatches=_mismatches(ramp),
+        mismatches=_mismatches(ramp, ramps.folder),
     )
 
 
-def _mismatches(ramp: Ramp) -> tuple[Mismatch, ...]:
-    found = [Mismatch(path, candidate, control) for path, (candidate, control) in ramp.evidence.paths.items()]
+def _mismatches(ramp: Ramp, folder: Path) -> tuple[Mismatch, ...]:
+    kept = samples.read(folder, ramp.route)
+    found = [
+        Mismatch(
+            path, candidate, control, tuple((one.request, one.control, one.candidate) for one in kept.get(path, ()))
+        )
+        for path, (candidate, control) in ramp.evidence.paths.items()
+        if candidate
+    ]
     found.sort(key=lambda each: (each.noise - each.pairs, each.path))
     return tuple(found[:MOST_MISMATCHES])

@@ -21,6 +21,8 @@ GRIDS: Final = {
 }
 WEAKEST: Final = 20.0
 """No step goes on what was shown for a margin of more than so many times the one asked for, however small the step is."""
+FINEST: Final = 0.0001
+"""A share of pairs that differ which stands for none at all: nothing shows that there never will be one."""
 TAIL: Final = 0.05
 TIMED: Final = 100
 """Requests of the control from which on it is known what is slow for it."""
@@ -47,6 +49,7 @@ class Counts:
     pairs: int = 0
     differing: int = 0
     control_pairs: int = 0
+    control_differing: int = 0
     paths: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
 
 
@@ -79,6 +82,7 @@ class Evidence:
     pairs: int = 0
     differing: int = 0
     control_pairs: int = 0
+    control_differing: int = 0
     paths: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     times: Times = ()
     step: Step = Step()
@@ -89,11 +93,11 @@ class Evidence:
         if logs is None:
             return 1.0
         found = evidence.value(logs, GRIDS[test])
-        if test != "mismatches" or not self.paths:
+        if test != "mismatches":
             return found
-        # it has to be worse than the margin and worse than the control is beside itself: less than both say is still a bet
-        places = tuple(self.paths.values())
-        return min(found, evidence.noise(places, pairs=self.pairs, control_pairs=self.control_pairs))
+        # it has to be worse than the margin, and worse than the control is beside itself: the lesser of two bets is one
+        noise = evidence.noise(self.differing, self.pairs, self.control_differing, self.control_pairs)
+        return min(found, noise)
 
     def so_far(self, what: str, percent: float) -> float:
         """The e-value for the candidate, at a share."""
@@ -135,7 +139,8 @@ def margins(plan: Strangle, percent: float) -> dict[str, float]:
         "latency": min(guard.slower_by, 0.9),
     }
     if plan.shadow is not None:
-        found["mismatches"] = min(guard.mismatches / share, WEAKEST * guard.mismatches, 0.5)
+        finest = max(FINEST, guard.mismatches)
+        found["mismatches"] = min(finest / share, WEAKEST * finest, 0.5)
     return found
 
 
@@ -178,6 +183,7 @@ def weighed(before: Evidence, counts: Counts, plan: Strangle, *, seconds: float)
         pairs=before.pairs + counts.pairs,
         differing=before.differing + counts.differing,
         control_pairs=before.control_pairs + counts.control_pairs,
+        control_differing=before.control_differing + counts.control_differing,
         paths=_paths(before.paths, counts.paths),
         times=_times(before.times, counts.control_times),
         step=Step(
@@ -207,7 +213,7 @@ def _against(before: Evidence, counts: Counts, plan: Strangle, *, timed: bool) -
             counts.pairs,
             0,
             0,
-            margin=plan.guard.mismatches,
+            margin=max(FINEST, plan.guard.mismatches),
         )
     return logs
 
@@ -270,6 +276,7 @@ def from_json(told: Mapping[str, Any]) -> Evidence:
         pairs=told["pairs"],
         differing=told["differing"],
         control_pairs=told["control_pairs"],
+        control_differing=told["control_differing"],
         paths={path: (counted[0], counted[1]) for path, counted in told["paths"].items()},
         times=tuple(told["times"]),
         step=Step(**told["step"]),
