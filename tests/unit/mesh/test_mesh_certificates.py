@@ -1,0 +1,116 @@
+"""Certificates from files: what is taken, and what is said of the rest."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+
+from skerry.envoy.mesh import Authority, CertificateFolder, write_folder
+from skerry.errors import ConfigurationError
+from skerry.testing import VirtualClock
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_folder(
+        tmp_path / "certificates", Authority(tmp_path / "ca", system="shop", clock=VirtualClock()), ["order", "stock"]
+    )
+    return tmp_path / "certificates"
+
+
+def test_what_was_written_is_read(folder: Path, tmp_path: Path) -> None:
+    """Keys have mode 0600; what is in the files is the identity, and the authorities are those of ca.pem."""
+    found = CertificateFolder(folder, system="shop", clock=VirtualClock())
+    identity = found.identity("order")
+    assert identity.name == "spiffe://shop/order"
+    assert identity.chain == (folder / "order.pem").read_text()
+    assert identity.key == (folder / "order.key").read_text()
+    assert found.authorities() == (folder / "ca.pem").read_text()
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.glob("*.key")} == {0o600}
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "ca.pem",
+        "order.key",
+        "order.pem",
+        "stock.key",
+        "stock.pem",
+    ]
+
+
+def _without_a_name(folder: Path) -> None:
+    made = trustme.CA().issue_cert("order.test")
+    (folder / "order.pem").write_bytes(made.cert_chain_pems[0].bytes())
+    (folder / "order.key").write_bytes(made.private_key_pem.bytes())
+
+
+def _copied(name: str, to: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / to).write_bytes((folder / name).read_bytes()) and None
+
+
+WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no certificate": (lambda folder: (folder / "order.pem").unlink(), r"order\.pem: cannot be read: No such file"),
+    "no key": (lambda folder: (folder / "order.key").unlink(), r"order\.key: cannot be read: No such file"),
+    "no authorities": (lambda folder: (folder / "ca.pem").unlink(), r"ca\.pem: cannot be read: No such file"),
+    "no PEM": (lambda folder: (folder / "order.pem").write_text("x"), r"order\.pem: holds no certificate"),
+    "a key that is none": (lambda folder: (folder / "order.key").write_text("x"), r"order\.key: is no private key"),
+    "another's key": (_copied("stock.key", "order.key"), r"order\.key: is not the key of the certificate"),
+    "authorities that are none": (lambda folder: (folder / "ca.pem").write_text("x"), r"ca\.pem: holds no certificate"),
+    "no SPIFFE name": (_without_a_name, r"order\.pem: has 0 URIs as its names"),
+    "binary": (lambda folder: (folder / "order.pem").write_bytes(b"\xff\xfe"), r"order\.pem: is not PEM"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "told"), WRONG.values(), ids=WRONG)
+def test_what_a_sidecar_would_refuse_is_refused_before(
+    folder: Path, spoil: Callable[[Path], object], told: str
+) -> None:
+    """The error names the file and what is wrong with it, and shows nothing of a key."""
+    spoil(folder)
+    with pytest.raises(ConfigurationError, match=told) as error:
+        CertificateFolder(folder, system="shop", clock=VirtualClock()).identity("order")
+    assert "PRIVATE" not in str(error.value)
+
+
+def test_the_name_has_to_be_the_services(folder: Path) -> None:
+    """That of another service, or of another system, is told with both names."""
+    _copied("stock.pem", "order.pem")(folder)
+    _copied("stock.key", "order.key")(folder)
+    found = CertificateFolder(folder, system="shop", clock=VirtualClock())
+    with pytest.raises(
+        ConfigurationError, match="is the certificate of spiffe://shop/stock, not of spiffe://shop/order"
+    ):
+        found.identity("order")
+    with pytest.raises(ConfigurationError, match="not of spiffe://circus/stock"):
+        CertificateFolder(folder, system="circus", clock=VirtualClock()).identity("stock")
+
+
+@pytest.mark.parametrize("later", [-120.0, 3601.0])
+def test_the_time_has_to_be_now(folder: Path, later: float) -> None:
+    """Neither before it is valid, nor after."""
+    clock = VirtualClock()
+    clock.step_wall(later)
+    with pytest.raises(ConfigurationError, match="expired, or is not valid yet"):
+        CertificateFolder(folder, system="shop", clock=clock).identity("order")
+
+
+def test_an_authority_of_that_folder_has_to_have_signed(folder: Path, tmp_path: Path) -> None:
+    """A certificate of an authority that is not, or no longer, in ca.pem is nothing that anybody would believe."""
+    (folder / "ca.pem").write_text(Authority(tmp_path / "new", system="shop", clock=VirtualClock()).authorities())
+    with pytest.raises(ConfigurationError, match=r"is signed by nobody whose certificate is in ca\.pem"):
+        CertificateFolder(folder, system="shop", clock=VirtualClock()).identity("order")
+
+
+def test_a_change_of_the_files_is_seen(folder: Path) -> None:
+    """Replaced, removed, or all gone."""
+    found = CertificateFolder(folder, system="shop")
+    first = found.seen()
+    assert found.seen() == first
+    beside = folder / "order.new"
+    beside.write_bytes((folder / "order.pem").read_bytes())
+    beside.replace(folder / "order.pem")
+    second = found.seen()
+    (folder / "ca.pem").unlink()
+    assert len({first, second, found.seen()}) == 3
