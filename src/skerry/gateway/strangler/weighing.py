@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from skerry.gateway.model import Strangle
 from skerry.gateway.strangler import evidence
-from skerry.gateway.strangler.evidence import Logs
+from skerry.gateway.strangler.evidence import Grid, Logs
 from skerry.gateway.strangler.report import Side
 from skerry.gateway.strangler.tally import BOUNDS
 
 TESTS: Final = ("errors", "refused", "latency", "mismatches")
-GRIDS: Final = {
+GRIDS: Final[Mapping[str, Grid]] = {
     "errors": evidence.ODDS,
     "refused": evidence.ODDS,
     "latency": evidence.RATES,
