@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from skerry.errors import EnvoyError
 
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes. Statistics of a thousand clusters are about a tenth of it."""
 _TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What Envoy has counted since it began: counters and gauges by name, and how many values are in each bucket of a histogram,
+    as of the last but one time that one asked (see `EnvoyProcess`, `histograms`).
+    """
+
+    values: dict[str, int]
+    histograms: dict[str, list[int]]
 
 
 class Admin:
@@ -39,8 +51,19 @@ class Admin:
 
     async def stats(self, pattern: str) -> dict[str, int]:
         """Counters and gauges whose names match the regular expression `pattern`."""
-        answer = await self._json(f"/stats?format=json&filter={pattern}")
-        return {one["name"]: one["value"] for one in answer.get("stats", []) if isinstance(one.get("value"), int)}
+        return (await self.sums(pattern)).values
+
+    async def sums(self, pattern: str) -> Sums:
+        """The same, and the histograms whose names match."""
+        answer = await self._json(f"/stats?format=json&histogram_buckets=disjoint&filter={quote(pattern)}")
+        values: dict[str, int] = {}
+        times: dict[str, list[int]] = {}
+        for one in answer.get("stats", []):
+            if isinstance(one.get("value"), int):
+                values[one["name"]] = one["value"]
+            for histogram in one.get("histograms", ()):
+                times[histogram["name"]] = [int(bucket["cumulative"]) for bucket in histogram["buckets"]]
+        return Sums(values, times)
 
     async def drain(self) -> None:
         """Stop to listen; answers from now on ask for their connection to be closed."""

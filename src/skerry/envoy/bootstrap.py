@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,14 @@ CLUSTERS_FILE, LISTENERS_FILE, ROUTES_FOLDER = "clusters.json", "listeners.json"
 _CONNECT = "1s"
 
 ADS_SOURCE: Mapping[str, Any] = {"ads": {}, "resource_api_version": "V3"}
+
+
+def with_histograms(written: Mapping[str, Any], bounds: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """The same with other buckets for the histograms whose names begin so. They are then brought up to date when Envoy is asked
+    for statistics, instead of every five seconds.
+    """
+    settings = [{"match": {"prefix": prefix}, "buckets": list(buckets)} for prefix, buckets in bounds.items()]
+    return {**written, "stats_flush_on_admin": True, "stats_config": {"histogram_bucket_settings": settings}}
 
 
 def by_ads(*, node: str, admin: Path, ads: Path) -> dict[str, Any]:

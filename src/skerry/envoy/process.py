@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -43,7 +43,8 @@ class EnvoyProcess:
     It ends with the process that started it, however that ends; on Linux with the thread that started it, too. When it ends by
     itself it is started again after 0.1 s, then 0.2 s and so on up to 5 s; `most_restarts` ends in a row, none of them after
     10 s of service, make `failed` set. `source` says whether it gets its configuration from `ADS_SOCKET` or from files.
-    Its log goes to the logger `skerry.envoy`; its standard output, where access logs are written to, is ours.
+    Its log goes to the logger `skerry.envoy`; its standard output, where access logs are written to, is ours. `histograms` are
+    upper ends of buckets, by how the names of the histograms begin.
     """
 
     ADS_SOCKET, ADMIN_SOCKET, BOOTSTRAP = "ads.sock", "admin.sock", "bootstrap.json"
@@ -61,6 +62,7 @@ class EnvoyProcess:
         drain: float = 10.0,
         listeners_drain: int = 300,
         most_restarts: int = 10,
+        histograms: Mapping[str, Sequence[float]] | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         if len(str(folder / self.ADMIN_SOCKET)) > LONGEST_SOCKET:
@@ -77,6 +79,7 @@ class EnvoyProcess:
         self._drain = drain
         self._listeners_drain = listeners_drain
         self._most_restarts = most_restarts
+        self._histograms = dict(histograms or {})
         self._clock = clock
         self._child: asyncio.subprocess.Process | None = None
         self._stdin: int | None = None
@@ -95,6 +98,8 @@ class EnvoyProcess:
         """
         program = self._program or binary.find()
         written = bootstrap_for(self.folder, node=self._node, source=self._source)
+        if self._histograms:
+            written = bootstrap.with_histograms(written, self._histograms)
         (self.folder / self.BOOTSTRAP).write_text(json.dumps(written))
         self._task = asyncio.create_task(self._keep(program), name="keep envoy")
         try:
@@ -241,6 +246,7 @@ def envoy_command(program: Path, file: Path, *, workers: int = 1, listeners_drai
         *("--concurrency", str(workers), "--disable-hot-restart", "--use-dynamic-base-id"),
         *("--drain-strategy", "immediate", "--drain-time-s", str(listeners_drain)),
         *("-l", "warning", "--log-format", "[%l][%n] %v"),
+        *("--component-log-level", "misc:error"),  # or what is deprecated stands there at every change
     ]
 
 

@@ -46,11 +46,14 @@ Behaviour = Callable[[Seen], Answer]
 
 
 class Peer:
-    """A service on a real socket. `behaviour` decides what it answers; `seen` is what it was asked."""
+    """A service on a real socket. `behaviour` decides what it answers; `seen` is what it was asked; before an
+    answer it waits for `pause`.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.seen: list[Seen] = []
+        self.pause: Callable[[], Awaitable[Any]] | None = None
         self.behaviour: Behaviour = lambda seen: Answer(body=f"{self.name} {seen.target}".encode())
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -82,6 +85,8 @@ class Peer:
                 method, target, _ = first.split(" ")
                 seen = Seen(method, target, headers, body)
                 self.seen.append(seen)
+                if self.pause is not None:
+                    await self.pause()
                 answer = self.behaviour(seen)
                 if answer.hang:
                     await asyncio.Event().wait()
@@ -202,6 +207,17 @@ async def _listening(name: str, stack: AsyncExitStack) -> Peer:
     await peer.listen()
     stack.push_async_callback(peer.close)
     return peer
+
+
+def children(process: int) -> dict[int, str]:
+    """The processes that one started, by what they are."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError, ValueError, IndexError):
+            status = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(status[1]) == process:
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return found
 
 
 async def free_port() -> int:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from envoy_stage import Answer, Peer, Stage, free_port
+from envoy_stage import Answer, Peer, Stage, children, free_port
 from name_server import address, name_server, service
 
 SPEC = """
@@ -67,13 +67,7 @@ class Gateway:
 
     def children(self) -> dict[int, str]:
         """The processes that it started, by what they are."""
-        found = {}
-        for folder in Path("/proc").iterdir():
-            with suppress(OSError, ValueError, IndexError):
-                status = (folder / "stat").read_text().rpartition(")")[2].split()
-                if int(status[1]) == self.process.pid:
-                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        return found
+        return children(self.process.pid)
 
 
 @asynccontextmanager

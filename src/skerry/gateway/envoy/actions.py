@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from skerry.gateway.envoy.matches import PREFIX, ROOT, kind_of, prefix_of
 from skerry.gateway.envoy.notes import Notes
+from skerry.gateway.envoy.strangling import Split, is_strangled, sides, splits
 from skerry.gateway.envoy.upstreams import Upstreams
 from skerry.gateway.envoy.values import Plain, edits, enabled, header_value, quoted, regex, seconds, substitution
 from skerry.gateway.model import (
     IDEMPOTENT,
     METHODS,
     Aggregate,
+    Backend,
     Forward,
     Limits,
     Match,
@@ -37,20 +40,21 @@ _NO_BACKEND = "There is no backend for this route.\n"
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One route of Envoy: for these methods (None: any), and with this action."""
+    """One route of Envoy: for these methods (None: any), and with this action. `share` is that of the requests, None: all."""
 
     methods: frozenset[str] | None
     action: Plain
+    share: float | None = None
 
 
 class Actions:
     """Turns the action of a route into what Envoy does, once for each match."""
 
-    def __init__(self, upstreams: Upstreams, notes: Notes, limits: Limits, *, aggregates: str, tls: bool) -> None:
+    def __init__(self, upstreams: Upstreams, notes: Notes, limits: Limits, *, behind: str, tls: bool) -> None:
         self._upstreams = upstreams
         self._notes = notes
         self._limits = limits
-        self._aggregates = aggregates
+        self._behind = behind
         self._scheme = "https" if tls else "http"
 
     def variants(self, route: Route, match: Match) -> list[Variant]:
@@ -62,9 +66,53 @@ class Actions:
             return [Variant(match.methods, answer(action.status, action.body, action.content_type))]
         if isinstance(action, Aggregate):
             bound = action.deadline + 1.0  # the engine behind keeps the deadline; this is for when it does not
-            target: Plain = {"cluster": self._upstreams.aggregates(self._aggregates), "timeout": seconds(bound)}
+            target: Plain = {"cluster": self._upstreams.behind(self._behind), "timeout": seconds(bound)}
             return [Variant(match.methods, {"route": {**target, "idle_timeout": seconds(bound + 1.0)}})]
-        forward = self._forward(route, action, match)
+        if is_strangled(action):
+            return self._strangled(route, action, match)
+        backends = [(backend, self._named(backend, route)) for backend in action.backends if backend.weight > 0]
+        return self._forwarded(route, action, match, backends)
+
+    def _named(self, backend: Backend, route: Route) -> str:
+        return NOWHERE if backend.service is None else self._upstreams.named(backend.service, route, "backends")
+
+    def _strangled(self, route: Route, action: Forward, match: Match) -> list[Variant]:
+        self._notes.differs(
+            route,
+            "strangle",
+            "a request that is sent again goes to the same side; its time goes to the answer's end; both sides, and reading and "
+            "writing, are bounded apart",
+        )
+        found = []
+        for split in splits(route, action, match.methods):
+            for service, name in sides(route, action, unsafe=split.unsafe):
+                self._upstreams.side(service, route, name=name)
+            if not split.backends:
+                found.append(Variant(split.methods, {"route": self._through(route, action, split)}, split.share))
+                continue
+            found += self._forwarded(route, action, replace(match, methods=split.methods), split.backends)
+        return found
+
+    def _through(self, route: Route, action: Forward, split: Split) -> Plain:
+        """By the embedded engine behind, which keeps the policy. While that is started again, requests wait for it."""
+        total = route.policy.total
+        longest = None if total is None else total + action.hold
+        again: Plain = {
+            "retry_on": _CONNECT_ONLY if split.unsafe else _ANY_FAILURE,
+            "num_retries": 10,
+            "retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"},
+        }
+        return {
+            "cluster": self._upstreams.behind(self._behind),
+            "timeout": "0s",
+            "idle_timeout": seconds(self._idle(longest, 0.0)),
+            "retry_policy": again,
+        }
+
+    def _forwarded(
+        self, route: Route, action: Forward, match: Match, backends: Sequence[tuple[Backend, str]]
+    ) -> list[Variant]:
+        forward = self._forward(route, action, match, backends)
         if "route" not in forward:
             return [Variant(match.methods, forward)]
         return [
@@ -75,22 +123,16 @@ class Actions:
             for methods, repeatable in _by_method(route, match)
         ]
 
-    def _forward(self, route: Route, action: Forward, match: Match) -> Plain:
-        backends = [backend for backend in action.backends if backend.weight > 0]
-        if not any(backend.service is not None for backend in backends):
+    def _forward(self, route: Route, action: Forward, match: Match, backends: Sequence[tuple[Backend, str]]) -> Plain:
+        if not any(backend.service is not None for backend, _ in backends):
             return answer(500, _NO_BACKEND, "text/plain; charset=utf-8")
         found: Plain = {"cluster_not_found_response_code": "INTERNAL_SERVER_ERROR"}
         clusters = [
-            {
-                "name": NOWHERE
-                if backend.service is None
-                else self._upstreams.named(backend.service, route, "backends"),
-                "weight": backend.weight,
-                **edits(backend.request_headers, backend.response_headers),
-            }
-            for backend in backends
+            {"name": name, "weight": backend.weight, **edits(backend.request_headers, backend.response_headers)}
+            for backend, name in backends
         ]
-        if len(clusters) == 1 and not edits(backends[0].request_headers, backends[0].response_headers):
+        first = backends[0][0]
+        if len(clusters) == 1 and not edits(first.request_headers, first.response_headers):
             found["cluster"] = clusters[0]["name"]
         else:
             found["weighted_clusters"] = {"clusters": clusters}

@@ -1,7 +1,8 @@
-"""The embedded engine behind Envoy, for the routes that Envoy has no form for: aggregates. It is a process of its own.
+"""The embedded engine behind Envoy, for what Envoy has no form for: aggregates, and of strangled routes the comparison of answers
+and writes that wait. It is a process of its own.
 
-Envoy keeps TLS, limits and rates; it sends those routes here, over the loopback. Tokens are looked at again, for who else runs on
-this machine may come in here as well.
+Envoy keeps TLS, limits and rates; it sends those requests here, over the loopback. Tokens are looked at again, for who else runs
+on this machine may come in here as well.
 """
 
 from __future__ import annotations
@@ -12,49 +13,108 @@ import logging
 import pickle
 import socket
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import EnvoyError
-from skerry.gateway.model import Aggregate, GatewaySpec, Listener
+from skerry.gateway.envoy import strangling
+from skerry.gateway.envoy.strangling import is_strangled
+from skerry.gateway.model import Aggregate, Forward, GatewaySpec, Listener, Match, PathMatch, Respond, Route
 
 _log = logging.getLogger("skerry.gateway")
 
-FILE = "aggregates.pickle"
+FILE = "behind.pickle"
 _HOST = "127.0.0.1"
-_POLL, _STARTING, _GRACE = 0.02, 20.0, 2.0
+_POLL, _STARTING, _GRACE = 0.005, 20.0, 2.0
+_WHICH = "/.skerry-behind"
+"""Where it says which specification it serves."""
+_MOST_ANSWER = 4096
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
-def part(spec: GatewaySpec, *, port: int) -> GatewaySpec:
-    """Of a specification, what the embedded engine serves behind Envoy, at `port` of the loopback."""
-    routes = tuple(
-        replace(route, listeners=(), rate=None, cors=None, compress=False)
-        for route in spec.routes
-        if isinstance(route.action, Aggregate)
-    )
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the process is told."""
+
+    spec: GatewaySpec
+    addresses: Mapping[str, tuple[str, ...]]
+    drain: float
+    state: Path | None
+
+
+def part(spec: GatewaySpec, *, port: int, which: str = "", before: GatewaySpec | None = None) -> GatewaySpec:
+    """Of a specification, what the embedded engine serves behind Envoy, at `port` of the loopback; `which` is what it answers to
+    who asks which one it serves.
+
+    Routes that only `before` had are there, too, with what they refer to: requests for them may be on their way.
+    """
+    routes = tuple(found for route in spec.routes if (found := _route(route)) is not None)
+    services, providers = spec.services, spec.providers
+    if before is not None:
+        known = {_is_for(route) for route in routes}
+        left = tuple(found for route in before.routes if (found := _route(route)) and _is_for(found) not in known)
+        routes += left
+        if left:
+            named = {service.name for service in services}
+            services += tuple(service for service in before.services if service.name not in named)
+            named = {provider.name for provider in providers}
+            providers += tuple(provider for provider in before.providers if provider.name not in named)
+    answer = Route("behind", (Match(PathMatch("exact", _WHICH)),), Respond(200, which))
     return replace(
         spec,
-        name=f"{spec.name[:50]}-aggregates",
+        name=f"{spec.name[:50]}-behind",
         listeners=(Listener("behind-envoy", _HOST, port),),
-        routes=routes,
+        services=services,
+        providers=providers,
+        routes=(answer, *routes),
         trusted_hops=spec.trusted_hops + 1,
         access_log=None,
         first_wins=True,
     )
 
 
+def _route(route: Route) -> Route | None:
+    """As it is there; None where Envoy does all of it."""
+    if is_strangled(route.action):
+        route = strangling.behind(route, route.action)
+    elif not isinstance(route.action, Aggregate):
+        return None
+    return replace(route, listeners=(), rate=None, cors=None, compress=False)
+
+
+def _is_for(route: Route) -> Hashable:
+    """What tells whether it takes the same requests as another."""
+    return route.matches, route.hostnames
+
+
+def _all_for(spec: GatewaySpec) -> set[Hashable]:
+    return {_is_for(route) for route in spec.routes if _route(route) is not None}
+
+
+def _holds(spec: GatewaySpec) -> bool:
+    return any(isinstance(route.action, Forward) and route.action.hold > 0 for route in spec.routes)
+
+
 class Behind:
     """Keeps that process: starts it with the first specification that needs it, and again when it ends."""
 
     def __init__(
-        self, folder: Path, *, addresses: Mapping[str, tuple[str, ...]], drain: float, clock: Clock = SYSTEM
+        self,
+        folder: Path,
+        *,
+        addresses: Mapping[str, tuple[str, ...]],
+        drain: float,
+        state: Path | None = None,
+        clock: Clock = SYSTEM,
     ) -> None:
         self._file = folder / FILE
         self._addresses = addresses
         self._drain = drain
+        self._state = state
+        self._which = 0
+        self._served: GatewaySpec | None = None
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._child: asyncio.subprocess.Process | None = None
@@ -76,19 +136,28 @@ class Behind:
         return self._child.pid if self._child is not None and self._child.returncode is None else None
 
     async def serve(self, spec: GatewaySpec) -> None:
-        """Have it serve the aggregates of `spec`; returns when it answers. Raises `EnvoyError` when it does not within 20 s."""
-        content = pickle.dumps((part(spec, port=self.port), dict(self._addresses), self._drain))
+        """Have it serve its part of `spec`; returns when it answers all that Envoy may be told to send it. Raises `EnvoyError`
+        when it does not within 20 s.
+        """
+        before, self._which = self._served, self._which + 1
+        told = part(spec, port=self.port, which=str(self._which), before=before)
+        content = pickle.dumps(Told(told, dict(self._addresses), self._drain, self._state))
         beside = self._file.with_suffix(".new")
         beside.write_bytes(content)
         beside.replace(self._file)
         if self._task is None:
             self._task = asyncio.create_task(self._keep(), name="keep the embedded engine")
+        if before is not None and _all_for(spec) <= _all_for(before) and not _holds(spec):
+            # No other requests than before come here: those that do meanwhile are answered as before.
+            self._served = spec
+            return
         try:
             async with asyncio.timeout(_STARTING):
                 while not await self._answers():
                     await self._clock.sleep(_POLL)
         except TimeoutError:
-            raise EnvoyError(f"the embedded engine, for aggregates, did not answer within {_STARTING:g} s") from None
+            raise EnvoyError(f"the embedded engine behind Envoy did not answer within {_STARTING:g} s") from None
+        self._served = spec
 
     async def stop(self) -> None:
         """Let what is under way end, and end it."""
@@ -134,8 +203,9 @@ class Behind:
         except OSError:
             return False
         try:
-            writer.write(b"GET /health/ready HTTP/1.1\r\nhost: behind\r\nconnection: close\r\n\r\n")
-            return b" 200 " in await reader.readline()
+            writer.write(f"GET {_WHICH} HTTP/1.1\r\nhost: behind\r\nconnection: close\r\n\r\n".encode())
+            _, _, body = (await reader.read(_MOST_ANSWER)).partition(b"\r\n\r\n")
+            return body == str(self._which).encode()
         except OSError:
             return False
         finally:

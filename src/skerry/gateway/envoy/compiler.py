@@ -15,8 +15,9 @@ from skerry.gateway.envoy.actions import NOWHERE, Actions, answer
 from skerry.gateway.envoy.matches import Entry, conditions, covers, entries, ordered, specificity
 from skerry.gateway.envoy.notes import Notes
 from skerry.gateway.envoy.protections import BUFFER, CORS, Protections, removed_headers
+from skerry.gateway.envoy.strangling import Counted, counted, is_strangled
 from skerry.gateway.envoy.upstreams import Upstreams
-from skerry.gateway.envoy.values import Plain, edits, fingerprint, header_value, regex
+from skerry.gateway.envoy.values import Plain, edits, enabled, fingerprint, header_value, regex
 from skerry.gateway.model import (
     METHODS,
     RESERVED,
@@ -30,7 +31,7 @@ from skerry.gateway.model import (
     Route,
 )
 
-NO_AGGREGATES = "http://127.0.0.1:9"
+NOBODY = "http://127.0.0.1:9"
 """Nobody is there."""
 _MOST_BODY = 4096
 _OURS = ("x-envoy-external-address", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count")
@@ -49,13 +50,13 @@ class Compiled:
     resources: Resources
     differences: tuple[str, ...]
     behind: tuple[str, ...] = ()
+    counted: tuple[Counted, ...] = ()
+    """Routes of which something is to be counted."""
 
 
-def compile_spec(
-    spec: GatewaySpec, *, addresses: Addresses, aggregates: str = NO_AGGREGATES, draining: bool = False
-) -> Compiled:
+def compile_spec(spec: GatewaySpec, *, addresses: Addresses, behind: str = NOBODY, draining: bool = False) -> Compiled:
     """The specification for Envoy. `addresses` are those of the services, by name, where they do not stand in the specification;
-    `aggregates` is where the embedded engine answers them; `draining` lets readiness say no.
+    `behind` is where the embedded engine answers what Envoy has no form for; `draining` lets readiness say no.
 
     Raises `ConfigurationError` that lists all that Envoy cannot do, each with route and field. Reads the files of keys and
     certificates; asks nobody.
@@ -68,7 +69,7 @@ def compile_spec(
         chained, files = [], []
         parts = listening.chains(group)
         for mine in parts:
-            built = _Chain(spec, mine, upstreams, notes, aggregates=aggregates, draining=draining)
+            built = _Chain(spec, mine, upstreams, notes, behind=behind, draining=draining)
             routes[built.routes["name"]] = built.routes
             chained.append(listening.chain(spec, mine, built.manager, alone=len(parts) == 1))
             if (tls := mine[0].tls) is not None:
@@ -77,11 +78,14 @@ def compile_spec(
         listeners[whole["name"]] = whole
     notes.settle()
     resources = Resources(clusters=upstreams.clusters, listeners=listeners, routes=routes)
-    return Compiled(resources, notes.told(), behind=_behind(spec))
-
-
-def _behind(spec: GatewaySpec) -> tuple[str, ...]:
-    return tuple(route.name for route in spec.routes if isinstance(route.action, Aggregate))
+    strangled = [(route, route.action) for route in spec.routes if is_strangled(route.action)]
+    aside = [route.name for route in spec.routes if isinstance(route.action, Aggregate)]
+    return Compiled(
+        resources,
+        notes.told(),
+        behind=(*aside, *(route.name for route, _ in strangled)),
+        counted=tuple(counted(route, action) for route, action in strangled),
+    )
 
 
 class _Chain:
@@ -94,14 +98,14 @@ class _Chain:
         upstreams: Upstreams,
         notes: Notes,
         *,
-        aggregates: str,
+        behind: str,
         draining: bool,
     ) -> None:
         self._spec = spec
         self._notes = notes
         self._draining = draining
         self._protections = Protections(spec, upstreams, notes)
-        self._actions = Actions(upstreams, notes, spec.limits, aggregates=aggregates, tls=mine[0].tls is not None)
+        self._actions = Actions(upstreams, notes, spec.limits, behind=behind, tls=mine[0].tls is not None)
         self._known: dict[tuple[int, int], list[Plain]] = {}
         hosts = self._hosts(mine)
         filters = self._protections.filters()
@@ -156,7 +160,10 @@ class _Chain:
                 changed["response_headers_to_remove"] = [*changed.get("response_headers_to_remove", []), *removed]
             used = filters if "route" in variant.action else {key: one for key, one in filters.items() if key != BUFFER}
             configured = {"typed_per_filter_config": used} if used else {}
-            found.append({**shared, "match": conditions(entry.match, variant.methods), **changed, **configured})
+            wanted = conditions(entry.match, variant.methods)
+            if variant.share is not None:
+                wanted["runtime_fraction"] = enabled(variant.share * 100)
+            found.append({**shared, "match": wanted, **changed, **configured})
         if route.cors is not None and entry.match.methods is not None and "OPTIONS" not in entry.match.methods:
             found.append(_preflight(entry.match, {CORS: filters[CORS]}, route))
         return found

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from skerry.gateway.envoy import counting
 from skerry.gateway.envoy.notes import Notes
 from skerry.gateway.envoy.values import Plain, extension, kibibytes, regex, seconds, share, typed
 from skerry.gateway.model import AccessLog, GatewaySpec, Listener, Tls
@@ -21,7 +22,7 @@ _LOG_FORMAT = {
     "host": "%REQ(X-FORWARDED-HOST?:AUTHORITY)%",
     "path": "%PATH(NQ:PATH)%",
     "route": "%ROUTE_NAME%",
-    "service": "%UPSTREAM_CLUSTER%",
+    "service": "%METADATA(CLUSTER:skerry:service)%",
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "status": "%RESPONSE_CODE%",
     "bytes": "%BYTES_SENT%",
@@ -131,8 +132,11 @@ def manager(
         },
         "http_protocol_options": {"accept_http_10": True},
     }
-    if spec.access_log is not None:
-        found["access_log"] = [_log(spec.access_log)]
+    logs = [] if spec.access_log is None else [_log(spec.access_log)]
+    if spec.version is not None:
+        logs.append(counting.access_log())
+    if logs:
+        found["access_log"] = logs
     return typed(_HCM, **found)
 
 

@@ -22,6 +22,7 @@ from skerry.errors import ConfigurationError, ConfigurationRefused, EnvoyError
 from skerry.gateway.discovering import Instances
 from skerry.gateway.envoy.behind import Behind
 from skerry.gateway.envoy.compiler import Compiled, compile_spec
+from skerry.gateway.envoy.counting import HISTOGRAMS, Counting
 from skerry.gateway.model import GatewaySpec, Listener
 from skerry.settings import Settings
 from skerry.signals import GatewayReloaded, emit
@@ -31,6 +32,7 @@ _log = logging.getLogger("skerry.gateway")
 WATCH = 0.005
 """Seconds between two looks at the watched files."""
 _STARTING = 30.0
+_TAKING = 10.0
 _LOOK = 0.2
 """Seconds between two looks at Envoy where there are no files to watch."""
 _COLLECT = (50_000, 20, 50)
@@ -51,6 +53,7 @@ def serve(
     settings: Settings,
     watch: Sequence[Path] = (),
     ready: Ready | None = None,
+    state: Path | None = None,
     clock: Clock = SYSTEM,
 ) -> None:
     """Serve the gateway that `load` gives, on Envoy, until SIGTERM, SIGINT or, when supervised, the end of standard input.
@@ -59,11 +62,14 @@ def serve(
     A specification that is not in order, or that Envoy does not take, is told in the log and changes nothing. At the end,
     requests under way get `settings.drain` seconds. `ready` is called once with the port of each listener.
 
+    With a folder `state`, what is strangled is compared and counted there (`skerry.gateway.strangler`), as the other engine does;
+    the process behind has a tally of its own.
+
     Raises `ConfigurationError` when the first one is not in order, `MissingExtra` without the extra `envoy`, `EnvoyError` when
     Envoy does not start or ends again and again.
     """
     with asyncio.Runner() as runner:
-        runner.run(_Run(load, addresses, settings, watch, ready, clock).run())
+        runner.run(_Run(load, addresses, settings, watch, ready, state, clock).run())
 
 
 class _Run:
@@ -74,6 +80,7 @@ class _Run:
         settings: Settings,
         watch: Sequence[Path],
         ready: Ready | None,
+        state: Path | None,
         clock: Clock,
     ) -> None:
         self._load = load
@@ -81,6 +88,7 @@ class _Run:
         self._settings = settings
         self._watch = watch
         self._ready = ready
+        self._state = state
         self._clock = clock
         self._stop = asyncio.Event()
         self._again = asyncio.Event()
@@ -90,12 +98,15 @@ class _Run:
         self._moved = asyncio.Event()
         self._instances = Instances(self._moved.set, own=_OWN_NAMES, tls=False, clock=clock)
         self._behind: Behind
+        self._counting: Counting | None = None
 
     async def run(self) -> None:
         with tempfile.TemporaryDirectory(prefix="skerry-envoy-") as name, contextlib.ExitStack() as held:
             held.callback(self._close)
             folder = Path(name)
-            self._behind = Behind(folder, addresses=self._addresses, drain=self._settings.drain, clock=self._clock)
+            self._behind = Behind(
+                folder, addresses=self._addresses, drain=self._settings.drain, state=self._state, clock=self._clock
+            )
             try:
                 await self._serve(folder)
             finally:
@@ -110,16 +121,41 @@ class _Run:
             await self._behind.serve(spec)
         async with AdsServer(folder / EnvoyProcess.ADS_SOCKET) as ads:
             ads.offer(compiled.resources, node=_NODE)
-            process = EnvoyProcess(folder, node=_NODE, workers=_cores(), drain=self._settings.drain, clock=self._clock)
+            process = EnvoyProcess(
+                folder,
+                node=_NODE,
+                workers=_cores(),
+                drain=self._settings.drain,
+                histograms=HISTOGRAMS if self._state is not None else None,
+                clock=self._clock,
+            )
             await process.start()
+            counts = self._count(process)
             try:
-                await ads.publish(compiled.resources, node=_NODE, within=_STARTING)  # a port may be somebody else's
+                await self._publish(ads, spec, compiled, within=_STARTING)  # a port may be somebody else's
                 self._announce(spec, compiled)
                 _settle_memory()
                 spec = await self._until_stopped(ads, process, spec)
                 await self._say_goodbye(ads, spec)
             finally:
+                if counts is not None:
+                    counts.cancel()
+                    await asyncio.wait({counts})
                 await process.stop()
+
+    def _count(self, process: EnvoyProcess) -> asyncio.Task[None] | None:
+        if self._state is None:
+            return None
+        self._counting = Counting(self._state, process.admin, life=lambda: process.pid, clock=self._clock)
+        return asyncio.create_task(self._counting.run(), name="count for the strangler")
+
+    async def _publish(self, ads: AdsServer, spec: GatewaySpec, compiled: Compiled, *, within: float = _TAKING) -> None:
+        """Returns when Envoy has taken it, and that is what is told then."""
+        if self._counting is not None:
+            self._counting.follow(compiled.counted)
+        await ads.publish(compiled.resources, node=_NODE, within=within)
+        if self._counting is not None:
+            self._counting.serves(spec.version, compiled.counted)
 
     def _close(self) -> None:
         for held in self._ports.values():
@@ -158,7 +194,7 @@ class _Run:
             compiled = await self._compile(spec)
             if compiled.behind:
                 await self._behind.serve(spec)
-            await ads.publish(compiled.resources, node=_NODE)
+            await self._publish(ads, spec, compiled)
         except (ConfigurationError, ConfigurationRefused) as error:
             emit(GatewayReloaded(service=before.name, routes=len(before.routes), error=str(error)))
             return before
@@ -217,7 +253,7 @@ class _Run:
     async def _compile(self, spec: GatewaySpec, *, draining: bool = False) -> Compiled:
         plain, addresses = await self._instances.resolved(spec, self._addresses)
         self._moved.clear()
-        return compile_spec(plain, addresses=addresses, aggregates=self._behind.url, draining=draining)
+        return compile_spec(plain, addresses=addresses, behind=self._behind.url, draining=draining)
 
     def _seen(self) -> tuple[object, ...]:
         """What tells that a file is another: also after a rename, and when it has the same size."""

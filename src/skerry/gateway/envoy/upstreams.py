@@ -13,11 +13,13 @@ from skerry.gateway.envoy.notes import Notes
 from skerry.gateway.envoy.values import Plain, extension, fingerprint, seconds, typed
 from skerry.gateway.model import Addresses, BreakerSpec, GatewaySpec, JwtProvider, PolicySpec, Route, Service
 
-AGGREGATES = "skerry-aggregates"
+BEHIND = "skerry-behind"
 _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TLS = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 _LONGEST_INTERVAL = 3600.0
+_MOST_BEHIND = 1024
+"""Requests at the same time."""
 
 
 class Upstreams:
@@ -50,12 +52,21 @@ class Upstreams:
             }
         return name
 
-    def aggregates(self, url: str) -> str:
-        """The cluster of the embedded engine that answers aggregates."""
-        if AGGREGATES not in self.clusters:
-            bounds = {"circuit_breakers": {"thresholds": [_thresholds(1024, 1024)]}}
-            self.clusters[AGGREGATES] = {**self._cluster(AGGREGATES, Service(AGGREGATES), (url,), AGGREGATES), **bounds}
-        return AGGREGATES
+    def side(self, service: str, route: Route, *, name: str) -> str:
+        """The cluster `name` of one side of a strangled route, with statistics of its own."""
+        if name not in self.clusters and (urls := self._urls(service, route, "strangle")) is not None:
+            known = self._services.get(service, Service(service))
+            made = {**self._cluster(name, known, urls, "strangle"), **self._bounds(route.policy, route)}
+            self.clusters[name] = {**made, "alt_stat_name": name}
+        return name
+
+    def behind(self, url: str) -> str:
+        """The cluster of the embedded engine, for what it answers behind Envoy."""
+        if BEHIND not in self.clusters:
+            thresholds = {**_thresholds(_MOST_BEHIND, _MOST_BEHIND), "max_retries": _MOST_BEHIND}
+            bounds = {"circuit_breakers": {"thresholds": [thresholds]}}
+            self.clusters[BEHIND] = {**self._cluster(BEHIND, Service(BEHIND), (url,), BEHIND), **bounds}
+        return BEHIND
 
     def keys(self, provider: JwtProvider) -> str:
         """The cluster of the server that a provider's keys come from."""
@@ -90,7 +101,8 @@ class Upstreams:
         parts = [part for url in urls if (part := self._split(url, field)) is not None]
         found: Plain = {
             "name": name,
-            "alt_stat_name": service.name,  # which the log shows
+            "alt_stat_name": service.name,
+            "metadata": {"filter_metadata": {"skerry": {"service": service.name}}},  # which the log shows
             "type": "STATIC" if all(_is_address(part.hostname or "") for part in parts) else "STRICT_DNS",
             "connect_timeout": seconds(service.connect),
             "lb_policy": "LEAST_REQUEST",

@@ -361,7 +361,7 @@ def _inline(value: Any) -> list[str]:
 def test_aggregates_go_to_the_engine_behind() -> None:
     """They have one cluster, at the address that was given, and their routes are named."""
     action = Aggregate(1.0, (Part("x", "a", "/x"),))
-    made = compiled(spec(route("agg", action), route("r")), addresses=ADDRESSES, aggregates="http://127.0.0.1:4711")
+    made = compiled(spec(route("agg", action), route("r")), addresses=ADDRESSES, behind="http://127.0.0.1:4711")
     assert made.behind == ("agg",)
     (cluster,) = [one for name, one in made.resources.clusters.items() if name != "a"]
     at = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]

@@ -1,0 +1,196 @@
+"""What Envoy counted of strangled routes, as the tally of a gateway: its statistics are read a few times a second.
+
+Envoy's statistics of a cluster count attempts, but evidence is of requests, each of which fails once or not at all: attempts of
+one request fail together. So a request is counted when it ends, by cluster, status, number of attempts and how its stream ended:
+as an error when the answer is one, when it was cut off, and when it was good only because it had been asked for again. That is
+exactly those whose first attempt failed. Times are until the answer began, repetitions among it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from skerry.clock import Clock
+from skerry.envoy.admin import Admin, Sums
+from skerry.errors import EnvoyError
+from skerry.gateway.envoy.strangling import PREFIX, Counted
+from skerry.gateway.envoy.values import Plain, extension
+from skerry.gateway.strangler import tally
+
+_log = logging.getLogger("skerry.gateway")
+
+_PREFIX: Final = "strangled"
+_REQUESTS, _TIMES = "requests", "times"
+_MICROSECONDS: Final = 1_000_000
+_LONGEST: Final = 86_400.0
+HISTOGRAMS: Final = {_PREFIX: tuple(bound * _MICROSECONDS for bound in (*tally.BOUNDS, _LONGEST))}
+"""What Envoy is to start with, so that its buckets are those of a tally."""
+_PATTERN: Final = rf"^({_PREFIX}\.|cluster\.{PREFIX}.*\.upstream_rq_(total|active)$)"
+_ONE: Final = re.compile(rf"{_PREFIX}\.{_REQUESTS}\.cluster\.(.*)\.status\.([0-9]+)\.attempts\.([0-9]+|-)\.ended\.(.*)")
+_CUT_OFF: Final = frozenset({"UC", "UR", "UPE", "UT", "LR", "SI", "UMSDR"})
+"""Envoy's flags of a stream whose answer did not come to its end by the service's fault."""
+_SETTLED: Final = 2
+"""Looks after which the threads of Envoy have the configuration that its main thread has taken: each of them makes all threads
+add up their histograms, behind what they were to do before.
+"""
+_NAME_BYTES: Final = 6
+_REFUSED, _FAILED = 400, 500
+
+
+class Counting:
+    """The tally of one gateway on Envoy, in the folder `state`.
+
+    Its sums go on over all lives of the process, for what a new one has counted is added to them; what the old one counted after
+    it was last asked is lost. `life` is another whenever Envoy began anew. When it does not answer, the file stays as it is.
+    """
+
+    def __init__(self, state: Path, admin: Admin, *, life: Callable[[], object], clock: Clock) -> None:
+        self.tally: tally.Tally = tally.Tally(os.getpid())
+        self.name: str = f"{os.getpid()}-{clock.random_bytes(_NAME_BYTES).hex()}"
+        self._state = state
+        self._admin = admin
+        self._life = life
+        self._clock = clock
+        self._routes: dict[str, Counted] = {}
+        self._version: int | None = None
+        self._held: tuple[str, ...] = ()
+        self._looks = 0
+        self._before = Sums({}, {})
+        self._ended: dict[str, list[tuple[int, int, int, str]]] = {}
+        self._lived: object = None
+        self._wake = asyncio.Event()
+        self._written = ""
+        self._failed = False
+
+    def follow(self, routes: Iterable[Counted]) -> None:
+        """Count these, too: said before Envoy has them. Those that it has no longer are forgotten with `serves`."""
+        self._routes |= {counted.key: counted for counted in routes}
+
+    def serves(self, version: int | None, routes: Iterable[Counted]) -> None:
+        """Envoy has taken the specification of that version. It is told with what was counted until then.
+
+        Where writes are held, that is once none is under way any more that was not held.
+        """
+        self._routes = {counted.key: counted for counted in routes}
+        self._held = tuple(name for counted in self._routes.values() if counted.held for name in counted.written())
+        self._version, self._looks = version, 0
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look and write, until cancelled."""
+        while True:
+            if self._version is not None:
+                await self.look()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(tally.EVERY):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def look(self) -> None:
+        """Ask Envoy once, and tell what it says."""
+        version, looks, life = self._version, self._looks, self._life()
+        try:
+            sums = await self._admin.sums(_PATTERN)
+        except EnvoyError:
+            return
+        if life != self._life() or version is None:  # some of it may be of the one, some of the other
+            return
+        if life != self._lived:
+            self._lived, self._before = life, Sums({}, {})
+        self._ended = self._ended_since(sums)
+        for counted in self._routes.values():
+            self._add(counted, sums)
+        self._before = sums
+        if looks == self._looks:  # no other version since
+            self._looks += 1
+        if self._is_settled(sums):
+            self.tally.version = version
+        self._write()
+
+    def _is_settled(self, sums: Sums) -> bool:
+        busy = any(sums.values.get(f"cluster.{name}.upstream_rq_active") for name in self._held)
+        return not self._held or (self._looks >= _SETTLED and not busy)
+
+    def _add(self, counted: Counted, sums: Sums) -> None:
+        route = self.tally.route(counted.route)
+        safe, unsafe, candidate, written = counted.names()
+        route.writes += self._more(f"cluster.{written}.upstream_rq_total", sums)
+        for arm, names in ((route.control, (safe, unsafe)), (route.candidate, (candidate, written))):
+            for name in names if counted.weighed else names[:1]:
+                self._add_times(arm, f"{_PREFIX}.{_TIMES}.cluster.{name}", sums)
+                for more, status, attempts, flags in self._ended.get(name, ()):
+                    _add_ended(arm, more, status=status, attempts=attempts, flags=flags)
+
+    def _ended_since(self, sums: Sums) -> dict[str, list[tuple[int, int, int, str]]]:
+        """By cluster: how many more have ended with a status, after so many attempts, with Envoy's flags."""
+        found: dict[str, list[tuple[int, int, int, str]]] = {}
+        for name in sums.values:
+            if (parts := _ONE.fullmatch(name)) is not None and (more := self._more(name, sums)):
+                cluster, status, attempts, flags = parts.groups()
+                tried = int(attempts) if attempts.isdigit() else 0
+                found.setdefault(cluster, []).append((more, int(status), tried, flags))
+        return found
+
+    def _add_times(self, arm: tally.Arm, name: str, sums: Sums) -> None:
+        before = self._before.histograms.get(name, [])
+        for at, now in enumerate(sums.histograms.get(name, [])):
+            arm.times[at] += _risen(before[at] if at < len(before) else 0, now)
+
+    def _more(self, name: str, sums: Sums) -> int:
+        return _risen(self._before.values.get(name, 0), sums.values.get(name, 0))
+
+    def _write(self) -> None:
+        content = tally.text(self.tally)
+        if content == self._written:
+            return
+        try:
+            tally.put(self._state, self.name, content)
+            self._written, self._failed = content, False
+        except OSError as error:
+            if not self._failed:
+                _log.error("what strangled routes did cannot be written: %s", error)
+            self._failed = True
+
+
+def access_log() -> Plain:
+    """What a listener has, so that its requests are counted so."""
+    cluster: Plain = {"name": "cluster", "value_format": "%UPSTREAM_CLUSTER_RAW%"}
+    tags = [
+        cluster,
+        {"name": "status", "value_format": "%RESPONSE_CODE%"},
+        {"name": "attempts", "value_format": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"},
+        {"name": "ended", "value_format": "%RESPONSE_FLAGS%"},
+    ]
+    until_it_began = "%COMMON_DURATION(DS_RX_BEG:DS_TX_BEG:us)%"
+    times = {"stat": {"name": _TIMES, "tags": [cluster]}, "unit": "Microseconds", "value_format": until_it_began}
+    found = extension(
+        "strangled",
+        "envoy.extensions.access_loggers.stats.v3.Config",
+        stat_prefix=_PREFIX,  # its successor is not in the messages of Envoy's API that we have
+        counters=[{"stat": {"name": _REQUESTS, "tags": tags}, "value_fixed": 1}],
+        histograms=[times],
+    )
+    answered = {"op": "GE", "value": {"default_value": 200, "runtime_key": "skerry.counted_from"}}
+    return {**found, "filter": {"status_code_filter": {"comparison": answered}}}
+
+
+def _add_ended(arm: tally.Arm, more: int, *, status: int, attempts: int, flags: str) -> None:
+    if not attempts and status < _FAILED:  # refused before it went anywhere
+        return
+    arm.requests += more
+    if status >= _FAILED or attempts > 1 or not _CUT_OFF.isdisjoint(flags.split(",")):
+        arm.errors += more
+    elif status >= _REFUSED:
+        arm.refused += more
+
+
+def _risen(before: int, now: int) -> int:
+    """By how much. A counter that is smaller has begun anew."""
+    return now - before if now >= before else now

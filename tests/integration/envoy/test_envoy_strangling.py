@@ -1,0 +1,188 @@
+"""A strangled route through real gateways: shares, whose the writes are, what is counted, and steps that take effect."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+from envoy_stage import Answer, Behaviour, Peer, Seen, children
+from strangled_stage import Strangled, strangled, until
+
+ENGINES = pytest.mark.parametrize("engine", ["embedded", "envoy"])
+ON_ENVOY = pytest.mark.parametrize("engine", ["envoy"])
+
+
+@ON_ENVOY
+def test_each_side_gets_its_share_and_the_writes_go_to_the_owner(engine: str, tmp_path: Path) -> None:
+    """At 25 % the candidate gets a quarter of what is read and nothing of what is written."""
+
+    async def main() -> None:
+        async with strangled(engine, tmp_path, shadow=None) as stage:
+            await stage.put(25.0)
+            assert await stage.many(800) == {200: 800}
+            assert len(stage.old.seen) + len(stage.new.seen) == 800
+            assert 140 <= len(stage.new.seen) <= 260
+            stage.new.seen.clear()
+            assert await stage.many(50, method="POST", body=b"x") == {200: 50}
+            assert stage.new.seen == []
+            await stage.put(25.0, owner="candidate")
+            assert await stage.many(50, method="POST", body=b"x") == {200: 50}
+            assert len(stage.new.seen) == 50
+
+    asyncio.run(main())
+
+
+@ENGINES
+def test_who_has_the_candidate_keeps_it_while_its_share_grows(engine: str, tmp_path: Path) -> None:
+    """Of two hundred sessions, those that were sent to the candidate at 10 % are sent there at 30 %, too."""
+
+    async def main() -> None:
+        async with strangled(engine, tmp_path, shadow=None) as stage:
+            await stage.put(10.0)
+            few = await _sessions_with_the_candidate(stage)
+            await stage.put(30.0)
+            more = await _sessions_with_the_candidate(stage)
+            assert few < more
+            assert 5 <= len(few) <= 40
+            assert 35 <= len(more) <= 90
+
+    asyncio.run(main())
+
+
+@ENGINES
+def test_after_a_roll_back_was_confirmed_the_candidate_gets_nothing(engine: str, tmp_path: Path) -> None:
+    """From the moment on at which every gateway has confirmed 0 %, no request goes there, under load; and none is lost."""
+
+    async def main() -> None:
+        async with strangled(engine, tmp_path, shadow=None) as stage:
+            await stage.put(50.0)
+            load = asyncio.create_task(stage.many(1500))
+
+            async def ramped() -> bool:
+                return len(stage.new.seen) > 50
+
+            await until(ramped)
+            await stage.put(0.0)
+            had = len(stage.new.seen)
+            assert not load.done()
+            assert await load == {200: 1500}
+            assert len(stage.new.seen) == had
+
+    asyncio.run(main())
+
+
+@ON_ENVOY
+def test_what_is_counted_is_what_the_services_saw(engine: str, tmp_path: Path) -> None:
+    """Requests, those whose first attempt failed (asked for again or not), 4xx, times and writes, by side."""
+    statuses = (503, 500, 404, 200, 200)
+
+    async def main() -> None:
+        async with strangled(engine, tmp_path, shadow=None) as stage:
+            await stage.put(40.0, owner="candidate")
+            failed: dict[str, Counter[int]] = {"old": Counter(), "new": Counter()}
+            for peer in (stage.old, stage.new):
+                peer.behaviour = _failing_once(statuses, failed[peer.name])
+            await stage.many(600, target="/shop/{}")
+            await stage.many(20, method="POST", body=b"x")
+
+            async def complete() -> bool:
+                counted = stage.counted()
+                told = counted.control.requests + counted.candidate.requests
+                return told == 600 and counted.writes >= 20 and sum(counted.control.times) == counted.control.requests
+
+            await until(complete)
+            counted = stage.counted()
+            for arm, peer in ((counted.control, stage.old), (counted.candidate, stage.new)):
+                first = {seen.target for seen in peer.seen if seen.method == "GET"}
+                assert arm.requests == len(first)
+                assert arm.errors == failed[peer.name][503] + failed[peer.name][500]
+                assert arm.refused == failed[peer.name][404]
+                assert sum(arm.times) == arm.requests
+            assert counted.writes == sum(seen.method == "POST" for seen in stage.new.seen)
+
+    asyncio.run(main())
+
+
+@ON_ENVOY
+def test_a_write_under_way_is_waited_for_before_the_hold_is_confirmed(engine: str, tmp_path: Path) -> None:
+    """What the old owner has begun ends first: whoever moves the data then sees all of it."""
+
+    async def main() -> None:
+        async with strangled(engine, tmp_path, shadow=None) as stage:
+            end = asyncio.Event()
+            stage.old.pause = end.wait
+            slow = asyncio.create_task(stage.ask("/shop/slow", method="POST", body=b"x"))
+            await until(partial(_saw, stage.old, 1))
+            held = asyncio.create_task(stage.put(100.0, owner="nobody"))
+            await asyncio.wait({held}, timeout=0.6)
+            assert not held.done()
+            end.set()
+            assert (await slow).status == 200
+            await held
+
+    asyncio.run(main())
+
+
+def test_envoy_that_was_killed_goes_on_at_the_same_share_and_its_sums_never_fall(tmp_path: Path) -> None:
+    """A new Envoy has the weights of the old one, and what it counts is added to what was counted before."""
+
+    async def main() -> None:
+        async with strangled("envoy", tmp_path, shadow=None) as stage:
+            await stage.put(50.0)
+            await stage.many(200)
+            await until(partial(_counted, stage, 200))
+            (pid,) = [pid for pid, name in children(stage.process.pid).items() if "--concurrency" in name]
+            os.kill(pid, signal.SIGKILL)
+
+            async def again() -> bool:
+                with suppress(OSError, asyncio.IncompleteReadError):
+                    return (await stage.ask("/shop/x")).status == 200
+                return False
+
+            await until(again)
+            stage.new.seen.clear()
+            assert await stage.many(200) == {200: 200}
+            assert 60 <= len(stage.new.seen) <= 140
+            await until(partial(_counted, stage, 400))
+
+    asyncio.run(main())
+
+
+async def _saw(peer: Peer, number: int) -> bool:
+    return len(peer.seen) >= number
+
+
+async def _counted(stage: Strangled, number: int) -> bool:
+    counted = stage.counted()
+    return counted.control.requests + counted.candidate.requests >= number
+
+
+def _failing_once(statuses: Sequence[int], failed: Counter[int]) -> Behaviour:
+    """Each path is first answered one of these, by its number; asked again, 200."""
+    known: set[str] = set()
+
+    def behaviour(seen: Seen) -> Answer:
+        if seen.method != "GET" or seen.target in known:
+            return Answer()
+        known.add(seen.target)
+        status = statuses[int(seen.target.rpartition("/")[2]) % len(statuses)]
+        failed[status] += 1
+        return Answer(status)
+
+    return behaviour
+
+
+async def _sessions_with_the_candidate(stage: Strangled) -> set[int]:
+    found = set()
+    for session in range(200):
+        answer = await stage.ask("/shop", cookie=f"session=visitor-{session}")
+        if answer.body.startswith(b"new"):
+            found.add(session)
+    return found
