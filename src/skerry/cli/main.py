@@ -20,6 +20,7 @@ VERBS = {
     "hold": "Kill a process and keep it down.",
     "release": "Let a held process start again.",
     "stop": "Stop a running system.",
+    "export": "Write what Compose or Kubernetes need to run a system.",
     "db": "Give services databases of their own, and migrate them.",
     "dead": "List, replay or drop what services could not handle.",
     "saga": "List sagas, and settle those that are stuck.",

@@ -25,7 +25,7 @@ MAX_SIZE = 64 * 1024
 ITERATIONS = 4096
 _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./?\[\]-]*")
-_HEAD = "# Holds a password; written by `skerry db create`. For `skerry run --env`, systemd, Compose or a shell.\n"
+_HEAD = "# Holds a password; written by skerry. For `skerry run --env`, systemd, Compose or a shell.\n"
 
 
 def password(clock: Clock) -> str:

@@ -1,0 +1,101 @@
+"""`skerry export`: a system as Compose or Kubernetes run it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from skerry.cli import options
+from skerry.topology import FILE_NAME, load
+
+F = TypeVar("F", bound=Callable[..., Any])
+_PATH: Final = click.Path(path_type=Path)
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+
+def _tag(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not _TAG.fullmatch(value):
+        raise click.BadParameter("a tag has letters, digits, dots, dashes and underscores, at most 128")
+    return value
+
+
+def _exported(command: F) -> F:
+    """Options of every platform."""
+    found: Any = command
+    for option in (
+        options.output,
+        click.option("--tag", default="0.1.0", show_default=True, callback=_tag, help="The tag of the images."),
+        click.option("--out", type=_PATH, default=Path("deploy"), show_default=True, help="The folder to write to."),
+        click.option("--file", type=_PATH, help=f"The system file. [default: {FILE_NAME} here or further up]"),
+    ):
+        found = option(found)
+    return found  # type: ignore[no-any-return]
+
+
+@click.group(epilog="Each command takes -o [text|json].")
+def export() -> None:
+    """Write what others need to run a system: images, manifests, and passwords that stay out of them.
+
+    Every service gets a PostgreSQL of its own, and events go through NATS. Nothing is built or applied.
+    """
+
+
+@export.command()
+@_exported
+def compose(file: Path | None, out: Path, tag: str, output: str) -> None:
+    """Write a Compose file and a Dockerfile for each process.
+
+    Then: docker compose --file deploy/compose.yaml up --build
+    """
+    from skerry.deploy import export as exporting
+
+    plan = exporting.plan_of(load(file or options.system_file("")))
+    place = exporting.compose.Place.of(out.resolve(), plan.system.folder)
+    _tell(exporting.write(out, exporting.compose.files(plan, place, tag=tag), plan), output)
+
+
+@export.command()
+@click.option("--registry", default="", help="Where the images are, before their names.")
+@click.option("--gateway-class", default="", help="Of the cluster's own gateway: then a Gateway leads to ours.")
+@_exported
+def kubernetes(file: Path | None, out: Path, tag: str, output: str, registry: str, gateway_class: str) -> None:
+    """Write manifests with a kustomization, and a Dockerfile for each process.
+
+    Then: kubectl apply -k deploy
+    """
+    from skerry.deploy import export as exporting
+
+    plan = exporting.plan_of(load(file or options.system_file("")))
+    made = exporting.kubernetes.files(plan, tag=tag, registry=registry, gateway_class=gateway_class)
+    _tell(exporting.write(out, made, plan), output)
+
+
+@export.command()
+@click.option("--registry", default="", help="Where the images are, before their names: a value of the chart.")
+@click.option("--gateway-class", default="", help="Of the cluster's own gateway: a value of the chart.")
+@_exported
+def helm(file: Path | None, out: Path, tag: str, output: str, registry: str, gateway_class: str) -> None:
+    """Write a chart of the same manifests, and a Dockerfile for each process.
+
+    Then: helm install shop deploy/chart
+    """
+    from skerry.deploy import export as exporting
+
+    plan = exporting.plan_of(load(file or options.system_file("")))
+    made = exporting.helm.files(plan, tag=tag, registry=registry, gateway_class=gateway_class)
+    _tell(exporting.write(out, made, plan), output)
+
+
+def _tell(written: Any, output: str) -> None:
+    if output == "json":
+        found = {"files": [str(path) for path in written.files], "secrets": [str(path) for path in written.secrets]}
+        click.echo(json.dumps(found))
+        return
+    click.echo(f"{len(written.files)} files written")
+    for path in written.secrets:
+        click.echo(f"new passwords in {path}: keep them, and out of any repository")
