@@ -92,10 +92,10 @@ class Call:
         """The service of the last attempt."""
         return "" if self._target is None else self._target.service
 
-    def start(self) -> None:
-        """Begin as soon as the route has a place for it."""
+    def start(self, since: float = 0.0) -> None:
+        """Begin as soon as the route has a place for it; its time runs from `since`, or from when the request came."""
         exchange, plan = self._exchange, self._plan
-        now = exchange.started
+        now = since or exchange.started
         total = exchange.worker.patience(exchange, plan.policy.total)
         if total is not None:
             self._deadline = now + total
@@ -122,12 +122,10 @@ class Call:
 
     def _try(self, now: float) -> None:
         """One attempt."""
-        exchange, worker = self._exchange, self._exchange.worker
+        worker = self._exchange.worker
         self._attempt += 1
         self._since = now
-        target = self._target = self._choice.pick(
-            None if self._choice.sticky is None else heads.sticky_key(self._choice.sticky, exchange.head)
-        )
+        target = self._target = self._pick()
         if target is None or target.cluster is None:
             self._end(Problem(500, "no_backend", "This path has no service behind it."))
             return
@@ -138,14 +136,16 @@ class Call:
                 try:
                     self._ticket = breaker.admit(breaker.name, now)
                 except CircuitOpen as error:
-                    self._refuse(self._last or error)
+                    self._unavailable(self._last or error)
                     return
             else:
                 self._ticket = window
         pool = self._pool = target.cluster.pick()
         if pool is None:
             self._lost_ticket(CancelledError())
-            self._end(Problem(503, "no_instance", "No instance of the service behind this path is known right now."))
+            self._unavailable(
+                Problem(503, "no_instance", "No instance of the service behind this path is known right now.")
+            )
             return
         upstream = pool.take()
         if upstream is None:
@@ -153,6 +153,11 @@ class Call:
             self._task = worker.loop.create_task(self._open(pool))
         else:
             self._send(upstream, now)
+
+    def _pick(self) -> Target | None:
+        """Where this attempt goes."""
+        choice = self._choice
+        return choice.pick(None if choice.sticky is None else heads.sticky_key(choice.sticky, self._exchange.head))
 
     async def _open(self, pool: Pool) -> None:
         try:
@@ -355,7 +360,11 @@ class Call:
         self._plan.budget.settle(now, used=True)
         self._try(now)
 
-    def _refuse(self, error: SkerryError) -> None:
+    def _unavailable(self, error: Exception) -> None:
+        """Nothing was sent, for the service is known to be away."""
+        self._refuse(error)
+
+    def _refuse(self, error: Exception) -> None:
         known = problem.of(error, what="The service behind this path")
         assert known is not None
         self._end(known)

@@ -1,4 +1,4 @@
-"""What a worker counts of strangled routes, and the file that tells it: who decides about them is another process."""
+"""What a worker counts of strangled routes, and the files that tell it: who decides about them is another process."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import asyncio
 import logging
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from skerry.clock import Clock
-from skerry.gateway.model import GatewaySpec
-from skerry.gateway.strangler import tally
+from skerry.gateway.engine.comparison import Comparer
+from skerry.gateway.model import Forward, GatewaySpec, Shadow
+from skerry.gateway.strangler import samples, tally
+from skerry.gateway.strangler.noise import Noise
 
-NAME_BYTES: Final = 6
+BUSY: Final = 0.05
+"""Seconds by which the event loop may be late before nothing more is compared for a while."""
+_NAME_BYTES: Final = 6
 _log = logging.getLogger("skerry.gateway")
 
 
@@ -24,32 +29,38 @@ class Counting:
     in the log: whoever decides then sees no data, and holds.
     """
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
+        self.clock: Clock = clock
         self.tally: tally.Tally = tally.Tally(os.getpid())
-        self.name: str = f"{os.getpid()}-{clock.random_bytes(NAME_BYTES).hex()}"
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._written = ""
-        self._next = ""
-        self._wake = threading.Event()
-        self._ended = False
-        self._failed = False
-        self._thread: threading.Thread | None = None
-
-    def start(self, loop: asyncio.AbstractEventLoop, spec: GatewaySpec) -> None:
-        """Begin with what is served first."""
+        self.name: str = f"{os.getpid()}-{clock.random_bytes(_NAME_BYTES).hex()}"
+        self.busy: bool = False
+        """Whether there is more to do than time."""
+        self.thread: ThreadPoolExecutor = ThreadPoolExecutor(1, "skerry-compare")
+        self._comparers: dict[str, Comparer] = {}
+        self._held: tuple[str, ...] = ()
         self._loop = loop
+        self._samples: dict[str, samples.Samples] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._version = 0
+        self._writer = _Writer(folder, self.name)
+        self._writing: dict[str, int] = {}
+
+    def start(self, spec: GatewaySpec) -> None:
+        """Begin with what is served first."""
         self.serves(spec)
 
     def serves(self, spec: GatewaySpec) -> None:
-        """From now on `spec` is served: its version is told at once, for a step counts from when all have confirmed it."""
-        if spec.version is None or self._loop is None:
+        """From now on `spec` is served: its version is told at once, for a step counts from when all have confirmed it.
+
+        Where unsafe requests are held it is told once those that were on their way before have ended.
+        """
+        if spec.version is None:
             return
-        self.tally.version = spec.version
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._write_on, name="skerry-tally", daemon=True)
-            self._thread.start()
+        self._version = spec.version
+        actions = [(route.name, route.action) for route in spec.routes]
+        self._held = tuple(name for name, action in actions if isinstance(action, Forward) and action.hold)
+        self._writer.start()
         if self._timer is not None:
             self._timer.cancel()
         self._tell()
@@ -59,30 +70,107 @@ class Counting:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for task in self._tasks:
+            task.cancel()
+        self._writer.tally = tally.text(self.tally)
+        self._writer.close()
+        self.thread.shutdown(wait=False, cancel_futures=True)
+
+    def comparer(self, route: str, shadow: Shadow) -> Comparer:
+        """What compares the answers of a route. What was learnt stays when its rules change."""
+        found = self._comparers.get(route)
+        if found is None or found.shadow != shadow:
+            noise = Noise(self.tally.route(route).compared)
+            found = self._comparers[route] = Comparer(route, shadow, noise, self)
+        return found
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Let a comparison end, if there is time for it."""
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a comparison failed", exc_info=task.exception())
+
+    def sampled(self, route: str, kept: samples.Samples) -> None:
+        """A route has one more sample."""
+        self._samples[route] = kept
+        self._writer.samples = None
+
+    def write_begins(self, route: str) -> None:
+        """An unsafe request is on its way to the owner."""
+        self._writing[route] = self._writing.get(route, 0) + 1
+
+    def write_ends(self, route: str) -> None:
+        """One is done with."""
+        self._writing[route] -= 1
+        if route in self._held and not self._writing[route]:
+            self._confirm()
+            self._hand_on()
+
+    def _confirm(self) -> None:
+        if not any(self._writing.get(route) for route in self._held):
+            self.tally.version = self._version
+
+    def _tell(self) -> None:
+        self._confirm()
+        self._hand_on()
+        due = self._loop.time() + tally.EVERY
+        self._timer = self._loop.call_at(due, self._tell_again, due)
+
+    def _tell_again(self, due: float) -> None:
+        self.busy = self._loop.time() - due > BUSY
+        self._tell()
+
+    def _hand_on(self) -> None:
+        if self._writer.samples is None:
+            self._writer.samples = samples.text(self._samples)
+        self._writer.tally = tally.text(self.tally)
+        self._writer.wake()
+
+
+class _Writer:
+    """A thread that puts files in place when what they say has changed."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.tally: str = ""
+        self.samples: str | None = ""
+        self._folder = folder
+        self._name = name
+        self._ended = False
+        self._failed = False
+        self._wake = threading.Event()
+        self._written: dict[str, Any] = {}
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_on, name="skerry-tally", daemon=True)
+            self._thread.start()
+
+    def wake(self) -> None:
+        if self.tally != self._written.get("tally") or self.samples != self._written.get("samples", ""):
+            self._wake.set()
+
+    def close(self) -> None:
         if self._thread is not None:
-            self._next = tally.text(self.tally)
             self._ended = True
             self._wake.set()
             self._thread.join(1.0)
             self._thread = None
 
-    def _tell(self) -> None:
-        assert self._loop is not None
-        self._next = tally.text(self.tally)
-        if self._next != self._written:
-            self._wake.set()
-        self._timer = self._loop.call_later(tally.EVERY, self._tell)
-
     def _write_on(self) -> None:
         while not self._ended:
             self._wake.wait()
             self._wake.clear()
-            content = self._next
-            if content == self._written:
-                continue
             try:
-                tally.put(self._folder, self.name, content)
-                self._written, self._failed = content, False
+                for kind, content, put in (("tally", self.tally, tally.put), ("samples", self.samples, samples.put)):
+                    if content and content != self._written.get(kind):
+                        put(self._folder, self._name, content)
+                        self._written[kind] = content
+                self._failed = False
             except OSError as error:
                 if not self._failed:
                     _log.error("what strangled routes did cannot be written: %s", error)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from skerry.errors import SkerryError
 from skerry.gateway.engine import heads
-from skerry.gateway.engine.call import Call
 from skerry.gateway.model import IDEMPOTENT, RESERVED, Aggregate, Redirect, Respond
 from skerry.gateway.wire import BadMessage, ReplyHead, RequestHead, chunk
 from skerry.service import problem
@@ -17,6 +16,7 @@ from skerry.service.problem import Answer, Problem
 
 if TYPE_CHECKING:
     from skerry.gateway.compression import Encoder
+    from skerry.gateway.engine.call import Call
     from skerry.gateway.engine.client import Client
     from skerry.gateway.engine.plan import Edit, Fields, Plan
     from skerry.gateway.engine.upstream import Upstream
@@ -146,10 +146,33 @@ class Exchange:
         if not self.body_done:
             self._expect_body(plan.body)
         if plan.choice is not None:
-            self.call = Call(self, plan, plan.choice)
+            self.call = plan.call(self, plan, plan.choice)
             self.call.start()
         else:
             self._answer_here(plan, found)
+
+    def begin_again(self) -> None:
+        """Another specification is served, which this request has waited for: find out anew who answers."""
+        before, self.call = self.plan, None
+        assert before is not None
+        try:
+            found = self.found = self.worker.runtime.tables[self.client.listener].find(self.head)
+            if found is None:
+                raise Problem(404, "no_route", "There is nothing under this path.")
+            plan = self.plan = self.worker.runtime.plan(found.route)
+            same = (plan.route.name, plan.route.auth) == (before.route.name, before.route.auth)
+            early = None if same or plan.guard is None else plan.guard.check(self)
+            if early is not None:
+                self.answer(early)
+            elif plan.choice is not None:
+                self.call = plan.call(self, plan, plan.choice)
+                self.call.start(self.worker.now())
+            else:
+                self._answer_here(plan, found)
+        except Problem as error:
+            self.fail(error)
+        except Exception as error:
+            self._failed_inside(error)
 
     def _expect_body(self, most: int) -> None:
         self.most_body = most

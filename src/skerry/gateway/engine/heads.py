@@ -56,8 +56,8 @@ def rewritten(path: str, prefix: str, replacement: str) -> str:
     return (replacement.rstrip("/") + (rest if rest.startswith("/") or not rest else "/" + rest)) or "/"
 
 
-def towards(exchange: Exchange, target: Target, pool: Pool, left: float) -> bytes:
-    """The head of a request to one instance of a service, `left` seconds before its deadline."""
+def towards(exchange: Exchange, target: Target, pool: Pool, left: float, *, mark: bytes = b"") -> bytes:
+    """The head of a request to one instance of a service, `left` seconds before its deadline; `mark` holds more whole lines."""
     head, plan = exchange.head, exchange.plan
     assert plan is not None
     path, host = head.path, head.authority or pool.authority
@@ -84,7 +84,7 @@ def towards(exchange: Exchange, target: Target, pool: Pool, left: float) -> byte
     if head.upgrade == "websocket":
         framing = _UPGRADE
     target_of = path if head.query is None else f"{path}?{head.query}"
-    return request(head.method, target_of, host, fields, said + framing)
+    return request(head.method, target_of, host, fields, said + mark + framing)
 
 
 def for_parts(exchange: Exchange) -> list[tuple[str, str]]:

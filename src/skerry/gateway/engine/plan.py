@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 from skerry.clock import Clock
 from skerry.errors import ConfigurationError
+from skerry.gateway.engine.call import Call
 from skerry.gateway.engine.guard import Guard
+from skerry.gateway.engine.strangled import Strangled, StrangledCall
 from skerry.gateway.engine.upstream import Cluster, Pool
 from skerry.gateway.matching import Table
 from skerry.gateway.model import (
@@ -42,6 +44,7 @@ from skerry.settings import variable_for
 if TYPE_CHECKING:
     from skerry.gateway.aggregating import Aggregator, Connections
     from skerry.gateway.auth import Providers
+    from skerry.gateway.engine.counting import Counting
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -141,6 +144,9 @@ class Plan:
     timed: bool = False
     shown: str = ""
     """What the access log says of it."""
+    call: type[Call] = Call
+    """How its requests get to a service."""
+    strangled: Strangled | None = None
     patience: bytes = b""
     """The header line that tells a service how long it has when nothing was lost yet."""
 
@@ -164,6 +170,7 @@ class Workshop:
     """Makes runtimes, one after the other, and keeps what outlives them."""
 
     clock: Clock
+    counting: Counting | None = None
     _pools: dict[tuple[str, Service], Pool] = field(default_factory=dict)
     _breakers: dict[tuple[str, str], tuple[BreakerSpec, CircuitBreaker]] = field(default_factory=dict)
     _limiters: dict[str, Limiter] = field(default_factory=dict)
@@ -328,6 +335,9 @@ class Workshop:
         action = route.action
         if isinstance(action, Forward):
             targets = [(backend.weight, self._target(route, backend, clusters)) for backend in action.backends]
+            if action.writes is not None or (action.strangle is not None and self.counting is not None):
+                plan.call = StrangledCall
+                plan.strangled = Strangled.of(route, action, [target for _, target in targets], self.counting)
             plan.choice = Choice(targets, action.sticky, self.clock)
             plan.rewrite = Rewriting.of(action.rewrite)
             plan.mirrors = tuple(

@@ -28,6 +28,7 @@ from skerry.gateway.engine.counting import Counting
 from skerry.gateway.engine.exchange import Exchange
 from skerry.gateway.engine.health import Health
 from skerry.gateway.engine.plan import Runtime, Workshop
+from skerry.gateway.engine.strangled import StrangledCall
 from skerry.gateway.engine.watch import Watch
 from skerry.gateway.model import Addresses, GatewaySpec, Limits, Listener
 from skerry.gateway.wire import BadMessage
@@ -66,10 +67,12 @@ class Worker:
         self.priority: int = context.EMPTY.priority
         self.clients: set[Client] = set()
         self._addresses = addresses
-        self._workshop = Workshop(clock)
+        self.counting: Counting | None = None if state is None else Counting(state, clock, self.loop)
+        self.waiting: dict[StrangledCall, None] = {}
+        """Requests that wait for another specification, in the order in which they came."""
+        self._workshop = Workshop(clock, self.counting)
         self.runtime: Runtime = self._workshop.make(spec, addresses)
         self.limits: Limits = spec.limits
-        self.counting: Counting | None = None if state is None else Counting(state, clock)
         self._access = None if spec.access_log is None else AccessWriter(spec.access_log, clock)
         self._servers: list[asyncio.Server] = []
         self._places: list[tuple[str, socket.socket, ssl.SSLContext | None]] = []
@@ -97,7 +100,7 @@ class Worker:
         self._workshop.start(self.loop)
         self._watch.start()
         if self.counting is not None:
-            self.counting.start(self.loop, self.runtime.spec)
+            self.counting.start(self.runtime.spec)
         for name, port in self.ports.items():
             _log.info("the gateway listens on port %d (%s)", port, name)
         signals.emit(signals.ServiceChanged(service=self.runtime.spec.name, state="ready"))
@@ -130,6 +133,9 @@ class Worker:
                 access.close()
         if self.counting is not None:
             self.counting.serves(spec)
+        waiting, self.waiting = self.waiting, {}
+        for call in waiting:
+            call.go_on()
         signals.emit(signals.GatewayReloaded(service=spec.name, routes=len(spec.routes)))
 
     def leave(self) -> None:
