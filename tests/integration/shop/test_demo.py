@@ -34,6 +34,8 @@ ENGINES = {
     "postgresql-nats": (["--database", "postgresql", "--broker", "nats"], ["postgresql", "nats"]),
     "chdb": (["--analytics", "chdb"], []),
     "envoy": (["--engine", "envoy"], []),
+    "mesh": (["--mesh"], []),
+    "mesh-envoy": (["--mesh", "--engine", "envoy"], []),
 }
 """Options, and the servers that run, and are killed once, because of them."""
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from skerry.envoy.mesh import Callee, Sidecar
-from skerry.envoy.messages import Messages
 
 STOCK = Sidecar(
     system="shop",
@@ -30,13 +29,6 @@ def parts(value: Any, key: str) -> Iterator[Any]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from parts(inner, key)
-
-
-def test_all_of_it_is_in_envoys_own_words() -> None:
-    """Every field is one that Envoy's API has."""
-    resources, messages = STOCK.resources(), Messages()
-    for kind in ("clusters", "listeners"):
-        assert messages.packed(kind, resources.of(kind)).keys() == resources.of(kind).keys()
 
 
 def test_both_ends_speak_tls_1_3_and_nothing_else() -> None:
