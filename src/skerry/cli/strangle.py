@@ -146,14 +146,42 @@ def resume(route: str, state: Path, output: str) -> None:
 @strangle.command()
 @click.argument("route")
 @click.option("--reason", default=BY_PERSON, help="What is written down.")
+@click.option("--force", is_flag=True, help="Although the candidate owns the writes, which the control has not seen.")
 @_state
 @options.output
-def rollback(route: str, reason: str, state: Path, output: str) -> None:
+def rollback(route: str, reason: str, state: Path, output: str, *, force: bool) -> None:
     """Send all requests to the control again. Who owns the writes stays as it is: see handback."""
     with _ramps(state) as ramps:
-        _known(ramps, route)
+        if _known(ramps, route).place.owner != "control" and not force:
+            raise ConfigurationError(
+                f"route {route!r}: the control has not seen what was written since the hand-over, and would answer as if it were "
+                "not there: hand the writes back first, or say --force"
+            )
         _move(ramps, route, "roll_back", "rolled_back", 0.0, reason=reason)
         _show(ramps, route, output)
+
+
+@strangle.command()
+@click.argument("route")
+@_spec
+@_state
+@options.output
+def handover(route: str, spec: Path, state: Path, output: str) -> None:
+    """Make the new service the owner of the writes: they wait a moment, until it has all that the old one has recorded.
+
+    Reads have to be at 100 %. When it does not get there within a few seconds, all stays as it was; exit status 1.
+    """
+    _own(route, spec, state, output, back=False)
+
+
+@strangle.command()
+@click.argument("route")
+@_spec
+@_state
+@options.output
+def handback(route: str, spec: Path, state: Path, output: str) -> None:
+    """Make the old service the owner again, as long as the new one has recorded nothing by itself; else exit status 1."""
+    _own(route, spec, state, output, back=True)
 
 
 @strangle.command()
@@ -209,6 +237,21 @@ def report(ctx: click.Context, route: str, out: Path | None, output: str, state:
         click.echo(_head(told))
         click.echo(_history(told))
     ctx.exit(_exit_status(told))
+
+
+def _own(route: str, spec: Path, state: Path, output: str, *, back: bool) -> None:
+    from skerry.gateway.strangler.asking import Positions
+    from skerry.gateway.strangler.handing_over import HandingOver
+
+    wanted = _plan(spec, route)
+    with _ramps(state) as ramps, Positions(spec, wanted) as positions:
+        _known(ramps, route)
+        handing = HandingOver(route, wanted, ramps, state, positions.ask)
+        if back:
+            handing.hand_back()
+        else:
+            handing.hand_over()
+        _show(ramps, route, output)
 
 
 def _plan(spec: Path, route: str) -> Strangle:
