@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from skerry.clock import Clock
 from skerry.gateway.engine.comparison import Comparer
-from skerry.gateway.model import Forward, GatewaySpec, Shadow
+from skerry.gateway.model import GatewaySpec, Shadow
 from skerry.gateway.strangler import samples, tally
 from skerry.gateway.strangler.noise import Noise
 
@@ -37,29 +37,21 @@ class Counting:
         """Whether there is more to do than time."""
         self.thread: ThreadPoolExecutor = ThreadPoolExecutor(1, "skerry-compare")
         self._comparers: dict[str, Comparer] = {}
-        self._held: tuple[str, ...] = ()
         self._loop = loop
         self._samples: dict[str, samples.Samples] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._version = 0
         self._writer = _Writer(folder, self.name)
-        self._writing: dict[str, int] = {}
 
     def start(self, spec: GatewaySpec) -> None:
         """Begin with what is served first."""
         self.serves(spec)
 
     def serves(self, spec: GatewaySpec) -> None:
-        """From now on `spec` is served: its version is told at once, for a step counts from when all have confirmed it.
-
-        Where unsafe requests are held it is told once those that were on their way before have ended.
-        """
+        """From now on `spec` is served: its version is told at once, for a step counts from when all have confirmed it."""
         if spec.version is None:
             return
-        self._version = spec.version
-        actions = [(route.name, route.action) for route in spec.routes]
-        self._held = tuple(name for name, action in actions if isinstance(action, Forward) and action.hold)
+        self.tally.version = spec.version
         self._writer.start()
         if self._timer is not None:
             self._timer.cancel()
@@ -99,23 +91,13 @@ class Counting:
         self._samples[route] = kept
         self._writer.samples = None
 
-    def write_begins(self, route: str) -> None:
-        """An unsafe request is on its way to the owner."""
-        self._writing[route] = self._writing.get(route, 0) + 1
-
-    def write_ends(self, route: str) -> None:
-        """One is done with."""
-        self._writing[route] -= 1
-        if route in self._held and not self._writing[route]:
-            self._confirm()
+    def write_ends(self, sums: tally.RouteTally) -> None:
+        """An unsafe request is done with; the last one is told at once, for who hands over ownership waits for it."""
+        sums.writing -= 1
+        if not sums.writing and self._timer is not None:
             self._hand_on()
 
-    def _confirm(self) -> None:
-        if not any(self._writing.get(route) for route in self._held):
-            self.tally.version = self._version
-
     def _tell(self) -> None:
-        self._confirm()
         self._hand_on()
         due = self._loop.time() + tally.EVERY
         self._timer = self._loop.call_at(due, self._tell_again, due)

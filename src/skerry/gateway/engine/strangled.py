@@ -103,8 +103,8 @@ class StrangledCall(Call):
             self._wait_for_owner()
         else:
             self._writes = True
-            if side.counting is not None:
-                side.counting.write_begins(side.name)
+            if side.tally is not None:
+                side.tally.writing += 1
             super().start(since)
 
     def _wait_for_owner(self) -> None:
@@ -268,5 +268,5 @@ class StrangledCall(Call):
                 self._side.comparer.leave()
         if self._writes:
             self._writes = False
-            if self._side.counting is not None:
-                self._side.counting.write_ends(self._side.name)
+            if self._side.counting is not None and self._side.tally is not None:
+                self._side.counting.write_ends(self._side.tally)
