@@ -70,20 +70,19 @@ class Compared:
 
 @dataclass(slots=True)
 class RouteTally:
-    """A route since the process began. `writes` are the unsafe requests that were sent to the candidate; `writing`, which is no
-    sum, are those under way to either side.
-    """
+    """A route since the process began. `writes` are the unsafe requests that were sent to the candidate."""
 
     control: Arm = field(default_factory=Arm)
     candidate: Arm = field(default_factory=Arm)
     compared: Compared = field(default_factory=Compared)
     writes: int = 0
-    writing: int = 0
 
 
 @dataclass(slots=True)
 class Tally:
-    """Of one process: `version` is that of the shares that it serves now."""
+    """Of one process: `version` is that of the shares that it serves now. One by which unsafe requests are held is told when
+    those that were under way before have ended.
+    """
 
     pid: int
     version: int = 0
@@ -148,9 +147,5 @@ def _tally(told: dict[str, Any]) -> Tally:
 def route_from_json(told: dict[str, Any]) -> RouteTally:
     """What was made of `RouteTally` by `asdict` and as JSON."""
     return RouteTally(
-        Arm(**told["control"]),
-        Arm(**told["candidate"]),
-        Compared(**told["compared"]),
-        writes=told["writes"],
-        writing=told["writing"],
+        Arm(**told["control"]), Arm(**told["candidate"]), Compared(**told["compared"]), writes=told["writes"]
     )
