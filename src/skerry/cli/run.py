@@ -16,7 +16,7 @@ import click
 from skerry import signals
 from skerry.cli import options
 from skerry.deploy import Both, Console, LogFiles, Mesh, Supervisor, sidecar_name
-from skerry.signals import ProcessChanged, Signal
+from skerry.signals import AuthoritiesChanged, IdentityRenewed, ProcessChanged, Signal
 from skerry.topology import FILE_NAME, GATEWAY, System, load
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -97,6 +97,8 @@ class TextProgress:
         self._count = len(self._waiting)
 
     def on_signal(self, change: Signal) -> None:
+        if isinstance(change, IdentityRenewed) and change.error:
+            self._console.say(f"skerry: {change.service} keeps its certificate: {change.error}")
         if not isinstance(change, ProcessChanged):
             return
         if change.state == "crashed":
@@ -130,6 +132,11 @@ class JsonProgress:
     def on_signal(self, change: Signal) -> None:
         if isinstance(change, ProcessChanged):
             self._say(event="process", name=change.name, state=change.state, pid=change.pid, reason=change.reason)
+        elif isinstance(change, IdentityRenewed):
+            told = {"service": change.service, "name": change.name, "ends": change.ends, "error": change.error}
+            self._say(event="identity", **told)
+        elif isinstance(change, AuthoritiesChanged):
+            self._say(event="authorities", name=change.system, count=change.count)
 
     def system(self, state: str, url: str) -> None:
         self._say(event="system", name=self._system.name, state=state, url=url)

@@ -56,9 +56,7 @@ class Sidecars:
         self._ports: Mapping[str, int] = {}
         self._resources = AsyncExitStack()
         self._rotation: Rotation | None = None
-        # Short, for sockets have short paths; and the same each time, so that a killed supervisor leaves no more than one.
-        digest = hashlib.sha256(str(data).encode()).hexdigest()[:12]
-        self._folder = registry.runtime_folder() / f"mesh-{digest}"
+        self._folder = data / FOLDER
 
     @property
     def names(self) -> list[str]:
@@ -76,7 +74,11 @@ class Sidecars:
         if taken := [name for name in self.names if name in self._system.services]:
             raise ConfigurationError(f"a service cannot be named {taken[0]} beside the sidecar of that name")
         self._ports = numbers
+        # Short, for sockets have short paths; and the same each time, so that a killed supervisor leaves no more than one.
+        digest = hashlib.sha256(str(self._data).encode()).hexdigest()[:12]
+        self._folder = registry.runtime_folder() / f"mesh-{digest}"
         self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._resources.callback(_remove, self._folder)
         ads = await self._resources.enter_async_context(AdsServer(self._folder / "ads.sock"))
         self._rotation = Rotation(
             [self._sidecar(name) for name in self._services()], self._source(), ads, clock=self._clock, emit=self._emit
@@ -88,10 +90,6 @@ class Sidecars:
     async def close(self) -> None:
         """End what gives them their configuration, and take their files away."""
         await self._resources.aclose()
-        if self._folder.is_dir():
-            for file in self._folder.iterdir():
-                file.unlink(missing_ok=True)
-            self._folder.rmdir()
 
     def launches(self, environ: Mapping[str, str]) -> Iterator[Launch]:
         """How their keepers start them."""
@@ -211,6 +209,12 @@ async def _live(admin: Admin, host: str, port: int) -> bool:  # noqa: ARG001 - i
 
 async def _ready_at(path: Path, host: str, port: int) -> bool:  # noqa: ARG001 - likewise
     return await probe.ready_at(path)
+
+
+def _remove(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink(missing_ok=True)
+    folder.rmdir()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -21,7 +21,7 @@ from skerry.deploy.output import Output
 from skerry.deploy.processes import Command, Launch, command_for, environment_for
 from skerry.deploy.servers import Addresses, Server, launch
 from skerry.errors import ConfigurationError, DeployError
-from skerry.settings import Settings
+from skerry.settings import Settings, variable_for
 from skerry.signals import ProcessChanged, Signal
 from skerry.topology import GATEWAY, Gateway, ServiceSpec, System
 
@@ -247,6 +247,8 @@ class Supervisor:
             if name != GATEWAY:
                 where, ready = self._sidecars.listens(name)
         environment = environment_for(self.system, name, data=self.data, ports=numbers, environ=self._environ, own=own)
+        if where is not None:
+            environment.pop(variable_for(name))  # it would lead to its own sidecar, which it may not call
         return Launch(
             name=name,
             port=numbers[name],

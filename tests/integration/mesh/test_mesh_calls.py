@@ -64,3 +64,19 @@ def test_a_callee_that_is_down_is_a_503_and_comes_back(tmp_path: Path) -> None:
             await asyncio.sleep(0.05)
 
     in_town(tmp_path, play)
+
+
+def test_a_request_passes_as_it_is(tmp_path: Path) -> None:
+    """Neither path nor query is brought to another form, headers stay, and a long body arrives whole."""
+
+    async def play(town: Town) -> None:
+        path = "/a//b/../%2e%2E/c%2Fd;e?x=%20&y=/../"
+        body = b"0123456789" * 100_000
+        asked = (
+            await town.call(f"/to/shop/to/bank{path}", method="PUT", body=body, x_own="1", x_request_id="abc")
+        ).json()
+        assert (asked["method"], asked["path"], asked["body"]) == ("PUT", path, body.decode())
+        assert (asked["headers"]["x-own"], asked["headers"]["x-request-id"]) == ("1", "abc")
+        assert asked["headers"]["host"] == "x"
+
+    in_town(tmp_path, play)

@@ -105,3 +105,25 @@ def test_a_certificate_for_nobody_is_an_error(tmp_path: Path) -> None:
             await rotation.renew(["x"])
 
     run_virtual(main)
+
+
+def test_a_file_that_nobody_replaces_is_told_once(tmp_path: Path) -> None:
+    """When a fifth of the life of its certificate is left, as an error; not again until it was replaced."""
+    heard: list[tuple[float, Signal]] = []
+
+    async def main(clock: VirtualClock) -> None:
+        folder = tmp_path / "certificates"
+        write_folder(folder, Authority(tmp_path / "ca", system="shop", clock=clock), ["order", "stock"])
+        source = CertificateFolder(folder, system="shop", clock=clock)
+        tell = lambda signal: heard.append((clock.monotonic(), signal))  # noqa: E731
+        rotation = Rotation(SIDECARS, source, AdsServer(tmp_path / "ads.sock"), clock=clock, emit=tell)
+        rotation.begin()
+        running = asyncio.create_task(rotation.run())
+        await clock.sleep(3500.0)
+        running.cancel()
+
+    run_virtual(main)
+    assert len(heard) == 2
+    for at, signal in heard:
+        assert signal.level == "error"
+        assert 2860 <= at <= 2880

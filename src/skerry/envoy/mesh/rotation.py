@@ -28,6 +28,8 @@ LOOK = 1.0
 """Seconds between two looks at files."""
 LONGEST_PAUSE = 30.0
 """Seconds between two looks at the clock, which may have jumped."""
+LATE = 0.2
+"""Of a certificate's life; when less is left and its file was not replaced, that is told."""
 PATIENCE = 10.0
 """Seconds for a sidecar to take what it was given."""
 _BEGIN = "-----BEGIN CERTIFICATE-----"
@@ -78,6 +80,8 @@ class Rotation:
         self._believed = ""
         self._seen: tuple[object, ...] = ()
         self._lock = asyncio.Lock()
+        self._late: set[str] = set()
+        """Numbers of certificates of which it was told that they end soon."""
 
     def begin(self) -> None:
         """Offer everybody everything, for the first time. Raises `ConfigurationError` when a certificate is not in order."""
@@ -95,6 +99,7 @@ class Rotation:
                 if (seen := self._look()) != self._seen:
                     self._seen = seen
                     await self._read_again()
+                self._tell_late()
             elif self._source.is_worn:
                 await self._tried(self.replace_authority())
             elif due := [name for name, one in self._identities.items() if one.half <= self._clock.now()]:
@@ -191,6 +196,7 @@ class Rotation:
                 return
             if changed:
                 await self._tried(self._believe())
+            self._late &= {one.serial for one in self._identities.values()}
             for service, before in list(self._identities.items()):
                 try:
                     found = self._source.identity(service)
@@ -199,6 +205,14 @@ class Rotation:
                     continue
                 if found.serial != before.serial:
                     await self._tried(self._renew([service]))
+
+    def _tell_late(self) -> None:
+        now = self._clock.now()
+        for service, one in self._identities.items():
+            if one.ends - now < (one.ends - one.begins) * LATE and one.serial not in self._late:
+                self._late.add(one.serial)
+                text = f"it ends in {max(0.0, one.ends - now):.0f} s, and its file has not been replaced"
+                self._emit(IdentityRenewed(service=service, name=one.name, ends=one.ends, error=text))
 
     async def _tried(self, doing: Any) -> None:
         try:
