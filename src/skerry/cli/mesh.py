@@ -10,8 +10,10 @@ import click
 
 from skerry.cli import options
 from skerry.clock import SYSTEM
-from skerry.deploy import ask, development_authority
+from skerry.deploy import MESHES, ask, development_authority
+from skerry.deploy.policies import TRUST_DOMAIN
 from skerry.envoy.mesh import LEAF_LIFETIME, write_folder
+from skerry.errors import MissingExtra
 from skerry.topology import FILE_NAME, GATEWAY, load
 
 COLUMNS = ("service", "identity", "callers", "expires", "version", "state")
@@ -72,6 +74,31 @@ def certificates(out: Path, file: Path | None, data: Path, lifetime: float | Non
         click.echo(json.dumps({"folder": str(out), "files": [path.name for path in written]}))
         return
     click.echo(f"{len(names)} certificates with their keys, and ca.pem, are in {out}")
+
+
+@mesh.command()
+@click.argument("other", type=click.Choice(list(MESHES)))
+@click.option(
+    "--file", type=click.Path(path_type=Path), help=f"The system file. [default: {FILE_NAME} here or further up]"
+)
+@click.option("--namespace", help="Of Kubernetes. [default: the system's name]")
+@click.option("--trust-domain", default=TRUST_DOMAIN, show_default=True, help="Of Istio.")
+@options.output
+def export(other: str, file: Path | None, namespace: str | None, trust_domain: str, output: str) -> None:
+    """Print who may call whom as manifests for another mesh: istio or linkerd.
+
+    They go with what `skerry export kubernetes` writes: its labels, service accounts and ports.
+    """
+    system = load(file or options.system_file(""))
+    made = MESHES[other](system, namespace=namespace or system.name, trust_domain=trust_domain)
+    if output == "json":
+        click.echo(json.dumps(made, indent=2))
+        return
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingExtra("Writing YAML", "service") from error
+    click.echo(yaml.safe_dump_all(made, sort_keys=False, explicit_start=True, width=120), nl=False)
 
 
 def _show(reply: dict[str, Any], output: str) -> None:

@@ -8,6 +8,7 @@ from skerry.deploy.databases import create as create_databases
 from skerry.deploy.keeper import ProcessInfo, State
 from skerry.deploy.mesh import Mesh, development_authority, sidecar_name
 from skerry.deploy.output import Both, Console, LogFiles, Output
+from skerry.deploy.policies import MESHES
 from skerry.deploy.processes import Command, command_for
 from skerry.deploy.registry import Entry, find_running, is_known, running
 from skerry.deploy.secrets import SecretFolder
@@ -15,6 +16,7 @@ from skerry.deploy.servers import Addresses, NatsServer, PostgresServer, Server
 from skerry.deploy.supervisor import Supervisor
 
 __all__ = [
+    "MESHES",
     "Addresses",
     "Both",
     "Command",
