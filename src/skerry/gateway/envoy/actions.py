@@ -80,7 +80,7 @@ class Actions:
         self._notes.differs(
             route,
             "strangle",
-            "a request that is sent again goes to the same side; its time goes to the answer's end; both sides, and reading and "
+            "a request that is sent again goes to the same side; both sides, and reading and "
             "writing, are bounded apart",
         )
         found = []

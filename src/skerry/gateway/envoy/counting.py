@@ -60,7 +60,7 @@ class Counting:
         self._clock = clock
         self._routes: dict[str, Counted] = {}
         self._version: int | None = None
-        self._held: tuple[str, ...] = ()
+        self._holds = False
         self._looks = 0
         self._before = Sums({}, {})
         self._ended: dict[str, list[tuple[int, int, int, str]]] = {}
@@ -74,13 +74,14 @@ class Counting:
         self._routes |= {counted.key: counted for counted in routes}
 
     def serves(self, version: int | None, routes: Iterable[Counted]) -> None:
-        """Envoy has taken the specification of that version. It is told with what was counted until then.
-
-        Where writes are held, that is once none is under way any more that was not held.
+        """Envoy has taken the specification of that version. It is told with what was counted until then; where writes are held,
+        once no thread of Envoy can send one elsewhere, so that `writing` has all that are under way.
         """
         self._routes = {counted.key: counted for counted in routes}
-        self._held = tuple(name for counted in self._routes.values() if counted.held for name in counted.written())
+        self._holds = any(counted.held for counted in self._routes.values())
         self._version, self._looks = version, 0
+        if version is not None and not self._written:
+            self._write()  # so that whoever waits for all gateways knows of this one
         self._wake.set()
 
     async def run(self) -> None:
@@ -110,21 +111,18 @@ class Counting:
         self._before = sums
         if looks == self._looks:  # no other version since
             self._looks += 1
-        if self._is_settled(sums):
+        if not self._holds or self._looks >= _SETTLED:
             self.tally.version = version
         self._write()
-
-    def _is_settled(self, sums: Sums) -> bool:
-        busy = any(sums.values.get(f"cluster.{name}.upstream_rq_active") for name in self._held)
-        return not self._held or (self._looks >= _SETTLED and not busy)
 
     def _add(self, counted: Counted, sums: Sums) -> None:
         route = self.tally.route(counted.route)
         safe, unsafe, candidate, written = counted.names()
         route.writes += self._more(f"cluster.{written}.upstream_rq_total", sums)
+        route.writing = sum(sums.values.get(f"cluster.{name}.upstream_rq_active", 0) for name in (unsafe, written))
         for arm, names in ((route.control, (safe, unsafe)), (route.candidate, (candidate, written))):
             for name in names if counted.weighed else names[:1]:
-                self._add_times(arm, f"{_PREFIX}.{_TIMES}.cluster.{name}", sums)
+                self._add_times(arm, f"{_PREFIX}.{_TIMES}.cluster.{name}.attempts.", sums)
                 for more, status, attempts, flags in self._ended.get(name, ()):
                     _add_ended(arm, more, status=status, attempts=attempts, flags=flags)
 
@@ -138,10 +136,12 @@ class Counting:
                 found.setdefault(cluster, []).append((more, int(status), tried, flags))
         return found
 
-    def _add_times(self, arm: tally.Arm, name: str, sums: Sums) -> None:
-        before = self._before.histograms.get(name, [])
-        for at, now in enumerate(sums.histograms.get(name, [])):
-            arm.times[at] += _risen(before[at] if at < len(before) else 0, now)
+    def _add_times(self, arm: tally.Arm, start: str, sums: Sums) -> None:
+        for name, buckets in sums.histograms.items():
+            if name.startswith(start) and name not in {f"{start}0", f"{start}-"}:
+                before = self._before.histograms.get(name) or [0] * len(buckets)
+                for at, (then, now) in enumerate(zip(before, buckets, strict=True)):
+                    arm.times[at] += _risen(then, now)
 
     def _more(self, name: str, sums: Sums) -> int:
         return _risen(self._before.values.get(name, 0), sums.values.get(name, 0))
@@ -162,19 +162,21 @@ class Counting:
 def access_log() -> Plain:
     """What a listener has, so that its requests are counted so."""
     cluster: Plain = {"name": "cluster", "value_format": "%UPSTREAM_CLUSTER_RAW%"}
-    tags = [
-        cluster,
-        {"name": "status", "value_format": "%RESPONSE_CODE%"},
-        {"name": "attempts", "value_format": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"},
-        {"name": "ended", "value_format": "%RESPONSE_FLAGS%"},
-    ]
+    attempts: Plain = {"name": "attempts", "value_format": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"}
+    status: Plain = {"name": "status", "value_format": "%RESPONSE_CODE%"}
+    ended: Plain = {"name": "ended", "value_format": "%RESPONSE_FLAGS%"}
+    requests = {"stat": {"name": _REQUESTS, "tags": [cluster, status, attempts, ended]}, "value_fixed": 1}
     until_it_began = "%COMMON_DURATION(DS_RX_BEG:DS_TX_BEG:us)%"
-    times = {"stat": {"name": _TIMES, "tags": [cluster]}, "unit": "Microseconds", "value_format": until_it_began}
+    times = {
+        "stat": {"name": _TIMES, "tags": [cluster, attempts]},
+        "unit": "Microseconds",
+        "value_format": until_it_began,
+    }
     found = extension(
         "strangled",
         "envoy.extensions.access_loggers.stats.v3.Config",
         stat_prefix=_PREFIX,  # its successor is not in the messages of Envoy's API that we have
-        counters=[{"stat": {"name": _REQUESTS, "tags": tags}, "value_fixed": 1}],
+        counters=[requests],
         histograms=[times],
     )
     answered = {"op": "GE", "value": {"default_value": 200, "runtime_key": "skerry.counted_from"}}
