@@ -19,7 +19,7 @@ ENGINES = pytest.mark.parametrize("engine", ["embedded", "envoy"])
 ON_ENVOY = pytest.mark.parametrize("engine", ["envoy"])
 
 
-@ON_ENVOY
+@ENGINES
 def test_each_side_gets_its_share_and_the_writes_go_to_the_owner(engine: str, tmp_path: Path) -> None:
     """At 25 % the candidate gets a quarter of what is read and nothing of what is written."""
 
@@ -78,7 +78,7 @@ def test_after_a_roll_back_was_confirmed_the_candidate_gets_nothing(engine: str,
     asyncio.run(main())
 
 
-@ON_ENVOY
+@ENGINES
 def test_what_is_counted_is_what_the_services_saw(engine: str, tmp_path: Path) -> None:
     """Requests, those whose first attempt failed (asked for again or not), 4xx, times and writes, by side."""
     statuses = (503, 500, 404, 200, 200)
@@ -106,6 +106,52 @@ def test_what_is_counted_is_what_the_services_saw(engine: str, tmp_path: Path) -
                 assert arm.refused == failed[peer.name][404]
                 assert sum(arm.times) == arm.requests
             assert counted.writes == sum(seen.method == "POST" for seen in stage.new.seen)
+
+    asyncio.run(main())
+
+
+@ENGINES
+def test_writes_wait_while_ownership_is_handed_over_and_end_at_the_new_owner(engine: str, tmp_path: Path) -> None:
+    """Under load no write fails; once the hold is confirmed none reaches a service; those that waited get to the new owner."""
+
+    async def main() -> None:
+        async with strangled(engine, tmp_path, shadow=None) as stage:
+            for owner, before, after in (("candidate", stage.old, stage.new), ("control", stage.new, stage.old)):
+                before.seen.clear()
+                after.seen.clear()
+                load = asyncio.create_task(stage.many(400, method="POST", body=b"x"))
+                await until(partial(_saw, before, 20))
+                await stage.put(100.0, owner="nobody")
+                had = len(before.seen)
+                assert after.seen == []
+                assert not load.done()
+                await stage.put(100.0, owner=owner)
+                assert await load == {200: 400}
+                assert len(before.seen) == had
+                assert len(after.seen) == 400 - had
+
+    asyncio.run(main())
+
+
+@ENGINES
+def test_the_comparison_finds_a_wrong_field_and_names_its_path(engine: str, tmp_path: Path) -> None:
+    """A price that is rounded differently is found by the sample; clients get the control's answer for it."""
+
+    async def main() -> None:
+        async with strangled(engine, tmp_path, shadow={"sample": 0.5, "headers": []}) as stage:
+            stage.old.behaviour = lambda _: Answer(body=b'{"name": "tea", "price": 1.25}')
+            stage.new.behaviour = lambda _: Answer(body=b'{"name": "tea", "price": 1.3}')
+            await stage.put(0.0)
+            assert await stage.many(60) == {200: 60}
+
+            async def found() -> bool:
+                return stage.counted().compared.differing >= 10
+
+            await until(found)
+            compared = stage.counted().compared
+            assert {path for path, (differs, _) in compared.paths.items() if differs} == {"$.price"}
+            answers = [(await stage.ask("/shop")).body for _ in range(20)]
+            assert all(b"1.25" in body for body in answers)
 
     asyncio.run(main())
 
