@@ -232,8 +232,7 @@ class Call:
         assert target is not None
         status = head.status
         if status >= 500 and status in plan.policy.retry.statuses and self._may_try_again("status"):
-            upstream.drain()
-            self.upstream = None
+            self._pass_over(upstream)
             failure = StatusError(self.service, status)
             self._lost_ticket(failure)
             self._pause(failure)
@@ -242,6 +241,11 @@ class Call:
         exchange.reply(head, target.response, location=heads.public_location(exchange, head, self._pool))
         if exchange.client.full:
             upstream.transport.pause_reading()
+
+    def _pass_over(self, upstream: Upstream) -> None:
+        """Its answer is not the one to be passed on."""
+        upstream.drain()
+        self.upstream = None
 
     def _tell(self, status: int) -> None:
         """The breaker and the limit learn how the attempt ended."""

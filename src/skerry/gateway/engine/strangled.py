@@ -217,8 +217,7 @@ class StrangledCall(Call):
 
     def reply_begins(self, upstream: Upstream, head: ReplyHead) -> None:
         if head.status >= 500 and self._falls_back():
-            upstream.drain()
-            self.upstream = None
+            self._pass_over(upstream)
             failure = StatusError(self.service, head.status)
             self._lost_ticket(failure)
             self._fall_back(failure)
