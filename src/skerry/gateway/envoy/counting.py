@@ -60,7 +60,7 @@ class Counting:
         self._clock = clock
         self._routes: dict[str, Counted] = {}
         self._version: int | None = None
-        self._holds = False
+        self._held: tuple[str, ...] = ()
         self._looks = 0
         self._before = Sums({}, {})
         self._ended: dict[str, list[tuple[int, int, int, str]]] = {}
@@ -75,10 +75,10 @@ class Counting:
 
     def serves(self, version: int | None, routes: Iterable[Counted]) -> None:
         """Envoy has taken the specification of that version. It is told with what was counted until then; where writes are held,
-        once no thread of Envoy can send one elsewhere, so that `writing` has all that are under way.
+        once no thread of Envoy can send one elsewhere, and none is under way any more.
         """
         self._routes = {counted.key: counted for counted in routes}
-        self._holds = any(counted.held for counted in self._routes.values())
+        self._held = tuple(name for counted in self._routes.values() if counted.held for name in counted.written())
         self._version, self._looks = version, 0
         if version is not None and not self._written:
             self._write()  # so that whoever waits for all gateways knows of this one
@@ -111,15 +111,18 @@ class Counting:
         self._before = sums
         if looks == self._looks:  # no other version since
             self._looks += 1
-        if not self._holds or self._looks >= _SETTLED:
+        if self._is_settled(sums):
             self.tally.version = version
         self._write()
+
+    def _is_settled(self, sums: Sums) -> bool:
+        busy = any(sums.values.get(f"cluster.{name}.upstream_rq_active") for name in self._held)
+        return not self._held or (self._looks >= _SETTLED and not busy)
 
     def _add(self, counted: Counted, sums: Sums) -> None:
         route = self.tally.route(counted.route)
         safe, unsafe, candidate, written = counted.names()
         route.writes += self._more(f"cluster.{written}.upstream_rq_total", sums)
-        route.writing = sum(sums.values.get(f"cluster.{name}.upstream_rq_active", 0) for name in (unsafe, written))
         for arm, names in ((route.control, (safe, unsafe)), (route.candidate, (candidate, written))):
             for name in names if counted.weighed else names[:1]:
                 self._add_times(arm, f"{_PREFIX}.{_TIMES}.cluster.{name}.attempts.", sums)

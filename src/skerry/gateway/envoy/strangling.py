@@ -45,6 +45,10 @@ class Counted:
             cluster(self.key, candidate=True, unsafe=True),
         )
 
+    def written(self) -> tuple[str, str]:
+        """Those for unsafe requests."""
+        return cluster(self.key, candidate=False, unsafe=True), cluster(self.key, candidate=True, unsafe=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
