@@ -110,7 +110,7 @@ class HandingOver:
         until = self.clock.monotonic() + PATIENCE
         version = self.ledger.own(self.route, "nobody", verdict=None, reason="unsafe requests are held", numbers={})
         try:
-            if not self._until(lambda: self._confirmed(version), until):
+            if not self._until(lambda: self._confirmed(version) and not self._writing(), until):
                 raise NotHandedOver("not every gateway held its unsafe requests in time, or some were still under way")
             numbers = settle(until)
         except BaseException as error:
@@ -147,6 +147,10 @@ class HandingOver:
 
     def _confirmed(self, version: int) -> bool:
         return all(each.version >= version for each in tally.read(self.folder).values() if tally.alive(each))
+
+    def _writing(self) -> int:
+        told = (each.routes.get(self.route) for each in tally.read(self.folder).values() if tally.alive(each))
+        return sum(route.writing for route in told if route is not None)
 
     def _told(self, side: Side, key: str) -> int:
         assert self.plan.position is not None

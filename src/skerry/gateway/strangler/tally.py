@@ -70,19 +70,20 @@ class Compared:
 
 @dataclass(slots=True)
 class RouteTally:
-    """A route since the process began. `writes` are the unsafe requests that were sent to the candidate."""
+    """A route since the process began. `writes` are the unsafe requests that were sent to the candidate; `writing`, which is no
+    sum, are those under way to either side.
+    """
 
     control: Arm = field(default_factory=Arm)
     candidate: Arm = field(default_factory=Arm)
     compared: Compared = field(default_factory=Compared)
     writes: int = 0
+    writing: int = 0
 
 
 @dataclass(slots=True)
 class Tally:
-    """Of one process: `version` is that of the shares that it serves now. One by which unsafe requests are held is told when
-    those that were under way before have ended.
-    """
+    """Of one process: `version` is that of the shares that it serves now."""
 
     pid: int
     version: int = 0
@@ -147,5 +148,9 @@ def _tally(told: dict[str, Any]) -> Tally:
 def route_from_json(told: dict[str, Any]) -> RouteTally:
     """What was made of `RouteTally` by `asdict` and as JSON."""
     return RouteTally(
-        Arm(**told["control"]), Arm(**told["candidate"]), Compared(**told["compared"]), writes=told["writes"]
+        Arm(**told["control"]),
+        Arm(**told["candidate"]),
+        Compared(**told["compared"]),
+        writes=told["writes"],
+        writing=told["writing"],
     )
