@@ -29,8 +29,7 @@ Spoil = Callable[[Answer], Answer]
 class Fault:
     """What is done to answers to GET whose path begins with `path` and ends with `ending`, to a `share` of them.
 
-    `service` is the extraction that has it. `comparable` says whether a comparison of answers can see it: else only what the
-    ramp counts can. `failed`: a client that gets such an answer takes it for a failure of the service.
+    `service` is the extraction that has it; `names` is part of the JSON path where answers differ, if any.
     """
 
     service: str
@@ -39,7 +38,7 @@ class Fault:
     path: str = "/api/"
     ending: str = ""
     share: float = 1.0
-    failed: bool = False
+    names: str = ""
 
     def strikes(self, method: str, path: str) -> bool:
         """Whether this request's answer is spoilt."""
@@ -114,17 +113,19 @@ def _empty(answer: Answer) -> Answer:
 
 CATALOGUE, ORDERS = "/api/products", "/api/orders/"
 FAULTS: dict[str, Fault] = {
-    "rounding": Fault("catalogue", "some prices are rounded to whole units", _edit(_round_price), CATALOGUE),
-    "missing": Fault("catalogue", "products have no name", _edit(_without_name), CATALOGUE),
-    "null": Fault("catalogue", "the currency is null", _edit(_null_currency), CATALOGUE),
-    "stale": Fault("catalogue", "prices are those of last year", _edit(_old_prices), CATALOGUE),
+    "rounding": Fault(
+        "catalogue", "some prices are rounded to whole units", _edit(_round_price), CATALOGUE, names="price.amount"
+    ),
+    "missing": Fault("catalogue", "products have no name", _edit(_without_name), CATALOGUE, names="name"),
+    "null": Fault("catalogue", "the currency is null", _edit(_null_currency), CATALOGUE, names="price.currency"),
+    "stale": Fault("catalogue", "prices are those of last year", _edit(_old_prices), CATALOGUE, names="price.amount"),
     "content-type": Fault("catalogue", "JSON is said to be HTML", _as_text, CATALOGUE),
     "slow": Fault("catalogue", "every answer takes 150 ms longer", _slow, CATALOGUE),
-    "empty": Fault("catalogue", "one answer in twenty has no body", _empty, CATALOGUE, share=0.05, failed=True),
-    "flaky": Fault("orders", "2 % of the histories fail", _fails, ORDERS, "/history", share=0.02, failed=True),
-    "failing": Fault("orders", "a third of all answers fail", _fails, ORDERS, share=0.33, failed=True),
-    "status": Fault(
-        "orders", "orders that exist are not found, 3 % of the time", _absent, ORDERS, share=0.03, failed=True
+    "empty": Fault("catalogue", "one answer in twenty has no body", _empty, CATALOGUE, share=0.05),
+    "flaky": Fault("orders", "2 % of the histories fail", _fails, ORDERS, "/history", share=0.02),
+    "failing": Fault("orders", "a third of all answers fail", _fails, ORDERS, share=0.33),
+    "status": Fault("orders", "orders that exist are not found, 3 % of the time", _absent, ORDERS, share=0.03),
+    "leak": Fault(
+        "orders", "an order is shown as another customer's", _edit(_of_somebody_else), ORDERS, names="customer_id"
     ),
-    "leak": Fault("orders", "an order is shown as another customer's", _edit(_of_somebody_else), ORDERS),
 }
