@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SETUP := .venv/.setup
 
-.PHONY: setup demo test lint types layers coverage floors pythons docs benchmark lock clean
+.PHONY: setup demo strangle test lint types layers coverage floors pythons docs benchmark lock clean
 setup: $(SETUP)
 
 $(SETUP): requirements/dev.txt pyproject.toml
@@ -16,6 +16,10 @@ $(SETUP): requirements/dev.txt pyproject.toml
 
 demo: setup
 	@$(BIN)/skerry demo $(if $(DATABASE),--database $(DATABASE)) $(if $(BROKER),--broker $(BROKER)) $(if $(ANALYTICS),--analytics $(ANALYTICS)) $(if $(ENGINE),--engine $(ENGINE)) $(if $(filter-out 0,$(MESH)),--mesh) $(ARGS)
+
+# The story of a monolith that loses two capabilities; see examples/strangler/README.md for the FAULTs.
+strangle: setup
+	@cd examples/strangler && ../../$(BIN)/python -m story $(if $(ENGINE),--engine $(ENGINE)) $(if $(FAULT),--fault $(FAULT)) $(ARGS)
 
 # Two files at a time, for most tests wait. In CI one after the other, so that none gets in another's way, and those that count
 # for coverage with it.

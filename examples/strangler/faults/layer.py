@@ -46,7 +46,7 @@ class Faulty:
         self._app = app
         self._name = name
         self._folder = Path(os.environ.get("SKERRY_DATA", ".")) / FOLDER
-        self._read: tuple[int, str] = (0, os.environ.get(f"FAULT_{name.upper()}", ""))
+        self._default = os.environ.get(f"FAULT_{name.upper()}", "")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer, right or wrong."""
@@ -58,12 +58,9 @@ class Faulty:
 
     def _chosen(self) -> str:
         try:
-            at = (self._folder / self._name).stat().st_mtime_ns
-            if at != self._read[0]:
-                self._read = (at, (self._folder / self._name).read_text().strip())
+            return (self._folder / self._name).read_text().strip()
         except FileNotFoundError:
-            pass
-        return self._read[1]
+            return self._default
 
     async def _spoilt(self, fault: Fault, scope: Message, receive: Receive, send: Send) -> None:
         start: Message = {}

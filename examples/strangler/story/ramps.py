@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from skerry.clock import SYSTEM
+from skerry.gateway.strangler import shares
 
 ENDS = frozenset({"done", "rolled_back"})
-LOOK = 0.5
+LOOK = 0.2
 
 
 class Unfinished(Exception):
@@ -37,24 +38,25 @@ class Ramps:
         return told
 
     async def page(self, route: str, file: Path) -> None:
-        """`skerry strangle report --page`."""
-        await self._must("report", route, "--page", str(file), fine=(0, 3, 4))
+        """`skerry strangle report --file`."""
+        await self._must("report", route, "--file", str(file), fine=(0, 3, 4))
 
     async def ended(self, route: str, *, within: float, tell: Callable[[str], None]) -> dict[str, Any]:
         """Wait until it has gone all the way, or back; what it tells then. Raises `Unfinished` after `within` seconds."""
         give_up = SYSTEM.monotonic() + within
+        said = ""
         while True:
-            told = await self.report(route)
-            if told["state"] in ENDS:
-                return told
-            tell(
-                f"{route} {told['state']} at {told['percent']:g} %"
-                + (f", needs {told['needs']}" if told["needs"] else "")
-            )
+            share = shares.read(self._state).routes[route]
+            if f"{share.percent:g}" != said:
+                said = f"{share.percent:g}"
+                tell(f"{route} at {said} %")
+            if not share.compared:  # which is over once it is done, or went back
+                told = await self.report(route)
+                if told["state"] in ENDS:
+                    return told
             if SYSTEM.monotonic() > give_up:
-                raise Unfinished(
-                    f"{route} is still {told['state']} at {told['percent']:g} % after {within:g} s: {told['needs']}"
-                )
+                needs = (await self.report(route))["needs"]
+                raise Unfinished(f"{route} is still at {said} % after {within:g} s, and needs {needs}")
             await SYSTEM.sleep(LOOK)
 
     async def hand_over(self, route: str) -> None:
