@@ -13,7 +13,7 @@ import click
 from skerry.cli import options
 from skerry.cli.text import columns, plain
 from skerry.clock import SYSTEM
-from skerry.errors import ConfigurationError
+from skerry.errors import ConfigurationError, DeployError
 
 if TYPE_CHECKING:
     from skerry.gateway.model import Strangle
@@ -244,7 +244,7 @@ def _own(route: str, spec: Path, state: Path, output: str, *, back: bool) -> Non
     from skerry.gateway.strangler.handing_over import HandingOver
 
     wanted = _plan(spec, route)
-    with _ramps(state) as ramps, Positions(spec, wanted) as positions:
+    with _ramps(state) as ramps, Positions(spec, wanted, running=_running(state)) as positions:
         _known(ramps, route)
         handing = HandingOver(route, wanted, ramps, state, positions.ask)
         if back:
@@ -252,6 +252,17 @@ def _own(route: str, spec: Path, state: Path, output: str, *, back: bool) -> Non
         else:
             handing.hand_over()
         _show(ramps, route, output)
+
+
+def _running(state: Path) -> dict[str, str]:
+    """Where the services are of the system that runs in the folder above the state; nothing for a gateway by itself."""
+    from skerry.deploy import ask, find_running
+
+    try:
+        entry = find_running(state.absolute().parent)
+    except DeployError:
+        return {}
+    return {each["name"]: each["url"] for each in ask(Path(entry.socket), "ps")["processes"] if each["url"]}
 
 
 def _plan(spec: Path, route: str) -> Strangle:

@@ -22,15 +22,16 @@ PATIENCE: Final = 1.0
 
 
 class Positions:
-    """Clients for control and candidate, by the addresses that the specification or SKERRY_URL_NAME has. A context manager.
+    """Clients for control and candidate, by the addresses that the specification or SKERRY_URL_NAME has, else `running`: where a
+    system runs its services now. A context manager.
 
     Raises `ConfigurationError` when it is not known where one of them is.
     """
 
-    def __init__(self, spec: Path, plan: Strangle) -> None:
+    def __init__(self, spec: Path, plan: Strangle, *, running: Mapping[str, str]) -> None:
         known = reading.read(spec)
         services = {service.name: service for service in known.services}
-        urls = reading.places(Settings.from_environ().urls)
+        urls = reading.places({**running, **Settings.from_environ().urls})
         names: dict[Side, str] = {"control": plan.control, "candidate": plan.candidate}
         self._stack = ExitStack()
         self._clients: dict[Side, SyncServiceClient] = {}
