@@ -65,7 +65,7 @@ def _show(told: Told, folder: Path) -> None:
             click.echo(f"  answers differ at {', '.join(act.paths[:5])}")
         if act.effective is not None:
             click.echo(f"  in effect after {1000 * act.effective:.0f} ms")
-        click.echo(f"  {act.requests:,} requests, {act.failed} failed, {act.injected} of them made to fail")
+        click.echo(f"  {act.requests:,} requests, {act.failed} failed; {act.spoilt} answers were spoilt on purpose")
         for wrong in act.wrong:
             click.echo(f"  WRONG: {wrong}")
     click.echo("\nDoes it add up?")

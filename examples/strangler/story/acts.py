@@ -13,7 +13,7 @@ from skerry.clock import SYSTEM
 from .ramps import Ramps
 from .shopping import REPRICED, Customers
 
-WRONG_WITHIN, RIGHT_WITHIN = 75.0, 75.0
+WRONG_WITHIN, RIGHT_WITHIN = 100.0, 100.0
 """Seconds in which a wrong extraction has to be found, and a right one has to arrive."""
 ROUTES = {"catalogue": "products", "orders": "orders"}
 PRICES = (13900, 13500)
@@ -33,6 +33,9 @@ class Act:
     requests: int = 0
     failed: int = 0
     injected: int = 0
+    """Of those that failed, so many got an answer that was spoilt on purpose."""
+    spoilt: int = 0
+    """Answers that were spoilt on purpose, whoever got them: a customer, the comparison, or the gateway."""
     effective: float | None = None
     """Seconds until the last decision was in effect at every gateway."""
     wrong: list[str] = field(default_factory=list)
@@ -87,10 +90,10 @@ class Stage:
             await SYSTEM.sleep(1.0)
             await self.ramps.hand_over("orders")
             await customers.order(REPRICED)
-            for placed in customers.placed[:20]:
+            for placed in customers.placed[:10]:
                 await customers.ask_again(placed)
             before = len(customers.placed)
-            while len(customers.placed) < before + 20:
+            while len(customers.placed) < before + 10:
                 await SYSTEM.sleep(0.1)
             if await self.ramps.hand_back("orders"):
                 act.wrong.append("it was handed back, though something was written")
@@ -122,7 +125,7 @@ class _Counted:
         self._act = act
         self._begin = SYSTEM.monotonic()
         counts = stage.customers.counts
-        self._before = counts.requests, len(counts.failed)
+        self._before = counts.requests, len(counts.failed), len(self._spoilt())
 
     async def __aenter__(self) -> Act:
         return self._act
@@ -130,10 +133,14 @@ class _Counted:
     async def __aexit__(self, *_: object) -> None:
         counts, act = self._stage.customers.counts, self._act
         await SYSTEM.sleep(0.3)  # what was under way at the end of it belongs to it
-        spoilt = {request for service in ROUTES for request, _ in injected(self._stage.data, service)}
+        spoilt = self._spoilt()
         failed = counts.failed[self._before[1] :]
-        own = [f"{told}" for request, told in failed if request not in spoilt]
+        own = [told for request, told in failed if request not in spoilt]
         act.seconds = round(SYSTEM.monotonic() - self._begin, 1)
         act.requests, act.failed = counts.requests - self._before[0], len(failed)
-        act.injected = len(failed) - len(own)
+        act.injected, act.spoilt = len(failed) - len(own), len(spoilt) - self._before[2]
         act.wrong += own[:10]
+
+    def _spoilt(self) -> list[str]:
+        """The requests whose answers were spoilt so far, one as often as it was."""
+        return [request for service in ROUTES for request, _ in injected(self._stage.data, service)]
