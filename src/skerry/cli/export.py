@@ -91,6 +91,19 @@ def helm(file: Path | None, out: Path, tag: str, output: str, registry: str, gat
     _tell(exporting.write(out, made, plan), output)
 
 
+@export.command()
+@click.option("--out", type=_PATH, default=Path("deploy"), show_default=True, help="The folder to write to.")
+@options.output
+def grafana(out: Path, output: str) -> None:
+    """Write a board for Grafana of all metrics that services show with SKERRY_METRICS=prometheus.
+
+    Import deploy/dashboards/skerry.json, or mount both folders.
+    """
+    from skerry.deploy import export as exporting
+
+    _tell(exporting.write(out, exporting.grafana.files(), None), output)
+
+
 def _tell(written: Any, output: str) -> None:
     if output == "json":
         found = {"files": [str(path) for path in written.files], "secrets": [str(path) for path in written.secrets]}

@@ -14,6 +14,7 @@ def test_the_page_on_exporting_does_what_it_shows(shown: list[Block], tmp_path: 
     """Each command writes as much as is said there."""
     shutil.copytree(ROOT / "examples" / "shop", tmp_path / "examples" / "shop")
     with terminal(tmp_path) as opened:
-        for command, expected in commands(shown[0].text):
-            opened.run(command, expected)
+        for block in shown:
+            for command, expected in commands(block.text):
+                opened.run(command, expected)
     assert (tmp_path / "examples/shop/deploy/kubernetes/kustomization.yaml").is_file()

@@ -13,8 +13,8 @@ try:
 except ImportError as _error:
     raise MissingExtra("Exporting a system", "service") from _error
 
-from skerry.deploy.export import compose, helm, images, kubernetes
+from skerry.deploy.export import compose, grafana, helm, images, kubernetes
 from skerry.deploy.export.plan import Plan, Workload, plan_of
 from skerry.deploy.export.writing import Written, write
 
-__all__ = ["Plan", "Workload", "Written", "compose", "helm", "images", "kubernetes", "plan_of", "write"]
+__all__ = ["Plan", "Workload", "Written", "compose", "grafana", "helm", "images", "kubernetes", "plan_of", "write"]

@@ -39,10 +39,11 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def write(folder: Path, files: Mapping[str, str], plan: Plan, *, clock: Clock = SYSTEM) -> Written:
+def write(folder: Path, files: Mapping[str, str], plan: Plan | None, *, clock: Clock = SYSTEM) -> Written:
     """Write `files`, by their paths below `folder`, and beside them a file of passwords for each who needs any.
 
-    What is there of passwords stays, so that an export can be repeated. Raises `ConfigurationError` where it cannot write.
+    What is there of passwords stays (without a `plan` there are none), so that an export can be repeated. Raises
+    `ConfigurationError` where it cannot write.
     """
     written: list[Path] = []
     try:
@@ -55,6 +56,8 @@ def write(folder: Path, files: Mapping[str, str], plan: Plan, *, clock: Clock = 
             written.append(path)
     except OSError as error:
         raise ConfigurationError(f"{folder} cannot be written: {error.strerror}") from error
+    if plan is None:
+        return Written(tuple(written), ())
     secrets = SecretFolder(folder / SECRETS)
     new = [
         secrets.file(name)
