@@ -84,27 +84,61 @@ def test_what_is_counted_is_what_the_services_saw(engine: str, tmp_path: Path) -
 
     async def main() -> None:
         async with strangled(engine, tmp_path, shadow=None) as stage:
-            await stage.put(40.0, owner="candidate")
+            await stage.put(40.0)
+            first: dict[str, str] = {}
             failed: dict[str, Counter[int]] = {"old": Counter(), "new": Counter()}
             for peer in (stage.old, stage.new):
-                peer.behaviour = _failing_once(statuses, failed[peer.name])
-            await stage.many(600, target="/shop/{}")
-            await stage.many(20, method="POST", body=b"x")
+                peer.behaviour = _failing_once(peer.name, statuses, first, failed[peer.name])
+            answered = await stage.many(600, target="/shop/{}")
 
             async def complete() -> bool:
                 counted = stage.counted()
                 told = counted.control.requests + counted.candidate.requests
-                return told == 600 and counted.writes >= 20 and sum(counted.control.times) == counted.control.requests
+                return told == 600 and sum(counted.control.times) + sum(counted.candidate.times) == 600
 
             await until(complete)
             counted = stage.counted()
-            for arm, peer in ((counted.control, stage.old), (counted.candidate, stage.new)):
-                first = {seen.target for seen in peer.seen if seen.method == "GET"}
-                assert arm.requests == len(first)
-                assert arm.errors == failed[peer.name][503] + failed[peer.name][500]
-                assert arm.refused == failed[peer.name][404]
+            for arm, name in ((counted.control, "old"), (counted.candidate, "new")):
+                assert arm.requests == sum(peer == name for peer in first.values())
+                assert arm.errors == failed[name][503] + failed[name][500]
+                assert arm.refused == failed[name][404]
                 assert sum(arm.times) == arm.requests
-            assert counted.writes == sum(seen.method == "POST" for seen in stage.new.seen)
+            assert counted.candidate.errors > 0
+            assert answered[500] == failed["old"][500]
+            assert answered[503] == 0
+
+    asyncio.run(main())
+
+
+@ENGINES
+def test_the_writes_that_the_candidate_got_are_counted(engine: str, tmp_path: Path) -> None:
+    """Whoever wants to hand ownership back has to know of each."""
+
+    async def main() -> None:
+        async with strangled(engine, tmp_path, shadow=None) as stage:
+            await stage.put(0.0, owner="candidate")
+            await stage.many(20, method="POST", body=b"x")
+
+            async def told() -> bool:
+                return stage.counted().writes == len(stage.new.seen) == 20
+
+            await until(told)
+
+    asyncio.run(main())
+
+
+@ENGINES
+def test_a_candidate_that_cannot_be_reached_costs_clients_nothing_and_is_an_error(engine: str, tmp_path: Path) -> None:
+    """What is read is asked of the control instead, and counts against the candidate."""
+
+    async def main() -> None:
+        async with strangled(engine, tmp_path, shadow=None) as stage:
+            await stage.put(50.0)
+            await stage.new.close()
+            assert await stage.many(200) == {200: 200}
+            await until(partial(_counted, stage, 200))
+            candidate = stage.counted().candidate
+            assert 60 <= candidate.requests == candidate.errors <= 140
 
     asyncio.run(main())
 
@@ -209,14 +243,13 @@ async def _counted(stage: Strangled, number: int) -> bool:
     return counted.control.requests + counted.candidate.requests >= number
 
 
-def _failing_once(statuses: Sequence[int], failed: Counter[int]) -> Behaviour:
-    """Each path is first answered one of these, by its number; asked again, 200."""
-    known: set[str] = set()
+def _failing_once(name: str, statuses: Sequence[int], first: dict[str, str], failed: Counter[int]) -> Behaviour:
+    """Each path is first answered one of these, by its number; asked again, of whomever, 200."""
 
     def behaviour(seen: Seen) -> Answer:
-        if seen.method != "GET" or seen.target in known:
+        if seen.target in first:
             return Answer()
-        known.add(seen.target)
+        first[seen.target] = name
         status = statuses[int(seen.target.rpartition("/")[2]) % len(statuses)]
         failed[status] += 1
         return Answer(status)

@@ -7,9 +7,19 @@ from dataclasses import dataclass, replace
 
 from skerry.gateway.envoy.matches import PREFIX, ROOT, kind_of, prefix_of
 from skerry.gateway.envoy.notes import Notes
-from skerry.gateway.envoy.strangling import Split, is_strangled, sides, splits
-from skerry.gateway.envoy.upstreams import Upstreams
-from skerry.gateway.envoy.values import Plain, edits, enabled, header_value, quoted, regex, seconds, substitution
+from skerry.gateway.envoy.strangling import OR_CONTROL, Split, falls_back, is_strangled, sides, splits
+from skerry.gateway.envoy.upstreams import MOST_AGAIN, Upstreams
+from skerry.gateway.envoy.values import (
+    Plain,
+    edits,
+    enabled,
+    extension,
+    header_value,
+    quoted,
+    regex,
+    seconds,
+    substitution,
+)
 from skerry.gateway.model import (
     IDEMPOTENT,
     METHODS,
@@ -35,6 +45,13 @@ _CODES = {
 _OWN_PORTS = {"http": 80, "https": 443}
 _CONNECT_ONLY = "connect-failure"
 _ANY_FAILURE = "connect-failure,refused-stream,reset"
+_ONCE_MORE = (("x-envoy-retry-on", "5xx"), ("x-envoy-max-retries", "1"))
+"""What Envoy's router reads and takes away: only so can one of several clusters have another policy than the others."""
+_OTHER_PRIORITY = extension(
+    "envoy.retry_priorities.previous_priorities",
+    "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+    update_frequency=1,
+)
 _NO_BACKEND = "There is no backend for this route.\n"
 
 
@@ -80,8 +97,8 @@ class Actions:
         self._notes.differs(
             route,
             "strangle",
-            "a request that is sent again goes to the same side; both sides, and reading and "
-            "writing, are bounded apart",
+            "each side is bounded for itself, reading and writing apart; of a candidate's failures at most "
+            f"{MOST_AGAIN} at once are asked of the control",
         )
         found = []
         for split in splits(route, action, match.methods):
@@ -90,8 +107,24 @@ class Actions:
             if not split.backends:
                 found.append(Variant(split.methods, {"route": self._through(route, action, split)}, split.share))
                 continue
-            found += self._forwarded(route, action, replace(match, methods=split.methods), split.backends)
+            backends = split.backends if split.unsafe else self._with_control(route, action, split)
+            variants = self._forwarded(route, action, replace(match, methods=split.methods), backends)
+            if backends != split.backends:
+                for variant in variants:
+                    variant.action["route"].setdefault("retry_policy", {})["retry_priority"] = _OTHER_PRIORITY
+            found += variants
         return found
+
+    def _with_control(self, route: Route, action: Forward, split: Split) -> tuple[tuple[Backend, str], ...]:
+        """What the candidate fails is asked of the control once, whatever the policy says: clients do not pay for a ramp."""
+        (_, control), (_, candidate) = sides(route, action, unsafe=False)
+        if split.backends[0][1] != candidate or not falls_back(action):
+            return split.backends
+        either = f"{candidate}{OR_CONTROL}"
+        self._upstreams.either(either, candidate, control)
+        first = split.backends[0][0]
+        edited = replace(first.request_headers, set=(*first.request_headers.set, *_ONCE_MORE))
+        return (replace(first, request_headers=edited), either), *split.backends[1:]
 
     def _through(self, route: Route, action: Forward, split: Split) -> Plain:
         """By the embedded engine behind, which keeps the policy. While that is started again, requests wait for it."""

@@ -2,8 +2,8 @@
 
 Envoy's statistics of a cluster count attempts, but evidence is of requests, each of which fails once or not at all: attempts of
 one request fail together. So a request is counted when it ends, by cluster, status, number of attempts and how its stream ended:
-as an error when the answer is one, when it was cut off, and when it was good only because it had been asked for again. That is
-exactly those whose first attempt failed. Times are until the answer began, repetitions among it.
+as an error when the answer is one, when it was cut off, and when it was good only because it had been asked for again, or of the
+other side. That is exactly those whose first attempt failed. Times are until the answer began, repetitions among it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from skerry.clock import Clock
 from skerry.envoy.admin import Admin, Sums
 from skerry.errors import EnvoyError
-from skerry.gateway.envoy.strangling import PREFIX, Counted
+from skerry.gateway.envoy.strangling import OR_CONTROL, PREFIX, Counted
 from skerry.gateway.envoy.values import Plain, extension
 from skerry.gateway.strangler import tally
 
@@ -33,7 +34,9 @@ _LONGEST: Final = 86_400.0
 HISTOGRAMS: Final = {_PREFIX: tuple(bound * _MICROSECONDS for bound in (*tally.BOUNDS, _LONGEST))}
 """What Envoy is to start with, so that its buckets are those of a tally."""
 _PATTERN: Final = rf"^({_PREFIX}\.|cluster\.{PREFIX}.*\.upstream_rq_(total|active)$)"
-_ONE: Final = re.compile(rf"{_PREFIX}\.{_REQUESTS}\.cluster\.(.*)\.status\.([0-9]+)\.attempts\.([0-9]+|-)\.ended\.(.*)")
+_ONE: Final = re.compile(
+    rf"{_PREFIX}\.{_REQUESTS}\.cluster\.(.*)\.status\.([0-9]+)\.attempts\.([0-9]+|-)\.ended\.(.*)\.by\.(.*)"
+)
 _CUT_OFF: Final = frozenset({"UC", "UR", "UPE", "UT", "LR", "SI", "UMSDR"})
 """Envoy's flags of a stream whose answer did not come to its end by the service's fault."""
 _SETTLED: Final = 2
@@ -42,6 +45,26 @@ add up their histograms, behind what they were to do before.
 """
 _NAME_BYTES: Final = 6
 _REFUSED, _FAILED = 400, 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """So many requests that ended alike. `other`: the side that they were for did not answer."""
+
+    number: int
+    status: int
+    attempts: int
+    flags: frozenset[str]
+    other: bool
+
+    def add_to(self, arm: tally.Arm) -> None:
+        if not self.attempts and self.status < _FAILED:  # refused before it went anywhere
+            return
+        arm.requests += self.number
+        if self.status >= _FAILED or self.attempts > 1 or self.other or self.flags & _CUT_OFF:
+            arm.errors += self.number
+        elif self.status >= _REFUSED:
+            arm.refused += self.number
 
 
 class Counting:
@@ -63,7 +86,7 @@ class Counting:
         self._held: tuple[str, ...] = ()
         self._looks = 0
         self._before = Sums({}, {})
-        self._ended: dict[str, list[tuple[int, int, int, str]]] = {}
+        self._ended: dict[str, list[_Ended]] = {}
         self._lived: object = None
         self._wake = asyncio.Event()
         self._written = ""
@@ -121,22 +144,24 @@ class Counting:
 
     def _add(self, counted: Counted, sums: Sums) -> None:
         route = self.tally.route(counted.route)
-        safe, unsafe, candidate, written = counted.names()
-        route.writes += self._more(f"cluster.{written}.upstream_rq_total", sums)
-        for arm, names in ((route.control, (safe, unsafe)), (route.candidate, (candidate, written))):
-            for name in names if counted.weighed else names[:1]:
+        route.writes += self._more(f"cluster.{counted.written()[1]}.upstream_rq_total", sums)
+        for arm, candidate in ((route.control, False), (route.candidate, True)):
+            for name in counted.evidence(candidate=candidate):
                 self._add_times(arm, f"{_PREFIX}.{_TIMES}.cluster.{name}.attempts.", sums)
-                for more, status, attempts, flags in self._ended.get(name, ()):
-                    _add_ended(arm, more, status=status, attempts=attempts, flags=flags)
+                for ended in self._ended.get(name, ()):
+                    ended.add_to(arm)
 
-    def _ended_since(self, sums: Sums) -> dict[str, list[tuple[int, int, int, str]]]:
-        """By cluster: how many more have ended with a status, after so many attempts, with Envoy's flags."""
-        found: dict[str, list[tuple[int, int, int, str]]] = {}
+    def _ended_since(self, sums: Sums) -> dict[str, list[_Ended]]:
+        """By cluster: what has ended since the last look."""
+        found: dict[str, list[_Ended]] = {}
         for name in sums.values:
             if (parts := _ONE.fullmatch(name)) is not None and (more := self._more(name, sums)):
-                cluster, status, attempts, flags = parts.groups()
+                cluster, status, attempts, flags, by = parts.groups()
                 tried = int(attempts) if attempts.isdigit() else 0
-                found.setdefault(cluster, []).append((more, int(status), tried, flags))
+                other = cluster.endswith(OR_CONTROL) and f"{by}{OR_CONTROL}" != cluster
+                found.setdefault(cluster, []).append(
+                    _Ended(more, int(status), tried, frozenset(flags.split(",")), other)
+                )
         return found
 
     def _add_times(self, arm: tally.Arm, start: str, sums: Sums) -> None:
@@ -167,8 +192,9 @@ def access_log() -> Plain:
     cluster: Plain = {"name": "cluster", "value_format": "%UPSTREAM_CLUSTER_RAW%"}
     attempts: Plain = {"name": "attempts", "value_format": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"}
     status: Plain = {"name": "status", "value_format": "%RESPONSE_CODE%"}
+    by: Plain = {"name": "by", "value_format": "%METADATA(UPSTREAM_HOST:skerry:cluster)%"}
     ended: Plain = {"name": "ended", "value_format": "%RESPONSE_FLAGS%"}
-    requests = {"stat": {"name": _REQUESTS, "tags": [cluster, status, attempts, ended]}, "value_fixed": 1}
+    requests = {"stat": {"name": _REQUESTS, "tags": [cluster, status, attempts, ended, by]}, "value_fixed": 1}
     until_it_began = "%COMMON_DURATION(DS_RX_BEG:DS_TX_BEG:us)%"
     times = {
         "stat": {"name": _TIMES, "tags": [cluster, attempts]},
@@ -184,16 +210,6 @@ def access_log() -> Plain:
     )
     answered = {"op": "GE", "value": {"default_value": 200, "runtime_key": "skerry.counted_from"}}
     return {**found, "filter": {"status_code_filter": {"comparison": answered}}}
-
-
-def _add_ended(arm: tally.Arm, more: int, *, status: int, attempts: int, flags: str) -> None:
-    if not attempts and status < _FAILED:  # refused before it went anywhere
-        return
-    arm.requests += more
-    if status >= _FAILED or attempts > 1 or not _CUT_OFF.isdisjoint(flags.split(",")):
-        arm.errors += more
-    elif status >= _REFUSED:
-        arm.refused += more
 
 
 def _risen(before: int, now: int) -> int:

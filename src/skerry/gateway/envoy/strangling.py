@@ -18,6 +18,8 @@ from skerry.gateway.model import METHODS, SAFE, Action, Backend, Forward, Header
 
 PREFIX: Final = "strangled~"
 """How the names of these clusters, and of their statistics, begin."""
+OR_CONTROL: Final = "~or-control"
+"""How the name of that cluster ends which is the candidate first, and the control when that fails."""
 TOTAL: Final = 999_983
 """The sum of both weights. It stays the same, so that the same hash of a header or cookie means the same side. It is a prime, for
 Envoy takes one random number for both, whether a request is one of the sample and which side it goes to: of a number of which it
@@ -27,7 +29,7 @@ knows the remainder by a million, it can still be any by this one.
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A strangled route, and what the statistics of its clusters are called: `PREFIX`, `key` and one of `names`."""
+    """A strangled route, and what the statistics of its clusters are called: by `PREFIX` and `key`."""
 
     route: str
     key: str
@@ -36,17 +38,14 @@ class Counted:
     held: bool
     """Whether unsafe requests wait."""
 
-    def names(self) -> tuple[str, str, str, str]:
-        """Of control and candidate, each for safe and for unsafe requests."""
-        return (
-            cluster(self.key, candidate=False, unsafe=False),
-            cluster(self.key, candidate=False, unsafe=True),
-            cluster(self.key, candidate=True, unsafe=False),
-            cluster(self.key, candidate=True, unsafe=True),
-        )
+    def evidence(self, *, candidate: bool) -> tuple[str, ...]:
+        """Clusters whose requests tell how good a side is: with `weighed`, those of unsafe ones as well."""
+        read = cluster(self.key, candidate=candidate, unsafe=False)
+        first = (read, f"{read}{OR_CONTROL}") if candidate else (read,)
+        return (*first, cluster(self.key, candidate=candidate, unsafe=True)) if self.weighed else first
 
     def written(self) -> tuple[str, str]:
-        """Those for unsafe requests."""
+        """Those for unsafe requests, of control and candidate."""
         return cluster(self.key, candidate=False, unsafe=True), cluster(self.key, candidate=True, unsafe=True)
 
 
@@ -97,6 +96,11 @@ def sides(route: Route, action: Forward, *, unsafe: bool) -> list[tuple[str, str
     ]
 
 
+def falls_back(action: Forward) -> bool:
+    """Whether safe requests that the candidate fails are asked of the control: not where that no longer has what was written."""
+    return not _owned_by_candidate(action)
+
+
 def splits(route: Route, action: Forward, methods: frozenset[str] | None) -> list[Split]:
     """The requests of these methods (None: all), the first that fits counts."""
     named = methods if methods is not None else frozenset(METHODS)
@@ -125,7 +129,7 @@ def behind(route: Route, action: Forward) -> Route:
     Envoy has edited the route's headers already, and looked at rates and CORS.
     """
     plan = action.strangle
-    if plan is not None:
+    if plan is not None and not _owned_by_candidate(action):
         control, candidate = action.backends
         shadow = None if plan.shadow is None else replace(plan.shadow, sample=1.0)
         both = (replace(control, weight=1), replace(candidate, weight=0))
@@ -137,11 +141,14 @@ def behind(route: Route, action: Forward) -> Route:
 def _compared(action: Forward, safe: frozenset[str], unsafe: frozenset[str]) -> frozenset[str]:
     """Methods of which a share is compared: unsafe ones only for a candidate without side effects, by the control's answer."""
     plan = action.strangle
-    if plan is None or plan.shadow is None or not plan.shadow.sample:
+    if plan is None or plan.shadow is None or not plan.shadow.sample or _owned_by_candidate(action):
         return frozenset()
-    control = action.backends[0].service
-    owned = action.writes is None or (not action.hold and all(each.service == control for each in action.writes))
-    return safe | unsafe if plan.shadow.harmless and owned else safe
+    return safe | unsafe if plan.shadow.harmless and not action.hold else safe
+
+
+def _owned_by_candidate(action: Forward) -> bool:
+    second = action.backends[1].service
+    return action.writes is not None and any(backend.service == second for backend in action.writes)
 
 
 def _sides(of: str, backends: Sequence[Backend], action: Forward, *, unsafe: bool) -> tuple[tuple[Backend, str], ...]:

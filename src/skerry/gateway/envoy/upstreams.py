@@ -20,6 +20,8 @@ _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.
 _LONGEST_INTERVAL = 3600.0
 _MOST_BEHIND = 1024
 """Requests at the same time."""
+MOST_AGAIN = 1024
+"""Requests of one route that are asked of the control at the same time, since the candidate failed them."""
 
 
 class Upstreams:
@@ -57,8 +59,22 @@ class Upstreams:
         if name not in self.clusters and (urls := self._urls(service, route, "strangle")) is not None:
             known = self._services.get(service, Service(service))
             made = {**self._cluster(name, known, urls, "strangle"), **self._bounds(route.policy, route)}
+            for endpoint in made["load_assignment"]["endpoints"][0]["lb_endpoints"]:
+                endpoint["metadata"] = {"filter_metadata": {"skerry": {"cluster": name}}}
             self.clusters[name] = {**made, "alt_stat_name": name}
         return name
+
+    def either(self, name: str, first: str, second: str) -> None:
+        """A cluster that is `first`, and `second` for what is sent again, or when `first` has no instance."""
+        clusters = typed("envoy.extensions.clusters.aggregate.v3.ClusterConfig", clusters=[first, second])
+        self.clusters[name] = {
+            "name": name,
+            "metadata": self.clusters.get(first, {}).get("metadata", {}),
+            "connect_timeout": "1s",  # those of the two count
+            "lb_policy": "CLUSTER_PROVIDED",
+            "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": clusters},
+            "circuit_breakers": {"thresholds": [{"max_retries": MOST_AGAIN}]},
+        }
 
     def behind(self, url: str) -> str:
         """The cluster of the embedded engine, for what it answers behind Envoy."""

@@ -57,7 +57,7 @@ def test_the_sample_is_taken_first_and_the_rest_goes_by_weight() -> None:
     assert sampled["match"]["runtime_fraction"]["default_value"] == {"numerator": 100_000, "denominator": "MILLION"}
     assert sampled["route"]["cluster"] == "skerry-behind"
     assert methods(sampled) == methods(safe) == "GET|HEAD|OPTIONS"
-    assert weights(safe) == {"candidate": 249_996, "control": TOTAL - 249_996}
+    assert weights(safe) == {"candidate~or-control": 249_996, "control": TOTAL - 249_996}
     assert safe["route"]["weighted_clusters"]["use_hash_policy"]
 
 
@@ -65,7 +65,7 @@ def test_the_candidate_stands_first_so_that_its_part_of_all_hashes_only_grows() 
     """Who is sent to the candidate at 1 % is sent there at 5 %, too: its part begins at nothing and has no gap."""
     for percent in (1.0, 5.0, 50.0):
         _, safe, *_ = routes(strangled(Share(percent, compared=True))[0])
-        assert list(weights(safe)) == ["candidate", "control"]
+        assert list(weights(safe)) == ["candidate~or-control", "control"]
 
 
 def test_unsafe_requests_go_to_the_owner_whatever_the_weights_are() -> None:
@@ -84,6 +84,32 @@ def test_a_route_that_ramps_its_writes_has_them_by_weight() -> None:
     (written,) = routes(made)
     assert weights(written) == {"candidate~unsafe": 249_996, "control~unsafe": TOTAL - 249_996}
     assert made.counted[0].weighed
+
+
+def test_what_the_candidate_fails_is_asked_of_the_control_once_until_it_owns_the_writes() -> None:
+    """For safe requests only, and not where the control lacks what was written since."""
+    made, _ = strangled(Share(25.0, compared=True))
+    _, safe, *_ = routes(made)
+    first, second = safe["route"]["weighted_clusters"]["clusters"]
+    asked = {one["header"]["key"]: one["header"]["value"] for one in first["request_headers_to_add"]}
+    assert asked == {"x-envoy-retry-on": "5xx", "x-envoy-max-retries": "1"}
+    assert "request_headers_to_add" not in second
+    assert "previous_priorities" in str(safe["route"]["retry_policy"]["retry_priority"])
+    either = made.resources.clusters[first["name"]]
+    assert either["cluster_type"]["typed_config"]["clusters"] == [
+        first["name"].removesuffix("~or-control"),
+        second["name"],
+    ]
+    owned, _ = strangled(Share(25.0, compared=True, owner="candidate"))
+    assert not any("or-control" in name for name in owned.resources.clusters)
+
+
+def test_where_the_candidate_owns_the_writes_nothing_is_compared() -> None:
+    """The control's answers may be old ones then: no sample, and the engine behind goes by weight."""
+    made, spec = strangled(Share(25.0, compared=True, owner="candidate"))
+    assert not any("runtime_fraction" in route["match"] for route in routes(made))
+    assert isinstance(spec.routes[0].action, Forward)
+    assert behind(spec.routes[0], spec.routes[0].action).action == spec.routes[0].action
 
 
 def test_while_ownership_is_handed_over_writes_go_to_who_holds_them() -> None:
@@ -109,8 +135,7 @@ def test_a_harmless_candidate_is_compared_by_writes_too_while_the_control_owns_t
     shadow = Shadow(harmless=True)
     sampled = routes(strangled(Share(0.0, compared=True), shadow=shadow)[0])[0]
     assert "POST" in methods(sampled)
-    sampled = routes(strangled(Share(0.0, compared=True, owner="candidate"), shadow=shadow)[0])[0]
-    assert "POST" not in methods(sampled)
+    assert "POST" not in methods(routes(strangled(Share(0.0, compared=True, owner="nobody"), shadow=shadow)[0])[0])
 
 
 def test_what_is_not_compared_keeps_its_clusters() -> None:
