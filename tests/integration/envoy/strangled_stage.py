@@ -90,6 +90,7 @@ class Strangled(Stage):
                 mine.refused += its.refused
                 mine.times = [a + b for a, b in zip(mine.times, its.times, strict=True)]
             whole.writes += one.writes
+            whole.writing += one.writing
             for name in ("pairs", "differing", "control_pairs", "shed", "unread"):
                 setattr(whole.compared, name, getattr(whole.compared, name) + getattr(one.compared, name))
             for path, (times, noise) in one.compared.paths.items():

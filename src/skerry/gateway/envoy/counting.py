@@ -83,7 +83,7 @@ class Counting:
         self._clock = clock
         self._routes: dict[str, Counted] = {}
         self._version: int | None = None
-        self._held: tuple[str, ...] = ()
+        self._holds = False
         self._looks = 0
         self._before = Sums({}, {})
         self._ended: dict[str, list[_Ended]] = {}
@@ -98,10 +98,10 @@ class Counting:
 
     def serves(self, version: int | None, routes: Iterable[Counted]) -> None:
         """Envoy has taken the specification of that version. It is told with what was counted until then; where writes are held,
-        once no thread of Envoy can send one elsewhere, and none is under way any more.
+        once no thread of Envoy can send one elsewhere, so that `writing` has all that are still under way.
         """
         self._routes = {counted.key: counted for counted in routes}
-        self._held = tuple(name for counted in self._routes.values() if counted.held for name in counted.written())
+        self._holds = any(counted.held for counted in self._routes.values())
         self._version, self._looks = version, 0
         if version is not None and not self._written:
             self._write()  # so that whoever waits for all gateways knows of this one
@@ -134,17 +134,14 @@ class Counting:
         self._before = sums
         if looks == self._looks:  # no other version since
             self._looks += 1
-        if self._is_settled(sums):
+        if not self._holds or self._looks >= _SETTLED:
             self.tally.version = version
         self._write()
-
-    def _is_settled(self, sums: Sums) -> bool:
-        busy = any(sums.values.get(f"cluster.{name}.upstream_rq_active") for name in self._held)
-        return not self._held or (self._looks >= _SETTLED and not busy)
 
     def _add(self, counted: Counted, sums: Sums) -> None:
         route = self.tally.route(counted.route)
         route.writes += self._more(f"cluster.{counted.written()[1]}.upstream_rq_total", sums)
+        route.writing = sum(sums.values.get(f"cluster.{name}.upstream_rq_active", 0) for name in counted.written())
         for arm, candidate in ((route.control, False), (route.candidate, True)):
             for name in counted.evidence(candidate=candidate):
                 self._add_times(arm, f"{_PREFIX}.{_TIMES}.cluster.{name}.attempts.", sums)
