@@ -163,7 +163,7 @@ class Controller:
     def _wait(self, watched: _Watched) -> None:
         """No data is no reason for anything."""
         watched.began = self._clock.monotonic()
-        needs = deciding.judge(watched.plan, watched.ramp.place, watched.ramp.evidence).needs
+        needs = deciding.waits_for(watched.plan, watched.ramp.place, watched.ramp.evidence)
         needs = f"requests: there are none now; {needs}" if needs else "requests: there are none now"
         if needs != watched.ramp.needs:
             self.ramps.needs(watched.ramp.route, needs)
@@ -171,15 +171,16 @@ class Controller:
 
     def _close(self, watched: _Watched, found: Counts, told: Judgement | None, seconds: float) -> None:
         plan, ramp = watched.plan, watched.ramp
-        after = weighing.weighed(ramp.evidence, found, plan, seconds=seconds)
+        after = weighing.weighed(ramp.evidence, found, plan, percent=ramp.place.percent, seconds=seconds)
         judgement = deciding.judge(plan, ramp.place, after)
         if told is not None and judgement.verdict != "roll_back":
             judgement = told
         change = None
         if judgement.verdict != "hold":
             change = Change(judgement.verdict, judgement.by, judgement.to, judgement.reason, judgement.numbers)
+        needs = "" if change is not None else deciding.waits_for(plan, ramp.place, after)
         interval = _interval(watched, found, after, at=self._clock.now())
-        if self.ramps.close_interval(ramp, interval, after, watched.now, change, needs=judgement.needs):
+        if self.ramps.close_interval(ramp, interval, after, watched.now, change, needs=needs):
             watched.seen, watched.requests, watched.errors = watched.now, 0, 0
             watched.began = self._clock.monotonic()
         if change is not None:

@@ -37,30 +37,41 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is to be done, and why. `needs` is what is missing for going on, when it is to wait; `numbers` made it."""
+    """What is to be done, and why; `numbers` made it. What a ramp that is to wait waits for is told by `waits_for`."""
 
     verdict: Verdict
     by: Literal["evidence", "guard"]
     to: Place
     reason: str
-    needs: str
     numbers: dict[str, float]
 
 
 def judge(plan: Strangle, place: Place, found: Evidence) -> Judgement:
     """What follows from the evidence after an interval. Only ramps that compare or go on are moved forward."""
-    numbers = _numbers(plan, found)
-    worst = max(tests(plan), key=found.value)
-    if place.state in {"comparing", "ramping", "held"} and found.value(worst) >= limit(plan):
-        reason = f"{_told(plan, found, worst)}; evidence {found.value(worst):,.0f}, the limit is {limit(plan):,.0f}"
-        return _back(place, "evidence", reason, numbers)
+    weights = {test: found.value(test) for test in tests(plan)}
+    most = limit(plan)
+    worst = max(weights, key=lambda test: weights[test])
+    if place.state in {"comparing", "ramping", "held"} and weights[worst] >= most:
+        reason = f"{_told(plan, found, worst)}; evidence {weights[worst]:,.0f}, the limit is {most:,.0f}"
+        return _back(place, "evidence", reason, _numbers(plan, found, weights))
     if place.state not in {"comparing", "ramping"}:
-        return Judgement("hold", "evidence", place, "held by a person", "", numbers)
+        return Judgement("hold", "evidence", place, "held by a person", {})
     after = following(plan, place)
-    missing = _missing(plan, place, after, found)
-    if missing:
-        return Judgement("hold", "evidence", place, "not enough is shown", "; ".join(missing), numbers)
-    return Judgement("promote", "evidence", after, _why(plan, place, after, found), "", numbers)
+    if not _ready(plan, place, after, found, weights):
+        return Judgement("hold", "evidence", place, "not enough is shown", {})
+    return Judgement("promote", "evidence", after, _why(plan, place, after, found), _numbers(plan, found, weights))
+
+
+def waits_for(plan: Strangle, place: Place, found: Evidence) -> str:
+    """What is missing for going on, as a sentence; empty when nothing is, or when a person holds it."""
+    if place.state in {"comparing", "ramping", "held"} and place.owner != "control":
+        worst = max(tests(plan), key=found.value)
+        if found.value(worst) >= limit(plan):
+            # the control has not seen what was written since: its answers would be old
+            return f"a person: {_told(plan, found, worst)}. The candidate owns the writes: hand them back first"
+    if place.state not in {"comparing", "ramping"}:
+        return ""
+    return "; ".join(_missing(plan, place, following(plan, place), found))
 
 
 def broken(plan: Strangle, place: Place, *, requests: int, errors: int) -> Judgement | None:
@@ -112,9 +123,22 @@ class Recent:
 
 def _back(place: Place, by: Literal["evidence", "guard"], reason: str, numbers: dict[str, float]) -> Judgement:
     if place.owner != "control":  # the control has not seen what was written since: its answers would be old
-        needs = f"a person: {reason}. The candidate owns the writes: hand them back first"
-        return Judgement("hold", by, place, reason, needs, numbers)
-    return Judgement("roll_back", by, Place("rolled_back", 0.0, place.owner), reason, "", numbers)
+        return Judgement("hold", by, place, reason, numbers)
+    return Judgement("roll_back", by, Place("rolled_back", 0.0, place.owner), reason, numbers)
+
+
+def _ready(plan: Strangle, place: Place, after: Place, found: Evidence, weights: dict[str, float]) -> bool:
+    """Whether all is there for `after`."""
+    step = found.step
+    if step.looks < LOOKS or (place.percent and step.requests < plan.guard.enough) or max(weights.values()) >= SUSPECT:
+        return False
+    if after.state != "ramping":
+        return True
+    enough = enough_shown(plan)
+    demanded = (
+        (what, by) for what, by in margins(plan, after.percent).items() if place.percent or what == "mismatches"
+    )
+    return all(found.so_far(what, margin) >= enough for what, margin in demanded)
 
 
 def _missing(plan: Strangle, place: Place, after: Place, found: Evidence) -> list[str]:
@@ -140,7 +164,7 @@ def _unshown(plan: Strangle, place: Place, percent: float, found: Evidence) -> l
     missing: list[str] = []
     enough = enough_shown(plan)
     for what, margin in margins(plan, percent).items():
-        if (what != "mismatches" and not place.percent) or found.so_far(what, percent) >= enough:
+        if (what != "mismatches" and not place.percent) or found.so_far(what, margin) >= enough:
             continue
         count = needed(plan, found, what, percent)
         if count is None:
@@ -175,12 +199,13 @@ def needed(plan: Strangle, found: Evidence, what: str, percent: float) -> int | 
     if other == 0:
         control_rate = 0.0
     rate = (k + BELIEF * control_rate) / (n + BELIEF)
+    margin = margins(plan, percent)[what]
     return evidence.wanted(
-        found.logs(what, percent),
+        found.logs(what, margin),
         rate=rate,
         control_rate=control_rate,
         ratio=ratio,
-        margin=margins(plan, percent)[what],
+        margin=margin,
         limit=enough_shown(plan),
     )
 
@@ -213,7 +238,7 @@ def _told(plan: Strangle, found: Evidence, test: str) -> str:
     )
 
 
-def _numbers(plan: Strangle, found: Evidence) -> dict[str, float]:
+def _numbers(plan: Strangle, found: Evidence, weights: dict[str, float]) -> dict[str, float]:
     a, b = found.candidate, found.control
     numbers: dict[str, float] = {
         "requests": a.requests,
@@ -228,7 +253,7 @@ def _numbers(plan: Strangle, found: Evidence) -> dict[str, float]:
         "differing": found.differing,
         "limit": limit(plan),
     }
-    return numbers | {f"evidence {test}": found.value(test) for test in tests(plan)}
+    return numbers | {f"evidence {test}": weight for test, weight in weights.items()}
 
 
 def _rate(k: int, n: int) -> str:

@@ -14,10 +14,12 @@ bet A^k B^K / (1+d(A-1))^n is fair for every pair of rates that are d apart when
 its mean is concave in the control's rate, and B puts the top at rate 0. A > 1 bets that the candidate is worse by more than d,
 A < 1 that it is worse by less.
 
-**Bursts.** Failures come together: one dropped connection pool is fifty failed requests and one event. So an interval never
+**Bursts.** Failures come together: one dropped connection pool is fifty failed requests and one event. First, an interval never
 says more than a single failure of the candidate would. A bet that is cut off above is still one; and cut off there it holds
-for an interval all of whose failures are one event, too. A burst that is longer than an interval counts once in each:
-intervals are to be longer than bursts are.
+for an interval all of whose failures are one event, too. Second, where the control's own failures come in bunches of b, a bet is
+raised to the power 1/b: still one (Jensen), and then what it says of bunches is what it would say of as many single failures.
+`bunched` is estimated from intervals before, so it takes nothing away from what it is used for. Bunches that are longer
+than an interval count once in each: intervals are to be longer than bursts are.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ MULTIPLES: Final = ((2.0, 0.1), (5.0, 0.2), (20.0, 0.3), (100.0, 0.3), (400.0, 0
 """The same for pairs that differ, which are to be next to none."""
 LESS: Final = ((0.02, 0.3), (0.3, 0.15), (0.6, 0.15), (0.8, 0.1), (0.9, 0.1), (0.95, 0.1), (0.975, 0.1))
 """The same for a candidate that is worse by less than the margin."""
+_LESS: Final = tuple((1 - a, math.log(a)) for a, _ in LESS)
 MOST_GAIN: Final = 4.0
 """What an interval multiplies a bet for the candidate by, at most: no stretch without failures is taken for many."""
 LEAST: Final = 0.05
@@ -59,19 +62,21 @@ def value(logs: Logs, grid: Grid) -> float:
     return math.exp(min(690.0, top + math.log(total)))
 
 
-def against_odds(logs: Logs, k: int, n: int, control_k: int, control_n: int) -> Logs:
+def against_odds(logs: Logs, k: int, n: int, control_k: int, control_n: int, *, bunched: float = 1.0) -> Logs:
     """After an interval in which `k` of the candidate's `n` requests failed: the bets that it fails more often."""
     together = k + control_k
     if not n or not control_n or not together:
         return logs
     p = n / (n + control_n)
     return tuple(
-        _kept(log + min(k * math.log(t) - together * (d := math.log1p(p * (t - 1))), math.log(t) - d))
+        _kept(log + min((k * math.log(t) - together * (d := math.log1p(p * (t - 1)))) / bunched, math.log(t) - d))
         for log, (t, _) in zip(logs, ODDS, strict=True)
     )
 
 
-def against_margin(logs: Logs, grid: Grid, k: int, n: int, control_k: int, control_n: int, *, margin: float) -> Logs:
+def against_margin(
+    logs: Logs, grid: Grid, k: int, n: int, control_k: int, control_n: int, *, margin: float, bunched: float = 1.0
+) -> Logs:
     """After an interval: the bets that the candidate's share of hits is more than `margin` above the control's.
 
     Without requests of the control (`control_n` 0) its share counts as 0: that is the case of pairs that differ.
@@ -89,18 +94,24 @@ def against_margin(logs: Logs, grid: Grid, k: int, n: int, control_k: int, contr
         gain = k * math.log(a) - n * math.log(scale)
         if control_n and control_k:
             gain += control_k * math.log1p(-n / control_n * (a - 1) / scale)
-        found.append(_kept(log + min(gain, math.log(a / scale))))
+        found.append(_kept(log + min(gain / bunched, math.log(a / scale))))
     return tuple(found)
 
 
-def for_margin(logs: Logs, k: int, n: int, control_k: int, control_n: int, *, margin: float) -> Logs:
+def for_margin(
+    logs: Logs, k: int, n: int, control_k: int, control_n: int, *, margin: float, bunched: float = 1.0
+) -> Logs:
     """After an interval: the bets that the candidate's share of hits is less than `margin` above the control's."""
     if not n:
         return logs
-    return tuple(
-        _kept(log + min(_gain(a, k, n, control_k, control_n, margin), math.log(MOST_GAIN)))
-        for log, (a, _) in zip(logs, LESS, strict=True)
-    )
+    most, ratio, found = math.log(MOST_GAIN), n / control_n if control_n else 0.0, list[float]()
+    for log, (less, log_a) in zip(logs, _LESS, strict=True):  # as in `_gain`, which this has no time to call
+        scale = 1 - margin * less
+        gain = k * log_a - n * math.log(scale)
+        if control_k and ratio:
+            gain += control_k * math.log1p(ratio * less / scale)
+        found.append(_kept(log + min(gain / bunched, most)))
+    return tuple(found)
 
 
 def _gain(a: float, k: float, n: float, control_k: float, control_n: float, margin: float) -> float:

@@ -28,6 +28,8 @@ TIMED: Final = 100
 """Requests of the control from which on it is known what is slow for it."""
 FORGET: Final = 20_000
 """Its times count half as much whenever there are so many: what is slow follows the hours."""
+MEMORY: Final = 0.995
+"""Of bunches from interval to interval: half of it after 140 of them."""
 NONE: Final = Side(0, 0, 0, 0)
 MAX_PLACES: Final = 200
 EXACT: Final = 9
@@ -68,8 +70,8 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """All that is carried on. `against` are the bets of each test for going back; they run through the whole ramp.
-    `shown` are those for going on, by what is shown and the share, in percent, that it has to be shown for; they too run
-    from the ramp's beginning, all next to each other.
+    `shown` are those for going on, by what is shown and the margin it is shown for; they too run from the ramp's
+    beginning, next to each other.
     """
 
     against: Mapping[str, Logs] = field(default_factory=dict[str, Logs])
@@ -85,6 +87,10 @@ class Evidence:
     control_differing: int = 0
     paths: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     times: Times = ()
+    bunches: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
+    """By test: how much the control's share of hits jumped from interval to interval, and how much single hits would have it."""
+    last: Side = NONE
+    """The control's interval before."""
     step: Step = Step()
 
     def value(self, test: str) -> float:
@@ -99,13 +105,18 @@ class Evidence:
         noise = evidence.noise(self.differing, self.pairs, self.control_differing, self.control_pairs)
         return min(found, noise)
 
-    def so_far(self, what: str, percent: float) -> float:
-        """The e-value for the candidate, at a share."""
-        return evidence.value(self.shown.get(_key(what, percent)) or evidence.fresh(evidence.LESS), evidence.LESS)
+    def bunched(self, test: str) -> float:
+        """How many of the control's hits come together; 1 when each comes by itself."""
+        jumped, alone = self.bunches.get(test, (0.0, 0.0))
+        return max(1.0, jumped / alone) if alone else 1.0
 
-    def logs(self, what: str, percent: float) -> Logs:
+    def so_far(self, what: str, margin: float) -> float:
+        """The e-value for the candidate: that it is worse by less than the margin."""
+        return evidence.value(self.logs(what, margin), evidence.LESS)
+
+    def logs(self, what: str, margin: float) -> Logs:
         """The bets behind `so_far`."""
-        return self.shown.get(_key(what, percent)) or evidence.fresh(evidence.LESS)
+        return self.shown.get(_key(what, margin)) or evidence.fresh(evidence.LESS)
 
     def moved(self) -> Evidence:
         """At the beginning of another step."""
@@ -167,15 +178,15 @@ def slow_from(times: Times) -> int | None:
     return None
 
 
-def weighed(before: Evidence, counts: Counts, plan: Strangle, *, seconds: float) -> Evidence:
-    """The evidence after one more interval, of so many seconds."""
+def weighed(before: Evidence, counts: Counts, plan: Strangle, *, percent: float, seconds: float) -> Evidence:
+    """The evidence after one more interval, of so many seconds, at `percent`."""
     counts, timed = told_apart(counts, before.times)
     control, candidate = counts.control, counts.candidate
     n, other = candidate.requests, control.requests
     step = before.step
     return Evidence(
         against=_against(before, counts, plan, timed=timed),
-        shown=_shown(before, counts, plan, timed=timed),
+        shown=_shown(before, counts, plan, percent, timed=timed),
         control=added(before.control, control),
         candidate=added(before.candidate, candidate),
         timed=before.timed + (n if timed else 0),
@@ -186,6 +197,8 @@ def weighed(before: Evidence, counts: Counts, plan: Strangle, *, seconds: float)
         control_differing=before.control_differing + counts.control_differing,
         paths=_paths(before.paths, counts.paths),
         times=_times(before.times, counts.control_times),
+        bunches=_bunches(before, control, timed=timed and before.control_timed > 0),
+        last=control if other else before.last,
         step=Step(
             looks=step.looks + bool(n or counts.pairs),
             requests=step.requests + n,
@@ -199,11 +212,22 @@ def weighed(before: Evidence, counts: Counts, plan: Strangle, *, seconds: float)
 def _against(before: Evidence, counts: Counts, plan: Strangle, *, timed: bool) -> dict[str, Logs]:
     a, b = counts.candidate, counts.control
     logs = {test: before.against.get(test) or evidence.fresh(GRIDS[test]) for test in tests(plan)}
-    logs["errors"] = evidence.against_odds(logs["errors"], a.errors, a.requests, b.errors, b.requests)
-    logs["refused"] = evidence.against_odds(logs["refused"], a.refused, a.requests, b.refused, b.requests)
+    logs["errors"] = evidence.against_odds(
+        logs["errors"], a.errors, a.requests, b.errors, b.requests, bunched=before.bunched("errors")
+    )
+    logs["refused"] = evidence.against_odds(
+        logs["refused"], a.refused, a.requests, b.refused, b.requests, bunched=before.bunched("refused")
+    )
     if timed and b.requests:
         logs["latency"] = evidence.against_margin(
-            logs["latency"], evidence.RATES, a.slow, a.requests, b.slow, b.requests, margin=plan.guard.slower_by
+            logs["latency"],
+            evidence.RATES,
+            a.slow,
+            a.requests,
+            b.slow,
+            b.requests,
+            margin=plan.guard.slower_by,
+            bunched=before.bunched("latency"),
         )
     if "mismatches" in logs:
         logs["mismatches"] = evidence.against_margin(
@@ -218,24 +242,51 @@ def _against(before: Evidence, counts: Counts, plan: Strangle, *, timed: bool) -
     return logs
 
 
-def _shown(before: Evidence, counts: Counts, plan: Strangle, *, timed: bool) -> dict[str, Logs]:
+def _shown(before: Evidence, counts: Counts, plan: Strangle, at: float, *, timed: bool) -> dict[str, Logs]:
     a, b = counts.candidate, counts.control
     found: dict[str, Logs] = {}
     for percent in plan.steps:
+        if percent <= at:  # it has been taken
+            continue
         for what, margin in margins(plan, percent).items():
-            logs = before.logs(what, percent)
+            key = _key(what, margin)
+            if key in found:
+                continue
+            logs, bunched = before.shown.get(key) or evidence.fresh(evidence.LESS), before.bunched(what)
             if what == "errors":
-                logs = evidence.for_margin(logs, a.errors, a.requests, b.errors, b.requests, margin=margin)
+                logs = evidence.for_margin(
+                    logs, a.errors, a.requests, b.errors, b.requests, margin=margin, bunched=bunched
+                )
             elif what == "latency" and timed:
-                logs = evidence.for_margin(logs, a.slow, a.requests, b.slow, b.requests, margin=margin)
+                logs = evidence.for_margin(logs, a.slow, a.requests, b.slow, b.requests, margin=margin, bunched=bunched)
             elif what == "mismatches":
                 logs = evidence.for_margin(logs, counts.differing, counts.pairs, 0, 0, margin=margin)
-            found[_key(what, percent)] = logs
+            found[key] = logs
     return found
 
 
-def _key(what: str, percent: float) -> str:
-    return f"{what} {percent:g}"
+def _bunches(before: Evidence, now: Side, *, timed: bool) -> dict[str, tuple[float, float]]:
+    """The ratio of von Neumann (1941): of differences that follow each other, so that slow changes are not taken for bunches."""
+    last = before.last
+    found = dict(before.bunches)
+    if not now.requests or not last.requests:
+        return found
+    n, m = now.requests, last.requests
+    for test, k, j in (
+        ("errors", now.errors, last.errors),
+        ("refused", now.refused, last.refused),
+        ("latency", now.slow, last.slow),
+    ):
+        if test == "latency" and not timed:
+            continue
+        jumped, alone = found.get(test, (0.0, 0.0))
+        jump = (k / n - j / m) ** 2 * (n * m / (n + m))
+        found[test] = (MEMORY * jumped + jump, MEMORY * alone + (k + j) / (n + m))
+    return found
+
+
+def _key(what: str, margin: float) -> str:
+    return f"{what} {margin:.6g}"
 
 
 def added(a: Side, b: Side) -> Side:
@@ -279,5 +330,7 @@ def from_json(told: Mapping[str, Any]) -> Evidence:
         control_differing=told["control_differing"],
         paths={path: (counted[0], counted[1]) for path, counted in told["paths"].items()},
         times=tuple(told["times"]),
+        bunches={test: (both[0], both[1]) for test, both in told["bunches"].items()},
+        last=Side(**told["last"]),
         step=Step(**told["step"]),
     )
