@@ -71,10 +71,13 @@ def test_the_guard_does_not_wait_for_the_interval(staged: Stage) -> None:
 def test_every_change_is_one_signal(staged: Stage) -> None:
     """Who subscribes is told of each decision once."""
     told: list[signals.Signal] = []
-    with signals.subscribe(told.append):
+    end = signals.subscribe(told.append)
+    try:
         begin(staged)
         for _ in range(12):
             staged.second(20, 2, 180)
+    finally:
+        end()
     assert [(each.verdict, each.after) for each in told if isinstance(each, signals.RampChanged)] == [
         ("start", 10.0),
         ("roll_back", 0.0),
