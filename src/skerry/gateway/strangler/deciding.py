@@ -207,6 +207,7 @@ def needed(plan: Strangle, found: Evidence, what: str, percent: float) -> int | 
         ratio=ratio,
         margin=margin,
         limit=enough_shown(plan),
+        bunched=found.bunched(what) if what == "errors" else 1.0,
     )
 
 

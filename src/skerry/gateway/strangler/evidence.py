@@ -122,12 +122,21 @@ def _gain(a: float, k: float, n: float, control_k: float, control_n: float, marg
     return gain
 
 
-def wanted(logs: Logs, *, rate: float, control_rate: float, ratio: float, margin: float, limit: float) -> int | None:
+def wanted(
+    logs: Logs,
+    *,
+    rate: float,
+    control_rate: float,
+    ratio: float,
+    margin: float,
+    limit: float,
+    bunched: float = 1.0,
+) -> int | None:
     """How many more requests of the candidate would get the bets for it to `limit`, were they to fail at `rate`.
 
     `ratio` is the control's number of requests for each of them. None: no number would, within a thousand million.
     """
-    gains = [_gain(a, rate, 1.0, control_rate * ratio, ratio, margin) for a, _ in LESS]
+    gains = [_gain(a, rate, 1.0, control_rate * ratio, ratio, margin) / bunched for a, _ in LESS]
 
     def reached(count: int) -> bool:
         return value(tuple(log + count * gain for log, gain in zip(logs, gains, strict=True)), LESS) >= limit

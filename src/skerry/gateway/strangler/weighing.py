@@ -258,7 +258,8 @@ def _shown(before: Evidence, counts: Counts, plan: Strangle, at: float, *, timed
                     logs, a.errors, a.requests, b.errors, b.requests, margin=margin, bunched=bunched
                 )
             elif what == "latency" and timed:
-                logs = evidence.for_margin(logs, a.slow, a.requests, b.slow, b.requests, margin=margin, bunched=bunched)
+                # slow requests always come together, and their margin is wide: the bound of an interval is all they get
+                logs = evidence.for_margin(logs, a.slow, a.requests, b.slow, b.requests, margin=margin)
             elif what == "mismatches":
                 logs = evidence.for_margin(logs, counts.differing, counts.pairs, 0, 0, margin=margin)
             found[key] = logs
