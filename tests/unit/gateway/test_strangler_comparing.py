@@ -246,3 +246,30 @@ def test_no_key_gets_out_of_its_path(steps: list[str | int]) -> None:
     told = paths.counted(tuple(steps))
     assert len(told.splitlines()) == 1
     assert len(paths.parse(told) if len(told) <= paths.MAX_LENGTH else steps) == len(steps)
+
+
+@pytest.mark.parametrize(
+    ("control", "candidate", "expected"),
+    [
+        ([{"a": True}], [{"a": 1}], [("$[*].a", "type")]),
+        ([[0], [1.0]], [[False], [1]], [("$[*][*]", "type")]),
+        ([{"a": 1, "b": 1.0}], [{"b": 1, "a": 1}], []),
+        ([7, 1, 2, 8], [7, 2, 1, 8], [("$", "order")]),
+        ([1, 1, 2], [1, 2, 2], [("$[*]", "value")]),
+    ],
+)
+def test_values_that_python_takes_for_the_same_may_differ(
+    control: Any, candidate: Any, expected: list[tuple[str, str]]
+) -> None:
+    """True is no number, and a number is one however it is written, inside of arrays too."""
+    assert differ(control, candidate) == expected
+
+
+def test_the_only_difference_of_a_long_body_is_found() -> None:
+    """However much is alike before it."""
+    control = {
+        f"k{chr(97 + number % 26) * (number % 40)}_{number % 9973}": [number, {"a": number}] for number in range(30_000)
+    }
+    last = next(reversed(control))
+    candidate = {**control, last: [0, {"a": "wrong"}]}
+    assert [kind for _, kind in differ(control, candidate)] == ["value", "type"]

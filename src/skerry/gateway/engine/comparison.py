@@ -31,7 +31,7 @@ Asking = Callable[[], Awaitable[Answer | None]]
 """Asks a side, once each time it is called."""
 PATIENCE: Final = 5.0
 """Seconds for an answer that nobody waits for."""
-AT_ONCE: Final = 32 * 1024
+AT_ONCE: Final = 8 * 1024
 """Bytes of two bodies that are compared in the event loop; longer ones are by a thread."""
 MARK: Final = b"skerry-shadow: 1\r\n"
 """What tells a service that nobody waits for the answer. A client cannot say it: nothing named `skerry-` crosses the gateway."""

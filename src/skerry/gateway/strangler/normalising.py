@@ -140,6 +140,10 @@ def key(value: Any, size: list[int], *, times: bool = False) -> str:
 
 def _digits(value: Any) -> str:
     """A number by its value, however it is written."""
+    if isinstance(value, int):
+        whole = str(value)
+        short = whole.rstrip("0")
+        return f"{short}e{len(whole) - len(short)}" if short else "0e0"
     sign, digits, exponent = Decimal(value).as_tuple()
     text = "".join(map(str, digits)).lstrip("0")
     bare = text.rstrip("0")
