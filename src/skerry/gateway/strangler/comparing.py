@@ -26,8 +26,8 @@ MAX_DIFFERENCES: Final = 100
 """Places that are told one by one of a pair."""
 MAX_ORDERED: Final = 2_000
 """Values that are looked at to tell a new order from new values; beyond them each place counts."""
-MAX_LOOKED: Final = 10_000
-"""Values that are looked at one by one, once a difference is known: what differs everywhere is not told more exactly by more."""
+MAX_TOLD: Final = 10_000
+"""Values that differ, counted one by one: what differs everywhere is not told more exactly by more of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +145,12 @@ class _Walk:
     def __init__(self) -> None:
         self._found: dict[tuple[str, Kind], Difference] = {}
         self._left = MAX_ORDERED
-        self._looked = 0
+        self._told = 0
         self._next: list[tuple[_Trail | None, Any, Any]] = []
 
     def differences(self, control: Any, candidate: Any) -> list[Difference]:
         self._next.append((None, control, candidate))
-        while self._next and not (self._found and self._looked > MAX_LOOKED) and len(self._found) < MAX_DIFFERENCES:
-            self._looked += 1
+        while self._next and self._told < MAX_TOLD and len(self._found) < MAX_DIFFERENCES:
             self._look(*self._next.pop())
         return list(self._found.values())
 
@@ -177,10 +176,10 @@ class _Walk:
                 self._tell("extra", (trail, name), None, value)
         both: list[tuple[_Trail, Any, Any]] = []
         for name, value in control.items():
-            if name in candidate:
-                both.append(((trail, name), value, candidate[name]))
-            else:
+            if name not in candidate:
                 self._tell("missing", (trail, name), value, None)
+            elif not _same(value, candidate[name]):
+                both.append(((trail, name), value, candidate[name]))
         self._next.extend(reversed(both))
 
     def _arrays(self, trail: _Trail | None, control: list[Any], candidate: list[Any]) -> None:
@@ -207,6 +206,7 @@ class _Walk:
         return sorted(keys[0]) == sorted(keys[1]) and keys[0] != keys[1]
 
     def _tell(self, kind: Kind, trail: _Trail | None, control: Any, candidate: Any) -> None:
+        self._told += 1
         steps: list[str | int] = []
         at = trail
         while at is not None:
