@@ -187,7 +187,9 @@ class _Walk:
             self._tell("length", trail, len(control), len(candidate))
             return
         pairs = enumerate(zip(control, candidate, strict=True))
-        both = [((trail, place), ours, theirs) for place, (ours, theirs) in pairs if not _same(ours, theirs)]
+        both: list[tuple[_Trail, Any, Any]] = [
+            ((trail, place), ours, theirs) for place, (ours, theirs) in pairs if not _same(ours, theirs)
+        ]
         if len(both) > 1 and self._reordered(both):
             self._tell("order", trail, control, candidate)
         else:
