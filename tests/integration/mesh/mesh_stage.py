@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from skerry.deploy import Mesh, Supervisor, ask, running
-from skerry.envoy.mesh import Authority, Identity
+from skerry.envoy import AdsServer, EnvoyProcess
+from skerry.envoy.mesh import Authority, Identity, Rotation, Sidecar
 from skerry.signals import Signal
 from skerry.testing import VirtualClock
 from skerry.topology import Gateway, ServiceSpec, load
@@ -185,3 +187,22 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(BOUND):
         while not condition():
             await asyncio.sleep(0.02)
+
+
+SHOP = Sidecar(system="tiny", service="shop")
+
+
+@asynccontextmanager
+async def sidecar(authority: Authority, told: Sidecar) -> AsyncIterator[EnvoyProcess]:
+    """A real one."""
+    with tempfile.TemporaryDirectory(prefix="skerry-test-") as name:
+        async with AdsServer(Path(name) / EnvoyProcess.ADS_SOCKET) as ads:
+            Rotation([told], authority, ads).begin()
+            async with EnvoyProcess(Path(name), node=told.service, drain=1.0) as process:
+                yield process
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])

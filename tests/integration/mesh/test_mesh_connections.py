@@ -5,36 +5,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from mesh_stage import Reply, request
+from mesh_stage import SHOP, Reply, free_port, request, sidecar
 
-from skerry.envoy import AdsServer, EnvoyProcess
-from skerry.envoy.mesh import Authority, Callee, Identity, Rotation, Sidecar
+from skerry.clock import SYSTEM
+from skerry.envoy.mesh import Authority, Callee, Identity, Sidecar
 from skerry.envoy.messages import Messages
-
-SHOP = Sidecar(system="tiny", service="shop")
-
-
-@asynccontextmanager
-async def sidecar(authority: Authority, told: Sidecar) -> AsyncIterator[EnvoyProcess]:
-    """A real one."""
-    with tempfile.TemporaryDirectory(prefix="skerry-test-") as name:
-        async with AdsServer(Path(name) / EnvoyProcess.ADS_SOCKET) as ads:
-            Rotation([told], authority, ads).begin()
-            async with EnvoyProcess(Path(name), node=told.service, drain=1.0) as process:
-                yield process
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+from skerry.testing import VirtualClock
 
 
 class Plain:
@@ -83,12 +63,13 @@ def called_as_bank(authority: Authority, callee: Identity) -> tuple[Reply, int]:
 
 
 def test_a_callee_with_another_name_gets_nothing(tmp_path: Path) -> None:
-    """A certificate of the same authority is not enough: it has to be the callee's. The caller is answered 503."""
+    """A certificate of the same authority is not enough: it has to be the callee's, and valid. The caller is answered 503."""
     authority = Authority(tmp_path, system="tiny")
     for identity in (
         authority.identity("evil"),
         Authority(tmp_path, system="circus").identity("bank"),
         Authority(tmp_path / "other", system="tiny").identity("bank"),
+        Authority(tmp_path, system="tiny", clock=VirtualClock(start=SYSTEM.now() - 7200.0)).identity("bank"),
     ):
         reply, read = called_as_bank(authority, identity)
         assert (reply.status, read) == (503, 0)

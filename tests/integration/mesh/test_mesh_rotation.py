@@ -13,7 +13,7 @@ from mesh_stage import Refused, Town, in_town, served, until
 from skerry.deploy import Mesh
 from skerry.envoy.mesh import Authority, write_folder
 from skerry.errors import ConfigurationError, DeployError
-from skerry.signals import AuthoritiesChanged, IdentityRenewed
+from skerry.signals import AuthoritiesChanged, IdentityRenewed, Signal
 
 CALLERS = 4
 SERVICES = ("shop", "bank", "other", "gateway")
@@ -106,6 +106,37 @@ def test_certificates_from_files_are_taken_when_they_change(tmp_path: Path) -> N
         assert (await town.status("bank"))["serial"] == second
         with pytest.raises(DeployError, match="come from files"):
             await town.ask("replace-authority")
+
+    in_town(tmp_path, play, mesh=Mesh(certificates=folder))
+
+
+def test_the_authority_of_certificates_from_files_is_replaced_under_load(tmp_path: Path) -> None:
+    """Both in ca.pem first, then new certificates, then the old one taken out: no request is lost, and the old one is over."""
+    folder = tmp_path / "certificates"
+    authority = Authority(tmp_path / "ca", system="tiny")
+    write_folder(folder, authority, SERVICES)
+    before = authority.identity("shop")
+
+    async def play(town: Town) -> None:
+        def told(kind: type[Signal]) -> int:
+            return sum(isinstance(signal, kind) for signal in town.heard)
+
+        async def replace() -> None:
+            authority.replace()
+            (folder / "ca.pem").write_text(authority.authorities())
+            await until(lambda: told(AuthoritiesChanged) == 1)
+            assert (await town.intrude("bank", before)).status == 200
+            write_folder(folder, authority, SERVICES)
+            await until(lambda: told(IdentityRenewed) == len(SERVICES))
+            authority.forget()
+            (folder / "ca.pem").write_text(authority.authorities())
+            await until(lambda: told(AuthoritiesChanged) == 2)
+
+        await under_load(town, replace)
+        with pytest.raises(Refused):
+            await town.intrude("bank", before)
+        assert (await town.intrude("bank", authority.identity("shop"))).status == 200
+        assert not [one for one in town.heard if isinstance(one, IdentityRenewed) and one.error]
 
     in_town(tmp_path, play, mesh=Mesh(certificates=folder))
 

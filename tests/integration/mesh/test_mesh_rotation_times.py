@@ -127,3 +127,13 @@ def test_a_file_that_nobody_replaces_is_told_once(tmp_path: Path) -> None:
     for at, signal in heard:
         assert signal.level == "error"
         assert 2860 <= at <= 2880
+
+
+def test_an_authority_that_was_half_replaced_is_forgotten_at_the_next_start(tmp_path: Path) -> None:
+    """All certificates are new then, so only the newest is believed."""
+    authority = Authority(tmp_path / "ca", system="shop")
+    authority.replace()
+    rotation = Rotation(SIDECARS, Authority(tmp_path / "ca", system="shop"), AdsServer(tmp_path / "ads.sock"))
+    rotation.begin()
+    assert Authority(tmp_path / "ca", system="shop").authorities().count("BEGIN CERTIFICATE") == 1
+    assert authority.authorities().count("BEGIN CERTIFICATE") == 2

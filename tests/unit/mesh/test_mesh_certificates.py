@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from skerry.envoy.mesh import Authority, CertificateFolder, write_folder
 from skerry.errors import ConfigurationError
 from skerry.testing import VirtualClock
+
+BOTH = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
 
 
 @pytest.fixture
@@ -114,3 +123,49 @@ def test_a_change_of_the_files_is_seen(folder: Path) -> None:
     second = found.seen()
     (folder / "ca.pem").unlink()
     assert len({first, second, found.seen()}) == 3
+
+
+def test_keys_and_uses_are_such_that_a_sidecar_takes(folder: Path, tmp_path: Path) -> None:
+    """Another kind of key, or a certificate for one end of TLS only, is refused with what is missing."""
+    for name, key, uses, told in (
+        ("ed25519", ed25519.Ed25519PrivateKey.generate(), BOTH, "is neither a P-256 key nor RSA"),
+        ("p384", ec.generate_private_key(ec.SECP384R1()), BOTH, "is neither a P-256 key nor RSA"),
+        ("short", rsa.generate_private_key(65537, 1024), BOTH, "is neither a P-256 key nor RSA"),
+        ("server", ec.generate_private_key(ec.SECP256R1()), BOTH[:1], "is not for both serverAuth and clientAuth"),
+        ("client", ec.generate_private_key(ec.SECP256R1()), BOTH[1:], "is not for both serverAuth and clientAuth"),
+    ):
+        with pytest.raises(ConfigurationError, match=told):
+            CertificateFolder(signed(tmp_path / name, key, uses), system="shop", clock=VirtualClock()).identity("order")
+    good = signed(tmp_path / "rsa", rsa.generate_private_key(65537, 2048), BOTH)
+    assert CertificateFolder(good, system="shop", clock=VirtualClock()).identity("order").name == "spiffe://shop/order"
+
+
+def test_what_a_certificate_does_not_say_is_allowed(tmp_path: Path) -> None:
+    """Without a list of uses it is for all of them."""
+    folder = signed(tmp_path, ec.generate_private_key(ec.SECP256R1()), [])
+    assert (
+        CertificateFolder(folder, system="shop", clock=VirtualClock()).identity("order").name == "spiffe://shop/order"
+    )
+
+
+def signed(folder: Path, key: Any, uses: list[x509.ObjectIdentifier]) -> Path:
+    """A folder with a certificate of that key, by an authority of its own."""
+    folder.mkdir(exist_ok=True)
+    above, clock = ec.generate_private_key(ec.SECP256R1()), VirtualClock()
+    begins = dt.datetime.fromtimestamp(clock.now() - 60, tz=dt.UTC)
+    names = {name: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("above", "order")}
+
+    def made(name: str, public: Any) -> x509.CertificateBuilder:
+        builder = x509.CertificateBuilder().subject_name(names[name]).issuer_name(names["above"]).public_key(public)
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(begins)
+        return builder.not_valid_after(begins + dt.timedelta(hours=1))
+
+    ca = made("above", above.public_key()).sign(above, SHA256())
+    uri = x509.SubjectAlternativeName([x509.UniformResourceIdentifier("spiffe://shop/order")])
+    leaf = made("order", key.public_key()).add_extension(uri, critical=False)
+    if uses:
+        leaf = leaf.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+    (folder / "ca.pem").write_bytes(ca.public_bytes(Encoding.PEM))
+    (folder / "order.pem").write_bytes(leaf.sign(above, SHA256()).public_bytes(Encoding.PEM))
+    (folder / "order.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return folder

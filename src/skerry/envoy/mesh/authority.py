@@ -109,8 +109,9 @@ class Authority:
 
     def forget(self) -> None:
         """Believe only the newest one."""
-        del self._certificates[1:]
-        self._write()
+        if len(self._certificates) > 1:
+            del self._certificates[1:]
+            self._write()
 
     def _make(self) -> None:
         from cryptography import x509

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 AUTHORITIES: Final = "ca.pem"
+RSA_BITS: Final = 2048
 
 
 class CertificateFolder:
@@ -22,7 +23,8 @@ class CertificateFolder:
     decides when.
 
     What is read is checked first, so that nothing reaches a sidecar that it would refuse or nobody would believe: the key is
-    the certificate's, the name is `spiffe://SYSTEM/SERVICE`, the time is now, and an authority of `ca.pem` has signed it.
+    the certificate's and of a kind that Envoy takes (P-256, or RSA from 2048 bits on), the name is `spiffe://SYSTEM/SERVICE`, it
+    is for both ends of TLS, the time is now, and an authority of `ca.pem` has signed it.
     """
 
     def __init__(self, folder: Path, *, system: str, clock: Clock = SYSTEM) -> None:
@@ -36,6 +38,7 @@ class CertificateFolder:
         chain = read_chain(_text(file), source=str(file))
         key = _text(key_file)
         _demand_pair(chain[0], key, source=str(key_file))
+        _demand_uses(chain[0], source=str(file))
         found = identity_of(chain, key, source=str(file))
         wanted = spiffe_name(self._system, service)
         if found.name != wanted:
@@ -100,6 +103,7 @@ def _text(path: Path) -> str:
 
 def _demand_pair(leaf: x509.Certificate, key: str, *, source: str) -> None:
     from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
@@ -108,6 +112,22 @@ def _demand_pair(leaf: x509.Certificate, key: str, *, source: str) -> None:
         raise ConfigurationError("is no private key without a password (PEM)", source=source) from None
     if public != leaf.public_key():
         raise ConfigurationError("is not the key of the certificate beside it", source=source)
+    fits = isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, ec.SECP256R1)
+    if not fits and not (isinstance(public, rsa.RSAPublicKey) and public.key_size >= RSA_BITS):
+        raise ConfigurationError(f"is neither a P-256 key nor RSA of {RSA_BITS} bits or more", source=source)
+
+
+def _demand_uses(leaf: x509.Certificate, *, source: str) -> None:
+    """What is not said is allowed (RFC 5280, section 4.2.1.12); a sidecar is a server and a client."""
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    try:
+        uses = set(leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        return
+    if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH} <= uses:
+        raise ConfigurationError("is not for both serverAuth and clientAuth", source=source)
 
 
 def _leads_to(chain: Sequence[x509.Certificate], believed: Sequence[x509.Certificate]) -> bool:

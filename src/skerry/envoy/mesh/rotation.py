@@ -7,10 +7,10 @@ A new certificate is for new connections. Those that are open keep what they wer
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from skerry import signals
 from skerry.clock import SYSTEM, Clock
@@ -84,7 +84,12 @@ class Rotation:
         """Numbers of certificates of which it was told that they end soon."""
 
     def begin(self) -> None:
-        """Offer everybody everything, for the first time. Raises `ConfigurationError` when a certificate is not in order."""
+        """Offer everybody everything, for the first time. Raises `ConfigurationError` when a certificate is not in order.
+
+        An authority that was about to be replaced when an earlier process ended is forgotten: nobody has a certificate of it.
+        """
+        if isinstance(self._source, Authority):
+            self._source.forget()
         self._seen = self._look()
         self._believed = self._source.authorities()
         for service in self._sidecars:
@@ -95,15 +100,23 @@ class Rotation:
         """Replace what is due, until cancelled. What fails is told by a signal and tried again; sidecars keep what they have."""
         while True:
             await self._clock.sleep(self._pause())
-            if isinstance(self._source, CertificateFolder):
-                if (seen := self._look()) != self._seen:
-                    self._seen = seen
-                    await self._read_again()
-                self._tell_late()
-            elif self._source.is_worn:
-                await self._tried(self.replace_authority())
-            elif due := [name for name, one in self._identities.items() if one.half <= self._clock.now()]:
-                await self._tried(self.renew(due))
+            try:
+                await self._turn()
+            except (EnvoyError, ConfigurationError) as error:
+                _log.error("the certificates of the mesh: %s", error)
+            except Exception:  # whatever it is: without a next turn, all certificates would end within the hour
+                _log.exception("the certificates of the mesh")
+
+    async def _turn(self) -> None:
+        if isinstance(self._source, CertificateFolder):
+            if (seen := self._look()) != self._seen:
+                self._seen = seen
+                await self._read_again()
+            self._tell_late()
+        elif self._source.is_worn:
+            await self.replace_authority()
+        elif due := [name for name, one in self._identities.items() if one.half <= self._clock.now()]:
+            await self.renew(due)
 
     async def renew(self, services: Iterable[str] = ()) -> None:
         """New certificates for `services`, or for all; returns when every sidecar that is up has taken its own.
@@ -126,7 +139,8 @@ class Rotation:
                 "the certificates come from files: put another ca.pem there, with both authorities first"
             )
         async with self._lock:
-            self._source.replace()
+            if self._source.authorities().count(_BEGIN) == 1:  # else one that did not come to its end is gone on with
+                self._source.replace()
             await self._believe()
             await self._renew(tuple(self._sidecars))
             self._source.forget()
@@ -155,16 +169,17 @@ class Rotation:
         for service in services:
             self._identities[service] = self._source.identity(service)
             self._offer(service)
-        await self._settled(services)
-        for service in services:
-            identity = self._identities[service]
-            self._emit(IdentityRenewed(service=service, name=identity.name, ends=identity.ends))
+        answers = await self._answers(services)
+        for service, error in answers.items():
+            identity, told = self._identities[service], str(error or "")
+            self._emit(IdentityRenewed(service=service, name=identity.name, ends=identity.ends, error=told))
+        _demand_taken(answers)
 
     async def _believe(self) -> None:
         self._believed = self._source.authorities()
         for service in self._sidecars:
             self._offer(service)
-        await self._settled(tuple(self._sidecars))
+        _demand_taken(await self._answers(tuple(self._sidecars)))
         name = next(iter(self._sidecars.values())).system
         self._emit(AuthoritiesChanged(system=name, count=self._believed.count(_BEGIN)))
 
@@ -172,12 +187,11 @@ class Rotation:
         given = secrets(self._identities[service], self._believed)
         self._ads.offer(replace(self._sidecars[service].resources(), secrets=given), node=service)
 
-    async def _settled(self, services: Sequence[str]) -> None:
+    async def _answers(self, services: Sequence[str]) -> dict[str, EnvoyError | None]:
+        """What the sidecars say to what they were offered: nothing, or why they do not take it."""
         async with asyncio.TaskGroup() as group:
-            waiting = [group.create_task(self._answer(service)) for service in services]
-        for service, answer in zip(services, waiting, strict=True):
-            if (error := answer.result()) is not None:
-                raise EnvoyError(f"the sidecar of {service} does not take its secrets: {error}")
+            waiting = {service: group.create_task(self._answer(service)) for service in services}
+        return {service: task.result() for service, task in waiting.items()}
 
     async def _answer(self, service: str) -> EnvoyError | None:
         try:
@@ -189,13 +203,9 @@ class Rotation:
     async def _read_again(self) -> None:
         """Of the files, what is in order now. Authorities come first, so that who has a new certificate is believed."""
         async with self._lock:
-            try:
-                changed = self._source.authorities() != self._believed
-            except ConfigurationError as error:
-                _log.error("the certificates of the mesh stay as they are: %s", error)
-                return
-            if changed:
-                await self._tried(self._believe())
+            if self._source.authorities() != self._believed:
+                with contextlib.suppress(EnvoyError):  # it stays offered, and comes before what is offered next
+                    await self._believe()
             self._late &= {one.serial for one in self._identities.values()}
             for service, before in list(self._identities.items()):
                 try:
@@ -204,7 +214,8 @@ class Rotation:
                     self._emit(IdentityRenewed(service=service, name=before.name, ends=before.ends, error=str(error)))
                     continue
                 if found.serial != before.serial:
-                    await self._tried(self._renew([service]))
+                    with contextlib.suppress(EnvoyError):  # it was told, and the next one may be better
+                        await self._renew([service])
 
     def _tell_late(self) -> None:
         now = self._clock.now()
@@ -214,12 +225,6 @@ class Rotation:
                 text = f"it ends in {max(0.0, one.ends - now):.0f} s, and its file has not been replaced"
                 self._emit(IdentityRenewed(service=service, name=one.name, ends=one.ends, error=text))
 
-    async def _tried(self, doing: Any) -> None:
-        try:
-            await doing
-        except (EnvoyError, ConfigurationError) as error:
-            _log.error("the certificates of the mesh: %s", error)
-
     def _pause(self) -> float:
         if isinstance(self._source, CertificateFolder):
             return LOOK
@@ -228,3 +233,9 @@ class Rotation:
 
     def _look(self) -> tuple[object, ...]:
         return self._source.seen() if isinstance(self._source, CertificateFolder) else ()
+
+
+def _demand_taken(answers: Mapping[str, EnvoyError | None]) -> None:
+    for service, error in answers.items():
+        if error is not None:
+            raise EnvoyError(f"the sidecar of {service} does not take its secrets: {error}")
