@@ -25,6 +25,7 @@ from skerry.signals.calls import (
     RetryPlanned,
 )
 from skerry.signals.changes import (
+    AnswersDiffered,
     AuthoritiesChanged,
     ConsumerFailed,
     ConsumerLag,
@@ -70,6 +71,7 @@ from skerry.signals.hub import (
 
 __all__ = [
     "HUB",
+    "AnswersDiffered",
     "AuthoritiesChanged",
     "BreakerChanged",
     "CallHedged",

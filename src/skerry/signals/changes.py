@@ -354,6 +354,19 @@ class KeysUnavailable(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswersDiffered(Signal):
+    """For the first time in this process the two sides of a strangled route answered differently at `path`; `kind` says how."""
+
+    route: str
+    path: str
+    kind: str
+
+    @property
+    def level(self) -> Level:
+        return "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RampChanged(Signal):
     """A strangled route is elsewhere on its way from one service to another. `verdict`: start, promote, step, hold, roll_back,
     hand_over, hand_back; `by` evidence, the guard or a person; shares in percent.

@@ -13,6 +13,7 @@ import pytest
 from peers import Peer, Reader, Received, Writer, blackhole, receive, reply
 from strangled_stage import REFUSING, ROUTE, Raw, Strangling, strangling, told
 
+from skerry import signals
 from skerry.gateway.strangler import Share, samples
 
 COMPARED = Share(0.0, compared=True)
@@ -258,6 +259,44 @@ def test_a_long_answer_of_the_control_streams_and_is_unread(tmp_path: Path) -> N
     strangling(
         tmp_path, play, control=lambda _: reply(200, b"x" * 3_000_000), candidate={}, share=COMPARED, shadow=EVERY
     )
+
+
+def test_an_answer_without_an_end_is_not_waited_for(tmp_path: Path) -> None:
+    """A stream of events is given up as soon as it begins, and its place is another request's."""
+    sent: list[Writer] = []
+
+    async def control(peer: Peer, reader: Reader, writer: Writer) -> None:
+        while True:
+            await receive(peer, reader)
+            sent.append(writer)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+            writer.write(b"6\r\ndata: \r\n")
+
+    async def play(stage: Strangling) -> None:
+        async with stage.client.stream("GET", "/") as answer:
+            assert answer.status_code == 200
+            assert (stage.sums.compared.unread, stage.candidate.requests) == (1, [])
+            sent[0].write(b"0\r\n\r\n")
+
+    strangling(tmp_path, play, control=Raw(control), candidate={}, share=COMPARED, shadow=EVERY)
+
+
+def test_a_new_difference_is_a_signal(tmp_path: Path) -> None:
+    """Once for each path, not for each request."""
+    heard: list[signals.Signal] = []
+
+    async def play(stage: Strangling) -> None:
+        for number in range(1, 4):
+            await stage.client.get("/")
+            await stage.compared(number)
+
+    unsubscribe = signals.subscribe(heard.append)
+    try:
+        strangling(tmp_path, play, control={"a": 1}, candidate={"a": 2}, share=COMPARED, shadow=EVERY)
+    finally:
+        unsubscribe()
+    differed = [each for each in heard if isinstance(each, signals.AnswersDiffered)]
+    assert differed == [signals.AnswersDiffered(route=ROUTE, path="$.a", kind="value")]
 
 
 def test_comparisons_are_shed_first(tmp_path: Path) -> None:

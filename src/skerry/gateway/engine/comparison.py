@@ -21,6 +21,7 @@ from skerry.gateway.strangler.redacting import Redactor, request_line
 from skerry.gateway.strangler.samples import Samples
 from skerry.gateway.wire import ReplyHead, chunk
 from skerry.gateway.wire.request import CHUNKED
+from skerry.signals import AnswersDiffered, emit
 
 if TYPE_CHECKING:
     from skerry.gateway.engine.counting import Counting
@@ -52,22 +53,23 @@ class Copy:
         self.size: int = 0
         self._pieces: list[bytes] = []
 
-    def begins(self, head: ReplyHead) -> None:
-        """Its head, of the last attempt."""
+    def begins(self, head: ReplyHead, most: int) -> bool:
+        """Its head, of the last attempt; False when it is of no use, for it is too long or has no end."""
         self.head, self.size = head, 0
         self._pieces.clear()
+        return head.length <= most and (b"content-type", b"text/event-stream") not in head.headers
 
-    def add(self, piece: bytes, most: int) -> None:
-        """A piece of its body; of more than `most` bytes nothing is kept."""
+    def add(self, piece: bytes, most: int) -> bool:
+        """A piece of its body; False when that is more than `most` bytes now."""
         self.size += len(piece)
-        if self.size <= most:
-            self._pieces.append(piece)
-        else:
-            self._pieces.clear()
+        if self.size > most:
+            return False
+        self._pieces.append(piece)
+        return True
 
-    def answer(self, most: int) -> Answer | None:
-        """What it was, None when it was too long."""
-        if self.head is None or self.size > most:
+    def answer(self) -> Answer | None:
+        """What it was."""
+        if self.head is None:
             return None
         return Answer(self.head.status, tuple(self.head.headers), b"".join(self._pieces))
 
@@ -84,6 +86,8 @@ class Comparer:
         self._noise = noise
         self._samples = Samples(Redactor(shadow.redact))
         self._counting = counting
+        self._told: set[str] = set()
+        """Paths that were told by a signal: as many as have samples, which are bounded."""
 
     # Which.
 
@@ -113,15 +117,19 @@ class Comparer:
         """A place is free again."""
         self.active -= 1
 
+    def give_up(self) -> None:
+        """An answer is too long, or has no end."""
+        self._noise.sums.unread += 1
+        self.leave()
+
     # How.
 
     def compare(self, exchange: Exchange, copy: Copy, control: Target, candidate: Target, *, once: bool) -> None:
         """The client has its answer, which is `copy`. `once`: the control is not asked again, and the candidate not twice."""
-        first = self._plain(copy.answer(self.most))
+        first = self._plain(copy.answer())
         body = self._body(exchange)
         if first is None or body is None:
-            self._noise.sums.unread += 1
-            self.leave()
+            self.give_up()
             return
 
         def asking(target: Target) -> Asking:
@@ -226,5 +234,9 @@ class Comparer:
         head = exchange.head
         request = request_line(head.method, head.path, head.query)
         for difference in found:
-            if not self._noise.noisy(difference.path) and self._samples.add(request, difference):
-                self._counting.sampled(self._name, self._samples)
+            if self._noise.noisy(difference.path) or not self._samples.add(request, difference):
+                continue
+            self._counting.sampled(self._name, self._samples)
+            if difference.path not in self._told:
+                self._told.add(difference.path)
+                emit(AnswersDiffered(route=self._name, path=difference.path, kind=difference.kind))

@@ -222,8 +222,8 @@ class StrangledCall(Call):
             self._lost_ticket(failure)
             self._fall_back(failure)
             return
-        if self._copy is not None:
-            self._copy.begins(head)
+        if self._copy is not None and not self._copy.begins(head, self._most):
+            self._give_up()
         super().reply_begins(upstream, head)
 
     def cancel(self) -> None:
@@ -236,9 +236,19 @@ class StrangledCall(Call):
 
     # What is compared.
 
+    @property
+    def _most(self) -> int:
+        return 0 if self._side.comparer is None else self._side.comparer.most
+
+    def _give_up(self) -> None:
+        """The client has its answer all the same; another request can be compared meanwhile."""
+        self._copy = None
+        if self._side.comparer is not None:
+            self._side.comparer.give_up()
+
     def reply_piece(self, piece: bytes) -> None:
-        if self._copy is not None and self._side.comparer is not None:
-            self._copy.add(piece, self._side.comparer.most)
+        if self._copy is not None and not self._copy.add(piece, self._most):
+            self._give_up()
         super().reply_piece(piece)
 
     def reply_ends(self) -> None:
