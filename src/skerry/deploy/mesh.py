@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from skerry.clock import Clock
-from skerry.deploy import ports, probe, registry
+from skerry.deploy import ports, probe
 from skerry.deploy.processes import Launch
 from skerry.deploy.servers.port import ENVIRONMENT
 from skerry.envoy import Admin, AdsServer, binary, bootstrap, envoy_command
@@ -69,16 +69,17 @@ class Sidecars:
             for callee in self._calls(service):
                 yield _call(service, callee)
 
-    async def open(self, numbers: Mapping[str, int]) -> None:
-        """Prepare all, with these ports. Raises `ConfigurationError` for certificates that are not in order, `MissingExtra`."""
+    async def open(self, numbers: Mapping[str, int], *, folder: Path) -> None:
+        """Prepare all, with these ports and a `folder` for sockets, which is taken away at the end.
+
+        Raises `ConfigurationError` for certificates that are not in order, and `MissingExtra`.
+        """
         if taken := [name for name in self.names if name in self._system.services]:
             raise ConfigurationError(f"a service cannot be named {taken[0]} beside the sidecar of that name")
         self._ports = numbers
-        # Short, for sockets have short paths; and the same each time, so that a killed supervisor leaves no more than one.
-        digest = hashlib.sha256(str(self._data).encode()).hexdigest()[:12]
-        self._folder = registry.runtime_folder() / f"mesh-{digest}"
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._resources.callback(_remove, self._folder)
+        self._folder = folder
+        self._folder.mkdir(mode=0o700)
+        self._resources.callback(shutil.rmtree, self._folder, ignore_errors=True)
         ads = await self._resources.enter_async_context(AdsServer(self._folder / "ads.sock"))
         self._rotation = Rotation(
             [self._sidecar(name) for name in self._services()], self._source(), ads, clock=self._clock, emit=self._emit
@@ -209,12 +210,6 @@ async def _live(admin: Admin, host: str, port: int) -> bool:  # noqa: ARG001 - i
 
 async def _ready_at(path: Path, host: str, port: int) -> bool:  # noqa: ARG001 - likewise
     return await probe.ready_at(path)
-
-
-def _remove(folder: Path) -> None:
-    for file in folder.iterdir():
-        file.unlink(missing_ok=True)
-    folder.rmdir()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

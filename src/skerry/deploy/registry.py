@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import socket
 import stat
 import tempfile
@@ -49,6 +50,11 @@ def runtime_folder() -> Path:
         else:
             return folder
     raise ConfigurationError(f"there is no private folder for control sockets: {error}")
+
+
+def mesh_folder(socket_path: Path) -> Path:
+    """The folder beside a control socket for the sockets of the system's mesh: it goes when the entry does."""
+    return socket_path.with_suffix(".mesh")
 
 
 def write_entry(entry: Entry) -> None:
@@ -155,6 +161,7 @@ def _alive(path: Path) -> Entry | None:
         return entry
     for stale in (path, path.with_suffix(".sock")):
         stale.unlink(missing_ok=True)
+    shutil.rmtree(mesh_folder(path), ignore_errors=True)
     return None
 
 

@@ -124,7 +124,7 @@ class Supervisor:
             await self._listen(path)
             async with self._in_time():
                 await self._start_servers()
-                await self._start_sidecars()
+                await self._start_sidecars(registry.mesh_folder(path))
                 self._start_services()
                 await self._all_ready()
         except BaseException:
@@ -217,11 +217,11 @@ class Supervisor:
             if not self._asked_to_stop.is_set():
                 self._addresses |= await server.provide(self.system, self.data, self._ports[name], self._clock)
 
-    async def _start_sidecars(self) -> None:
+    async def _start_sidecars(self, folder: Path) -> None:
         if self._sidecars is None or self._asked_to_stop.is_set():
             return
         self._resources.push_async_callback(self._sidecars.close)
-        await self._sidecars.open(self._ports)
+        await self._sidecars.open(self._ports, folder=folder)
         for sidecar in self._sidecars.launches(self._environ):
             self._keep(sidecar)
         await self._all_ready()

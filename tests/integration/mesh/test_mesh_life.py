@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from mesh_stage import BOUND, SYSTEM, Town, in_town, until
 
-from skerry.deploy import Mesh, Supervisor
+from skerry.deploy import Mesh, Supervisor, running
 from skerry.errors import ConfigurationError, DeployError
 from skerry.topology import load
 
@@ -78,9 +78,14 @@ def test_a_killed_mesh_leaves_no_orphan(tmp_path: Path) -> None:
             ready = (json.loads(line) for line in process.stdout)
             assert next(event for event in ready if event["event"] == "system" and event["state"] == "ready")
             assert len(processes_in(data)) == 8  # four sidecars, three services, the gateway
+            [entry] = [entry for entry in running() if entry.data == str(data)]
+            sockets = Path(entry.socket).with_suffix(".mesh")
+            assert sockets.is_dir()
             process.kill()
             process.wait(BOUND)
         asyncio.run(until(lambda: not processes_in(data)))
+        assert data not in {entry.data for entry in running()}
+        assert not sockets.exists()  # who looks for running systems takes away what is left of dead ones
 
 
 def test_an_ordinary_stop_leaves_nothing(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from skerry.cli.run import JsonProgress, TextProgress
@@ -16,19 +17,19 @@ RENEWED = IdentityRenewed(service="order", name="spiffe://shop/order", ends=10.0
 REFUSED = IdentityRenewed(service="order", name="spiffe://shop/order", ends=10.0, error="order.pem: has expired")
 
 
-def told(kind: type[JsonProgress] | type[TextProgress], *heard: Signal) -> list[str]:
-    stream = io.StringIO()
-    console = Console(stream, [])
-    progress = JsonProgress(SYSTEM, console) if kind is JsonProgress else TextProgress(SYSTEM, console, [])
-    for signal in heard:
-        progress.on_signal(signal)
-    console.close()
-    return stream.getvalue().splitlines()
+def told(file: Path, make: Callable[[Console], JsonProgress | TextProgress], *heard: Signal) -> list[str]:
+    """The lines that are said when these signals are heard."""
+    with file.open("w") as stream, closing(Console(stream, [])) as console:
+        progress = make(console)
+        for signal in heard:
+            progress.on_signal(signal)
+    return file.read_text().splitlines()
 
 
-def test_a_program_is_told_everything() -> None:
+def test_a_program_is_told_everything(tmp_path: Path) -> None:
     """A line for each new certificate, each that could not be replaced, and each change of authorities."""
-    lines = told(JsonProgress, RENEWED, REFUSED, AuthoritiesChanged(system="shop", count=2))
+    changed = AuthoritiesChanged(system="shop", count=2)
+    lines = told(tmp_path / "said", lambda console: JsonProgress(SYSTEM, console), RENEWED, REFUSED, changed)
     common = {"event": "identity", "service": "order", "name": "spiffe://shop/order", "ends": 10.0}
     assert [json.loads(line) for line in lines] == [
         common | {"error": ""},
@@ -37,7 +38,8 @@ def test_a_program_is_told_everything() -> None:
     ]
 
 
-def test_a_person_is_told_what_went_wrong() -> None:
+def test_a_person_is_told_what_went_wrong(tmp_path: Path) -> None:
     """Rotation is daily business; only what could not be replaced is worth a line."""
-    lines = told(TextProgress, RENEWED, REFUSED, AuthoritiesChanged(system="shop", count=2))
+    changed = AuthoritiesChanged(system="shop", count=2)
+    lines = told(tmp_path / "said", lambda console: TextProgress(SYSTEM, console, []), RENEWED, REFUSED, changed)
     assert lines == ["skerry: order keeps its certificate: order.pem: has expired"]
