@@ -62,7 +62,7 @@ def rotate(name: str, data: Path | None, file: Path | None, output: str, *, auth
 @options.certificate_lifetime
 @options.output
 def certificates(out: Path, file: Path | None, data: Path, lifetime: float | None, output: str) -> None:
-    """Write a certificate and key for each service, and ca.pem: what `skerry run --mesh --certificates` takes.
+    """Write a certificate and key for each service, and ca.crt: what `skerry run --mesh --certificates` takes.
 
     The authority's own key stays in the data folder.
     """
@@ -73,7 +73,7 @@ def certificates(out: Path, file: Path | None, data: Path, lifetime: float | Non
     if output == "json":
         click.echo(json.dumps({"folder": str(out), "files": [path.name for path in written]}))
         return
-    click.echo(f"{len(names)} certificates with their keys, and ca.pem, are in {out}")
+    click.echo(f"{len(names)} certificates with their keys, and ca.crt, are in {out}")
 
 
 @mesh.command()

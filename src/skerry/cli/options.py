@@ -99,7 +99,7 @@ def mesh(command: F) -> F:
         click.option(
             "--certificates",
             type=click.Path(path_type=Path),
-            help="With --mesh: a folder with NAME.pem and NAME.key of each service, and ca.pem. "
+            help="With --mesh: a folder with NAME.pem and NAME.key of each service, and ca.crt. "
             "[default: a development authority in the data folder]",
         ),
         click.option(

@@ -97,8 +97,8 @@ def test_a_connection_ends_without_a_lost_request(tmp_path: Path) -> None:
                 replies = await asyncio.gather(*(request(here, "/", method="POST") for _ in range(8)))
                 assert {reply.status for reply in replies} == {200}
                 sent += len(replies)
-                stats = await process.admin.stats(r"^cluster\.bank\.upstream_cx_total$")
-                connections = stats["cluster.bank.upstream_cx_total"]
+                stats = await process.admin.stats(r"^cluster\.to-bank\.upstream_cx_total$")
+                connections = stats["cluster.to-bank.upstream_cx_total"]
             assert service.count == sent
 
     asyncio.run(main())
@@ -114,7 +114,7 @@ def test_a_callee_that_cannot_be_reached_is_left_alone(tmp_path: Path) -> None:
         async with sidecar(authority, told) as process:
 
             async def counted(name: str) -> int:
-                return (await process.admin.stats(rf"^cluster\.bank\.{name}$"))[f"cluster.bank.{name}"]
+                return (await process.admin.stats(rf"^cluster\.to-bank\.{name}$"))[f"cluster.to-bank.{name}"]
 
             while not await counted("outlier_detection.ejections_active"):
                 assert (await request(here, "/", method="POST")).status == 503

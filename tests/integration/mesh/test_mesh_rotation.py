@@ -111,7 +111,7 @@ def test_certificates_from_files_are_taken_when_they_change(tmp_path: Path) -> N
 
 
 def test_the_authority_of_certificates_from_files_is_replaced_under_load(tmp_path: Path) -> None:
-    """Both in ca.pem first, then new certificates, then the old one taken out: no request is lost, and the old one is over."""
+    """Both in ca.crt first, then new certificates, then the old one taken out: no request is lost, and the old one is over."""
     folder = tmp_path / "certificates"
     authority = Authority(tmp_path / "ca", system="tiny")
     write_folder(folder, authority, SERVICES)
@@ -123,13 +123,13 @@ def test_the_authority_of_certificates_from_files_is_replaced_under_load(tmp_pat
 
         async def replace() -> None:
             authority.replace()
-            (folder / "ca.pem").write_text(authority.authorities())
+            (folder / "ca.crt").write_text(authority.authorities())
             await until(lambda: told(AuthoritiesChanged) == 1)
             assert (await town.intrude("bank", before)).status == 200
             write_folder(folder, authority, SERVICES)
             await until(lambda: told(IdentityRenewed) == len(SERVICES))
             authority.forget()
-            (folder / "ca.pem").write_text(authority.authorities())
+            (folder / "ca.crt").write_text(authority.authorities())
             await until(lambda: told(AuthoritiesChanged) == 2)
 
         await under_load(town, replace)

@@ -81,7 +81,7 @@ def test_files_that_vanish_change_nothing(tmp_path: Path) -> None:
         rotation.begin()
         before = [info.serial for info in rotation.status()]
         running = asyncio.create_task(rotation.run())
-        (folder / "ca.pem").unlink()
+        (folder / "ca.crt").unlink()
         await clock.sleep(5.0)
         assert [info.serial for info in rotation.status()] == before
         authority.replace()

@@ -24,13 +24,13 @@ def test_a_folder_of_certificates_is_what_a_run_takes(tmp_path: Path) -> None:
     command += ["--data", str(tmp_path / "var"), "--lifetime", "600"]
     done = CliRunner().invoke(main, [*command, "-o", "json"])
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["files"] == ["shop.key", "shop.pem", "ca.pem"]
+    assert json.loads(done.stdout)["files"] == ["shop.key", "shop.pem", "ca.crt"]
     identity = CertificateFolder(tmp_path / "out", system="tiny").identity("shop")
     assert 0 < identity.ends - SYSTEM.now() <= 600
     assert stat.S_IMODE((tmp_path / "out" / "shop.key").stat().st_mode) == 0o600
-    assert "PRIVATE" not in (tmp_path / "out" / "ca.pem").read_text()
+    assert "PRIVATE" not in (tmp_path / "out" / "ca.crt").read_text()
     again = CliRunner().invoke(main, command)
-    assert again.stdout == f"1 certificates with their keys, and ca.pem, are in {tmp_path / 'out'}\n"
+    assert again.stdout == f"1 certificates with their keys, and ca.crt, are in {tmp_path / 'out'}\n"
 
 
 @pytest.mark.parametrize(

@@ -32,16 +32,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_what_was_written_is_read(folder: Path, tmp_path: Path) -> None:
-    """Keys have mode 0600; what is in the files is the identity, and the authorities are those of ca.pem."""
+    """Keys have mode 0600; what is in the files is the identity, and the authorities are those of ca.crt."""
     found = CertificateFolder(folder, system="shop", clock=VirtualClock())
     identity = found.identity("order")
     assert identity.name == "spiffe://shop/order"
     assert identity.chain == (folder / "order.pem").read_text()
     assert identity.key == (folder / "order.key").read_text()
-    assert found.authorities() == (folder / "ca.pem").read_text()
+    assert found.authorities() == (folder / "ca.crt").read_text()
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.glob("*.key")} == {0o600}
     assert sorted(file.name for file in folder.iterdir()) == [
-        "ca.pem",
+        "ca.crt",
         "order.key",
         "order.pem",
         "stock.key",
@@ -62,11 +62,11 @@ def _copied(name: str, to: str) -> Callable[[Path], None]:
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no certificate": (lambda folder: (folder / "order.pem").unlink(), r"order\.pem: cannot be read: No such file"),
     "no key": (lambda folder: (folder / "order.key").unlink(), r"order\.key: cannot be read: No such file"),
-    "no authorities": (lambda folder: (folder / "ca.pem").unlink(), r"ca\.pem: cannot be read: No such file"),
+    "no authorities": (lambda folder: (folder / "ca.crt").unlink(), r"ca\.crt: cannot be read: No such file"),
     "no PEM": (lambda folder: (folder / "order.pem").write_text("x"), r"order\.pem: holds no certificate"),
     "a key that is none": (lambda folder: (folder / "order.key").write_text("x"), r"order\.key: is no private key"),
     "another's key": (_copied("stock.key", "order.key"), r"order\.key: is not the key of the certificate"),
-    "authorities that are none": (lambda folder: (folder / "ca.pem").write_text("x"), r"ca\.pem: holds no certificate"),
+    "authorities that are none": (lambda folder: (folder / "ca.crt").write_text("x"), r"ca\.crt: holds no certificate"),
     "no SPIFFE name": (_without_a_name, r"order\.pem: has 0 URIs as its names"),
     "binary": (lambda folder: (folder / "order.pem").write_bytes(b"\xff\xfe"), r"order\.pem: is not PEM"),
 }
@@ -106,9 +106,9 @@ def test_the_time_has_to_be_now(folder: Path, later: float) -> None:
 
 
 def test_an_authority_of_that_folder_has_to_have_signed(folder: Path, tmp_path: Path) -> None:
-    """A certificate of an authority that is not, or no longer, in ca.pem is nothing that anybody would believe."""
-    (folder / "ca.pem").write_text(Authority(tmp_path / "new", system="shop", clock=VirtualClock()).authorities())
-    with pytest.raises(ConfigurationError, match=r"is signed by nobody whose certificate is in ca\.pem"):
+    """A certificate of an authority that is not, or no longer, in ca.crt is nothing that anybody would believe."""
+    (folder / "ca.crt").write_text(Authority(tmp_path / "new", system="shop", clock=VirtualClock()).authorities())
+    with pytest.raises(ConfigurationError, match=r"is signed by nobody whose certificate is in ca\.crt"):
         CertificateFolder(folder, system="shop", clock=VirtualClock()).identity("order")
 
 
@@ -121,7 +121,7 @@ def test_a_change_of_the_files_is_seen(folder: Path) -> None:
     beside.write_bytes((folder / "order.pem").read_bytes())
     beside.replace(folder / "order.pem")
     second = found.seen()
-    (folder / "ca.pem").unlink()
+    (folder / "ca.crt").unlink()
     assert len({first, second, found.seen()}) == 3
 
 
@@ -165,7 +165,7 @@ def signed(folder: Path, key: Any, uses: list[x509.ObjectIdentifier]) -> Path:
     leaf = made("order", key.public_key()).add_extension(uri, critical=False)
     if uses:
         leaf = leaf.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
-    (folder / "ca.pem").write_bytes(ca.public_bytes(Encoding.PEM))
+    (folder / "ca.crt").write_bytes(ca.public_bytes(Encoding.PEM))
     (folder / "order.pem").write_bytes(leaf.sign(above, SHA256()).public_bytes(Encoding.PEM))
     (folder / "order.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return folder

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from skerry.envoy.mesh import Callee, Sidecar
+from skerry.envoy.mesh import Authority, Callee, CertificateFolder, Sidecar, write_folder
 
 STOCK = Sidecar(
     system="shop",
@@ -68,7 +69,21 @@ def test_who_nobody_can_call_listens_for_nobody() -> None:
     """The gateway's sidecar has ports for its callees only."""
     gateway = Sidecar(system="shop", service="gateway", calls=(Callee(service="stock", listen=1, port=2),))
     assert set(gateway.resources().listeners) == {"to-stock"}
-    assert set(gateway.resources().clusters) == {"stock"}
+    assert set(gateway.resources().clusters) == {"to-stock"}
+
+
+def test_no_name_of_a_service_is_in_the_way(tmp_path: Path) -> None:
+    """Whatever callees are called, each has a cluster and a listener beside those of the service itself."""
+    names = ("app", "app-grpc", "inbound", "local", "skerry-ads", "ca", "to-app")
+    calls = tuple(Callee(service=name, listen=port, port=port + 100) for port, name in enumerate(names, 1))
+    told = replace(STOCK, calls=calls).resources()
+    assert len(told.clusters) == len(names) + 2
+    assert len(told.listeners) == len(names) + 1
+    assert "skerry-ads" not in told.clusters  # which Envoy is started with
+    authority = Authority(tmp_path / "ca", system="shop")
+    write_folder(tmp_path / "out", authority, names)
+    found = CertificateFolder(tmp_path / "out", system="shop")
+    assert [found.identity(name).name for name in names] == [f"spiffe://shop/{name}" for name in names]
 
 
 def test_everything_is_bounded() -> None:

@@ -1,4 +1,4 @@
-"""Certificates that somebody else made, in files: `NAME.pem` and `NAME.key` for each service, and `ca.pem`."""
+"""Certificates that somebody else made, in files: `NAME.pem` and `NAME.key` for each service, and `ca.crt`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from skerry.errors import ConfigurationError
 if TYPE_CHECKING:
     from cryptography import x509
 
-AUTHORITIES: Final = "ca.pem"
+AUTHORITIES: Final = "ca.crt"
+"""Not `.pem`: a service may be called `ca`."""
 RSA_BITS: Final = 2048
 
 
@@ -24,7 +25,7 @@ class CertificateFolder:
 
     What is read is checked first, so that nothing reaches a sidecar that it would refuse or nobody would believe: the key is
     the certificate's and of a kind that Envoy takes (P-256, or RSA from 2048 bits on), the name is `spiffe://SYSTEM/SERVICE`, it
-    is for both ends of TLS, the time is now, and an authority of `ca.pem` has signed it.
+    is for both ends of TLS, the time is now, and an authority of `ca.crt` has signed it.
     """
 
     def __init__(self, folder: Path, *, system: str, clock: Clock = SYSTEM) -> None:
@@ -51,7 +52,7 @@ class CertificateFolder:
         return found
 
     def authorities(self) -> str:
-        """The authorities in `ca.pem`."""
+        """The authorities in `ca.crt`."""
         file = self.folder / AUTHORITIES
         text = _text(file)
         read_chain(text, source=str(file))
@@ -60,7 +61,7 @@ class CertificateFolder:
     def seen(self) -> tuple[object, ...]:
         """What tells that a file was replaced, added or removed."""
         try:
-            files = sorted([*self.folder.glob("*.pem"), *self.folder.glob("*.key")])
+            files = sorted(file for kind in ("pem", "key", "crt") for file in self.folder.glob(f"*.{kind}"))
             return tuple(
                 (file.name, (status := file.stat()).st_mtime_ns, status.st_size, status.st_ino) for file in files
             )

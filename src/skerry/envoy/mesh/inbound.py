@@ -10,7 +10,8 @@ from skerry.envoy.mesh.identity import spiffe_name
 from skerry.envoy.plain import Plain, extension
 
 NAME: Final = "inbound"
-APP, GRPC = "app", "app-grpc"
+APP, GRPC = "local~http", "local~grpc"
+"""No service has such a name."""
 APP_IDLE: Final = 3.0
 """Seconds: shorter than the five after which services close an idle connection, so that no request meets a closing one."""
 

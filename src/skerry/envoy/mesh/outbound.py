@@ -25,9 +25,14 @@ _ON: Final = "connect-failure,refused-stream,reset,gateway-error"
 _SAFE: Final = "GET|HEAD|OPTIONS"
 
 
+def name_for(callee: str) -> str:
+    """Of the listener and the cluster for a callee."""
+    return f"to-{callee}"
+
+
 def listener(host: str, port: int, *, callee: str) -> Plain:
     """Where the service calls `callee`: HTTP/1.1 and HTTP/2 without TLS."""
-    name = f"to-{callee}"
+    name = name_for(callee)
     # What the service itself says of certificates goes nowhere.
     manager = http.manager(name, routes(callee), filters=[], forward_client_cert_details="SANITIZE")
     return http.listener(name, host, port, manager=manager)
@@ -35,7 +40,7 @@ def listener(host: str, port: int, *, callee: str) -> Plain:
 
 def routes(callee: str) -> list[Plain]:
     """Without a time-out of their own: the caller has one."""
-    bare = {"cluster": callee, "timeout": "0s"}
+    bare = {"cluster": name_for(callee), "timeout": "0s"}
     unmarked = {"name": RETRIED_HEADER, "string_match": {"exact": "1"}, "invert_match": True}
     unmarked["treat_missing_header_as_empty"] = True
     safe = {"name": ":method", "string_match": {"safe_regex": {"regex": _SAFE}}}
@@ -59,7 +64,7 @@ def cluster(host: str, port: int, *, system: str, callee: str, longest: float) -
     """The callee's sidecar."""
     budget = {"budget_percent": {"value": BUDGET}, "min_retry_concurrency": 3}
     return http.cluster(
-        callee,
+        name_for(callee),
         http.at_port(host, port),
         idle=60.0,
         http2=True,

@@ -136,7 +136,7 @@ class Rotation:
         """
         if not isinstance(self._source, Authority):
             raise ConfigurationError(
-                "the certificates come from files: put another ca.pem there, with both authorities first"
+                "the certificates come from files: put another ca.crt there, with both authorities first"
             )
         async with self._lock:
             if self._source.authorities().count(_BEGIN) == 1:  # else one that did not come to its end is gone on with

@@ -63,9 +63,9 @@ class Sidecar:
             if self.grpc is not None:
                 clusters[inbound.GRPC] = inbound.cluster(self.grpc, http2=True)
         for callee in self.calls:
-            listener = outbound.listener(HOST, callee.listen, callee=callee.service)
-            listeners[listener["name"]] = listener
-            clusters[callee.service] = outbound.cluster(
+            name = outbound.name_for(callee.service)
+            listeners[name] = outbound.listener(HOST, callee.listen, callee=callee.service)
+            clusters[name] = outbound.cluster(
                 HOST, callee.port, system=self.system, callee=callee.service, longest=self.longest
             )
         return Resources(clusters=clusters, listeners=listeners)
