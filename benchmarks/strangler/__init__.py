@@ -1,7 +1,8 @@
 """Ramps that are drawn and ramps that are run: how often a good candidate is taken back, how soon a bad one, and how quickly.
 
-The drawn ones go through the deciding code that the controller calls, on a virtual clock, with refusals, slow requests and pairs
-beside the failures; peers are the rules that others come with, on the same draws. `--only simulated` leaves out the real gateways.
+The drawn ones go through the deciding code that the controller calls, on a virtual clock, with refusals, slow requests and
+pairs beside the failures; peers are the rules that others come with, on the same draws. `--only simulated` leaves out the
+real gateways.
 """
 
 from __future__ import annotations
