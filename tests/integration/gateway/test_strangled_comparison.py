@@ -397,3 +397,30 @@ def test_nothing_is_compared_once_the_candidate_owns_the_data(tmp_path: Path) ->
 
     share = Share(100.0, compared=True, owner="candidate")
     strangling(tmp_path, play, control={}, candidate={}, share=share, shadow=EVERY)
+
+
+def test_another_ramp_learns_anew(tmp_path: Path) -> None:
+    """What was noise, or was wrong, in a ramp before this one says nothing about its candidate; nor do its samples stay."""
+    noisy = [True]
+
+    async def play(stage: Strangling) -> None:
+        for number in range(1, 4):
+            await stage.client.get("/")
+            await stage.compared(number)
+        noisy.clear()
+        stage.share(Share())
+        stage.share(COMPARED)
+        await stage.client.get("/")
+        await stage.compared(4)
+        assert (stage.sums.compared.noisy, stage.sums.compared.differing) == (3, 1)
+
+    numbers = count()
+    strangling(
+        tmp_path,
+        play,
+        control=lambda _: told({"a": next(numbers) if noisy else 0}),
+        candidate={"a": 1.5},
+        share=COMPARED,
+        shadow=EVERY,
+    )
+    assert {path: len(kept) for path, kept in samples.read(tmp_path, ROUTE).items()} == {"$.a": 1}

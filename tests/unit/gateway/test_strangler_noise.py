@@ -62,3 +62,12 @@ def test_the_paths_that_are_counted_are_bounded() -> None:
         assert noise.judge([f"$.p{number}"], []) == "differing"
     assert len(noise.sums.paths) == MAX_PATHS
     assert noise.sums.differing == MAX_PATHS + 50
+
+
+def test_what_an_earlier_candidate_did_is_forgotten() -> None:
+    """Sums go on, for they are told; what is learnt begins anew with each ramp."""
+    sums = Compared()
+    for _ in range(50):
+        Noise(sums).judge(["$.price"], ["$.price"])
+    assert Noise(sums).judge(["$.price"], []) == "differing"
+    assert sums.paths == {"$.price": [51, 50]}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from skerry.gateway.engine import heads
 from skerry.gateway.engine.question import Question
-from skerry.gateway.model import Shadow
+from skerry.gateway.model import SAFE, Shadow
 from skerry.gateway.strangler.comparing import Answer, Difference, compare
 from skerry.gateway.strangler.noise import Noise
 from skerry.gateway.strangler.normalising import Rules
@@ -163,7 +163,7 @@ class Comparer:
         question = Question(exchange.head.method, self.most)
         try:
             async with asyncio.timeout(PATIENCE):
-                return self._plain(await question.ask(pool, data, again=not body))
+                return self._plain(await question.ask(pool, data, again=exchange.head.method in SAFE))
         except (OSError, TimeoutError):
             return None
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from skerry.clock import Clock
 from skerry.gateway.engine.comparison import Comparer
-from skerry.gateway.model import GatewaySpec, Shadow
+from skerry.gateway.model import Forward, GatewaySpec, Shadow
 from skerry.gateway.strangler import samples, tally
 from skerry.gateway.strangler.noise import Noise
 
@@ -52,6 +52,11 @@ class Counting:
         if spec.version is None:
             return
         self.tally.version = spec.version
+        actions = {route.name: route.action for route in spec.routes if isinstance(route.action, Forward)}
+        for route in [*self._comparers]:
+            # what was learnt of one ramp does not count in the next: there may be another candidate by then
+            if route not in actions or actions[route].strangle is None:
+                del self._comparers[route]
         self._writer.start()
         if self._timer is not None:
             self._timer.cancel()
@@ -69,11 +74,12 @@ class Counting:
         self.thread.shutdown(wait=False, cancel_futures=True)
 
     def comparer(self, route: str, shadow: Shadow) -> Comparer:
-        """What compares the answers of a route. What was learnt stays when its rules change."""
+        """What compares the answers of a route, as long as it is compared by these rules."""
         found = self._comparers.get(route)
         if found is None or found.shadow != shadow:
-            noise = Noise(self.tally.route(route).compared)
-            found = self._comparers[route] = Comparer(route, shadow, noise, self)
+            found = self._comparers[route] = Comparer(route, shadow, Noise(self.tally.route(route).compared), self)
+            if self._samples.pop(route, None) is not None:
+                self._writer.samples = None
         return found
 
     def keep(self, task: asyncio.Task[None]) -> None:

@@ -20,10 +20,15 @@ CLEARLY: Final = 4.0
 
 
 class Noise:
-    """Judges the pairs of one route in one process, and keeps their sums. Not for several threads."""
+    """Judges the pairs of one ramp in one process, and adds them to `sums`. Not for several threads.
+
+    What it learns is of its own pairs: a candidate is not judged by what another one did before it.
+    """
 
     def __init__(self, sums: Compared) -> None:
         self.sums: Compared = sums
+        self._pairs = self._control_pairs = 0
+        self._known: dict[str, list[int]] = {}
 
     def judge(self, candidate: Iterable[str], control: Iterable[str] | None) -> Verdict:
         """One request: the paths at which the candidate differed from the control, and the control from itself.
@@ -34,9 +39,11 @@ class Noise:
         sums = self.sums
         if own is not None:
             sums.control_pairs += 1
+            self._control_pairs += 1
             sums.control_differing += any(not self.noisy(path) for path in own)
             self._count(own, 1)
         sums.pairs += 1
+        self._pairs += 1
         self._count(against, 0)
         # the control's own differences come first: what it differs in at this very request is noise already
         verdict: Verdict = "alike"
@@ -48,20 +55,20 @@ class Noise:
 
     def noisy(self, path: str) -> bool:
         """Whether a difference there says nothing now."""
-        counts = self.sums.paths.get(path)
+        counts = self._known.get(path)
         if counts is None or counts[1] == 0:
             return False
         both = counts[0] + counts[1]
-        share = self.sums.pairs / (self.sums.pairs + self.sums.control_pairs)
+        share = self._pairs / (self._pairs + self._control_pairs)
         expected = both * share
         return counts[0] <= expected + CLEARLY * math.sqrt(both * share * (1 - share))
 
     def _count(self, found: frozenset[str], side: int) -> None:
-        known = self.sums.paths
         for path in sorted(found):
-            counts = known.get(path)
-            if counts is None:
-                if len(known) >= MAX_PATHS:
-                    continue
-                counts = known[path] = [0, 0]
-            counts[side] += 1
+            for known in (self._known, self.sums.paths):
+                counts = known.get(path)
+                if counts is None:
+                    if len(known) >= MAX_PATHS:
+                        continue
+                    counts = known[path] = [0, 0]
+                counts[side] += 1
