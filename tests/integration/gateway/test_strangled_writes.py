@@ -61,6 +61,23 @@ def test_who_waits_too_long_is_told_to_come_back(tmp_path: Path) -> None:
     strangling(tmp_path, play, control={}, candidate={}, share=HELD)
 
 
+def test_changes_of_other_things_do_not_prolong_the_wait(tmp_path: Path) -> None:
+    """A request that begins again and has to wait again waits as long as it had left."""
+
+    async def play(stage: Strangling) -> None:
+        waiting = asyncio.create_task(stage.client.post("/orders"))
+        for _ in range(200):
+            await asyncio.sleep(0.1)
+            if waiting.done():
+                break
+            stage.share(HELD)
+        assert waiting.done()
+        assert (await waiting).status_code == 503
+        assert stage.version < 80
+
+    strangling(tmp_path, play, control={}, candidate={}, share=HELD)
+
+
 def test_a_client_that_leaves_waits_no_more(tmp_path: Path) -> None:
     """Its request reaches nobody."""
 

@@ -51,6 +51,7 @@ class Exchange:
         "context",
         "found",
         "head",
+        "held",
         "identity",
         "identity_key",
         "kept",
@@ -82,6 +83,8 @@ class Exchange:
         self.said: bytes = client.said
         """The header lines that tell the service where it comes from."""
         self.found: Found | None = None
+        self.held: float = 0.0
+        """Since when it has waited for an owner, 0 when it has not."""
         self.identity: str = ""
         self.identity_key: str = ""
         self.retold: bool = False

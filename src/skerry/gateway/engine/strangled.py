@@ -115,7 +115,9 @@ class StrangledCall(Call):
             return
         self._waits = True
         worker.waiting[self] = None
-        self._set_alarm(worker.now() + self._side.hold)
+        exchange = self._exchange
+        exchange.held = exchange.held or worker.now()  # however often other shares come meanwhile, it waits no longer
+        self._set_alarm(exchange.held + self._side.hold)
 
     def go_on(self) -> None:
         """Another specification is served."""
