@@ -313,6 +313,22 @@ def test_comparisons_are_shed_first(tmp_path: Path) -> None:
     strangling(tmp_path, play, control={}, candidate=Raw(blackhole), share=COMPARED, shadow=shadow)
 
 
+def test_a_busy_worker_compares_nothing(tmp_path: Path) -> None:
+    """When its event loop is late the requests are served, and it is counted that they were not compared."""
+
+    async def play(stage: Strangling) -> None:
+        assert stage.gateway.counting is not None
+        stage.gateway.counting.busy = True
+        assert (await stage.client.get("/")).status_code == 200
+        assert (stage.sums.compared.shed, stage.sums.control.requests) == (1, 1)
+        await stage.until(lambda: stage.gateway.counting is not None and not stage.gateway.counting.busy)
+        await stage.client.get("/")
+        await stage.compared(1)
+        assert stage.sums.compared.pairs == 1
+
+    strangling(tmp_path, play, control={}, candidate={}, share=COMPARED, shadow=EVERY)
+
+
 def test_a_client_that_leaves_gives_its_place_back(tmp_path: Path) -> None:
     """A comparison that never comes to be holds up no other."""
     silent = [True]

@@ -273,3 +273,9 @@ def test_the_only_difference_of_a_long_body_is_found() -> None:
     last = next(reversed(control))
     candidate = {**control, last: [0, {"a": "wrong"}]}
     assert [kind for _, kind in differ(control, candidate)] == ["value", "type"]
+
+
+@pytest.mark.parametrize("secret", ["sk_live_abcdefghijklmnop", "someone@example.org", "4111 1111 1111 1111"])
+def test_a_key_that_looks_secret_is_in_no_path(secret: str) -> None:
+    """Paths are counted, written and shown: such a key is `*` there."""
+    assert differ({"by": {secret: {"a": 1}}}, {"by": {secret: {"a": 2}}}) == [("$.by.*.a", "value")]

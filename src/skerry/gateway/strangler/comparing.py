@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 from skerry.gateway import strict_json
 from skerry.gateway.strangler import paths
 from skerry.gateway.strangler.normalising import IGNORED, Moment, Rules, key
+from skerry.gateway.strangler.redacting import plain
 
 Kind = Literal["status", "header", "missing", "extra", "type", "value", "length", "order", "body"]
 STATUS: Final = "status"
@@ -215,10 +216,15 @@ class _Walk:
             steps.append(at[1])
             at = at[0]
         path = tuple(reversed(steps))
-        counted = paths.counted(path)
-        self._found.setdefault(
-            (counted, kind), Difference(counted, kind, paths.written(path), control, candidate, path)
-        )
+        known = (paths.counted(path), kind)
+        if known not in self._found:
+            shown = paths.counted(tuple(_shown(step) for step in path))
+            self._found[known] = Difference(shown, kind, paths.written(path), control, candidate, path)
+
+
+def _shown(step: str | int) -> paths.Step:
+    """A step as it may be told: paths are in files and reports, so a key that looks secret is any key there."""
+    return None if isinstance(step, str) and plain(step) != step else step
 
 
 def _same(control: Any, candidate: Any) -> bool:
