@@ -18,6 +18,7 @@ from skerry.topology import ENGINES
 
 if TYPE_CHECKING:
     from skerry.gateway.model import GatewaySpec
+    from skerry.gateway.reading import Reader
     from skerry.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,12 +40,14 @@ class Source:
         """What is read."""
         return tuple(file for file in (self.spec, self.manifests, self.backends) if file is not None)
 
-    def read(self) -> GatewaySpec:
-        """The specification, with the port of its first listener and the address of all replaced as was asked for."""
+    def read(self, *, reader: Reader | None = None) -> GatewaySpec:
+        """The specification, with the port of its first listener and the address of all replaced as was asked for. A `reader`
+        knows what it read before.
+        """
         if self.spec is not None:
             from skerry.gateway import reading
 
-            spec = reading.read(self.spec)
+            spec = (reader or reading.Reader()).read(self.spec)
         else:
             from skerry.gateway import kubernetes
 
@@ -183,10 +186,10 @@ def run(
 
     settings = Settings.from_environ()
     addresses = reading.places(settings.urls)
-    source = replace(source, port=port, address=address)
+    source, reader = replace(source, port=port, address=address), reading.Reader()
 
     def load() -> GatewaySpec:
-        spec = source.read()
+        spec = source.read(reader=reader)
         reading.check_addresses(spec, addresses)
         return spec
 

@@ -58,8 +58,10 @@ def _understood(arguments: list[str]) -> tuple[Path | None, str]:
 
 
 def _loader(path: Path, settings: Settings) -> Callable[[], GatewaySpec]:
+    reader = reading.Reader()
+
     def load() -> GatewaySpec:
-        spec = reading.read(path)
+        spec = reader.read(path)
         first = replace(spec.listeners[0], address=settings.host, port=settings.port)
         return replace(spec, listeners=(first, *spec.listeners[1:]))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from envoy_stage import Answer, Behaviour, Peer, Seen, children
-from strangled_stage import Strangled, strangled, until
+from strangled_process import Strangled, strangled, until
 
 ENGINES = pytest.mark.parametrize("engine", ["embedded", "envoy"])
 

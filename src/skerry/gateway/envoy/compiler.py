@@ -13,6 +13,7 @@ from skerry.envoy.resources import Resources
 from skerry.gateway.envoy import listening
 from skerry.gateway.envoy.actions import NOWHERE, Actions, answer
 from skerry.gateway.envoy.matches import Entry, conditions, covers, entries, ordered, specificity
+from skerry.gateway.envoy.memory import Memory, recording
 from skerry.gateway.envoy.notes import Notes
 from skerry.gateway.envoy.protections import BUFFER, CORS, Protections, removed_headers
 from skerry.gateway.envoy.strangling import Counted, counted, is_strangled
@@ -54,22 +55,32 @@ class Compiled:
     """Routes of which something is to be counted."""
 
 
-def compile_spec(spec: GatewaySpec, *, addresses: Addresses, behind: str = NOBODY, draining: bool = False) -> Compiled:
+def compile_spec(
+    spec: GatewaySpec,
+    *,
+    addresses: Addresses,
+    behind: str = NOBODY,
+    draining: bool = False,
+    memory: Memory | None = None,
+) -> Compiled:
     """The specification for Envoy. `addresses` are those of the services, by name, where they do not stand in the specification;
-    `behind` is where the embedded engine answers what Envoy has no form for; `draining` lets readiness say no.
+    `behind` is where the embedded engine answers what Envoy has no form for; `draining` lets readiness say no; `memory` has what
+    was compiled before: routes that are the same objects are not compiled again.
 
     Raises `ConfigurationError` that lists all that Envoy cannot do, each with route and field. Reads the files of keys and
     certificates; asks nobody.
     """
     notes = Notes(spec)
     upstreams = Upstreams(spec, addresses, notes)
+    memory = memory or Memory()
+    memory.begin(spec, addresses, behind)
     listeners: dict[str, Plain] = {}
     routes: dict[str, Plain] = {}
     for group in listening.groups(spec):
         chained, files = [], []
         parts = listening.chains(group)
         for mine in parts:
-            built = _Chain(spec, mine, upstreams, notes, behind=behind, draining=draining)
+            built = _Chain(spec, mine, upstreams, notes, memory, behind=behind, draining=draining)
             routes[built.routes["name"]] = built.routes
             chained.append(listening.chain(spec, mine, built.manager, alone=len(parts) == 1))
             if (tls := mine[0].tls) is not None:
@@ -77,6 +88,7 @@ def compile_spec(spec: GatewaySpec, *, addresses: Addresses, behind: str = NOBOD
         whole = listening.listener(group, chained, files=files)
         listeners[whole["name"]] = whole
     notes.settle()
+    memory.end()
     resources = Resources(clusters=upstreams.clusters, listeners=listeners, routes=routes)
     strangled = [(route, route.action) for route in spec.routes if is_strangled(route.action)]
     aside = [route.name for route in spec.routes if isinstance(route.action, Aggregate)]
@@ -97,15 +109,19 @@ class _Chain:
         mine: Sequence[Listener],
         upstreams: Upstreams,
         notes: Notes,
+        memory: Memory,
         *,
         behind: str,
         draining: bool,
     ) -> None:
         self._spec = spec
         self._notes = notes
+        self._upstreams = upstreams
+        self._memory = memory
+        self._tls = mine[0].tls is not None
         self._draining = draining
         self._protections = Protections(spec, upstreams, notes)
-        self._actions = Actions(upstreams, notes, spec.limits, behind=behind, tls=mine[0].tls is not None)
+        self._actions = Actions(upstreams, notes, spec.limits, behind=behind, tls=self._tls)
         self._known: dict[tuple[int, int], list[Plain]] = {}
         hosts = self._hosts(mine)
         filters = self._protections.filters()
@@ -141,11 +157,22 @@ class _Chain:
         routes = [*self._refused(most), *self._own()]
         for entry in found:
             if entry.order not in self._known:
-                self._known[entry.order] = self._of_entry(entry)
+                self._known[entry.order] = self._remembered(entry)
             if (limit := self._protections.body(entry.route)) < most:
                 routes.append(_too_large(conditions(entry.match, entry.match.methods), limit))
             routes += self._known[entry.order]
         return routes
+
+    def _remembered(self, entry: Entry) -> list[Plain]:
+        """What it became before, if it is the same; with all that its compiling does besides."""
+        made = self._memory.of(entry.route, entry.order[1], tls=self._tls)
+        if made is None:
+            with recording(self._upstreams, self._protections, self._notes) as besides:
+                routes = self._of_entry(entry)
+            made = self._memory.keep(entry.route, entry.order[1], routes, besides, tls=self._tls)
+        else:
+            made.besides.repeat(self._upstreams, self._protections, self._notes)
+        return made.routes
 
     def _of_entry(self, entry: Entry) -> list[Plain]:
         route = entry.route

@@ -17,7 +17,8 @@ class Notes:
 
     spec: GatewaySpec
     errors: dict[tuple[str, str, str], ConfigurationError] = field(default_factory=dict)
-    differences: dict[str, list[str]] = field(default_factory=dict)
+    differences: dict[str, dict[str, None]] = field(default_factory=dict)
+    """With the names of the routes, in their order."""
 
     def wrong(self, route: Route | None, field_name: str, why: str) -> None:
         """Envoy cannot do what stands in a field of `route`, or, with None, of the gateway."""
@@ -37,14 +38,19 @@ class Notes:
 
     def differs(self, route: Route | None, field_name: str, how: str) -> None:
         """Envoy does it in the nearest form that it has."""
-        routes = self.differences.setdefault(f"{field_name}: {how}", [])
-        if route is not None and route.name not in routes:
-            routes.append(route.name)
+        routes = self.differences.setdefault(f"{field_name}: {how}", {})
+        if route is not None:
+            routes[route.name] = None
+
+    def join(self, differences: dict[str, dict[str, None]]) -> None:
+        """Differences that were found elsewhere."""
+        for text, routes in differences.items():
+            self.differences.setdefault(text, {}).update(routes)
 
     def told(self) -> tuple[str, ...]:
         """All differences, each with the routes it is about."""
         return tuple(
-            f"{text} ({_names(routes)})" if routes else text for text, routes in sorted(self.differences.items())
+            f"{text} ({_names(list(routes))})" if routes else text for text, routes in sorted(self.differences.items())
         )
 
     def settle(self) -> None:

@@ -23,6 +23,7 @@ from skerry.gateway.discovering import Instances
 from skerry.gateway.envoy.behind import Behind
 from skerry.gateway.envoy.compiler import Compiled, compile_spec
 from skerry.gateway.envoy.counting import HISTOGRAMS, Counting
+from skerry.gateway.envoy.memory import Memory
 from skerry.gateway.model import GatewaySpec, Listener
 from skerry.settings import Settings
 from skerry.signals import GatewayReloaded, emit
@@ -97,6 +98,7 @@ class _Run:
         self._read_of: tuple[object, ...] = ()
         self._moved = asyncio.Event()
         self._instances = Instances(self._moved.set, own=_OWN_NAMES, tls=False, clock=clock)
+        self._memory = Memory()
         self._behind: Behind
         self._counting: Counting | None = None
 
@@ -253,7 +255,7 @@ class _Run:
     async def _compile(self, spec: GatewaySpec, *, draining: bool = False) -> Compiled:
         plain, addresses = await self._instances.resolved(spec, self._addresses)
         self._moved.clear()
-        return compile_spec(plain, addresses=addresses, behind=self._behind.url, draining=draining)
+        return compile_spec(plain, addresses=addresses, behind=self._behind.url, draining=draining, memory=self._memory)
 
     def _seen(self) -> tuple[object, ...]:
         """What tells that a file is another: also after a rename, and when it has the same size."""

@@ -29,6 +29,8 @@ class Upstreams:
 
     def __init__(self, spec: GatewaySpec, addresses: Addresses, notes: Notes) -> None:
         self.clusters: dict[str, Plain] = {}
+        self.touched: set[str] = set()
+        """Names of those that were asked for."""
         self._services = {service.name: service for service in spec.services}
         self._addresses = addresses
         self._notes = notes
@@ -37,6 +39,7 @@ class Upstreams:
         """The cluster for calls of `route` to `service`."""
         policy = route.policy
         name = f"{service}~{fingerprint(policy)}" if policy != PolicySpec() else service
+        self.touched.add(name)
         if name not in self.clusters and (urls := self._urls(service, route, field)) is not None:
             known = self._services.get(service, Service(service))
             self.clusters[name] = {**self._cluster(name, known, urls, field), **self._bounds(policy, route)}
@@ -45,6 +48,7 @@ class Upstreams:
     def mirror(self, service: str, route: Route) -> str:
         """The cluster for copies of requests: bounded, never retried, no breaker; what finds no room is dropped."""
         name = f"{service}~mirror"
+        self.touched.add(name)
         if name not in self.clusters and (urls := self._urls(service, route, "mirrors")) is not None:
             known = self._services.get(service, Service(service))
             policy = PolicySpec(breaker=None)
@@ -56,6 +60,7 @@ class Upstreams:
 
     def side(self, service: str, route: Route, *, name: str) -> str:
         """The cluster `name` of one side of a strangled route, with statistics of its own."""
+        self.touched.add(name)
         if name not in self.clusters and (urls := self._urls(service, route, "strangle")) is not None:
             known = self._services.get(service, Service(service))
             made = {**self._cluster(name, known, urls, "strangle"), **self._bounds(route.policy, route)}
@@ -66,6 +71,7 @@ class Upstreams:
 
     def either(self, name: str, first: str, second: str) -> None:
         """A cluster that is `first`, and `second` for what is sent again, or when `first` has no instance."""
+        self.touched.add(name)
         clusters = typed("envoy.extensions.clusters.aggregate.v3.ClusterConfig", clusters=[first, second])
         self.clusters[name] = {
             "name": name,
@@ -78,6 +84,7 @@ class Upstreams:
 
     def behind(self, url: str) -> str:
         """The cluster of the embedded engine, for what it answers behind Envoy."""
+        self.touched.add(BEHIND)
         if BEHIND not in self.clusters:
             thresholds = {**_thresholds(_MOST_BEHIND, _MOST_BEHIND), "max_retries": _MOST_BEHIND}
             bounds = {"circuit_breakers": {"thresholds": [thresholds]}}

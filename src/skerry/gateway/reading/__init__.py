@@ -15,10 +15,35 @@ from skerry.gateway.reading import building, checking
 from skerry.gateway.reading.checking import check, check_addresses
 from skerry.gateway.reading.document import Document, compose, load, uncollected
 from skerry.gateway.reading.kinds import Definitions
+from skerry.gateway.reading.memory import Memory
 from skerry.gateway.reading.preflights import with_preflights
 from skerry.gateway.reading.route_tables import GATEWAY
 
-__all__ = ["check", "check_addresses", "parse", "places", "read", "schema"]
+__all__ = ["Reader", "check", "check_addresses", "parse", "places", "read", "schema"]
+
+
+class Reader:
+    """Reads the same file again and again, as a gateway does whose specification changes under it.
+
+    Routes that stand where they stood, as they were, are the same objects afterwards: neither read nor checked again, and known
+    to those that compile them. Errors are those of `read`. Not for several threads at once.
+    """
+
+    def __init__(self) -> None:
+        self._memory = Memory()
+        self._last: tuple[Path, str, GatewaySpec] | None = None
+
+    def read(self, path: Path) -> GatewaySpec:
+        """The specification that is in the file now."""
+        with uncollected():
+            text = load(path)
+            if self._last is not None and self._last[:2] == (path, text):
+                return self._last[2]
+            self._memory.begin(text)
+            spec = _made(compose(text, str(path), memory=self._memory), path.parent)
+            self._memory.end()
+            self._last = path, text, spec
+            return spec
 
 
 def read(path: Path) -> GatewaySpec:
@@ -26,8 +51,7 @@ def read(path: Path) -> GatewaySpec:
 
     Raises `ConfigurationError` with file, line and field; `Mistakes`, which has all of them, when there is more than one.
     """
-    with uncollected():
-        return _made(compose(load(path), str(path)), path.parent)
+    return Reader().read(path)
 
 
 def parse(text: str, *, source: str = "<spec>") -> GatewaySpec:
@@ -60,8 +84,8 @@ def schema() -> dict[str, Any]:
 def _made(document: Document, folder: Path) -> GatewaySpec:
     values = GATEWAY.read(document.root, (), document)
     document.stop()
-    spec = building.gateway(values, source=document.source, folder=folder)
-    for steps, message in checking.mistakes(spec):
+    spec = building.gateway(values, source=document.source, folder=folder, memory=document.memory)
+    for steps, message in checking.mistakes(spec, memory=document.memory):
         document.refuse(message, steps)
     document.stop()
     return replace(spec, routes=with_preflights(spec.routes))

@@ -40,6 +40,7 @@ from skerry.gateway.model import (
 )
 from skerry.gateway.reading import strangling
 from skerry.gateway.reading.kinds import LINE
+from skerry.gateway.reading.memory import Memory
 
 Values = Mapping[str, Any]
 _NO_RETRY: Final = RetrySpec(attempts=1)
@@ -56,9 +57,11 @@ class Defaults:
     compress: bool = False
 
 
-def gateway(values: Values, *, source: str, folder: Path) -> GatewaySpec:
-    """The whole. Files that are not absolute are in `folder`."""
+def gateway(values: Values, *, source: str, folder: Path, memory: Memory | None = None) -> GatewaySpec:
+    """The whole. Files that are not absolute are in `folder`. Routes that `memory` knows are the same objects."""
     defaults = _defaults(values.get("defaults", {}))
+    if memory is not None:
+        memory.defaults(defaults)
     listeners = tuple(_listener(each, folder) for each in values.get("listeners", ())) or (Listener(),)
     log = values.get("access_log")
     return GatewaySpec(
@@ -67,7 +70,8 @@ def gateway(values: Values, *, source: str, folder: Path) -> GatewaySpec:
         services=tuple(_service(name, each, folder) for name, each in values.get("services", ())),
         providers=tuple(_provider(name, each, folder) for name, each in values.get("jwt", ())),
         routes=tuple(
-            _route(name, each, defaults) for name, each in zip(_names(values["routes"]), values["routes"], strict=True)
+            _known_route(name, each, defaults, memory)
+            for name, each in zip(_names(values["routes"]), values["routes"], strict=True)
         ),
         limits=Limits(**values.get("limits", {})),
         trusted_hops=values.get("trusted_hops", 0),
@@ -154,6 +158,16 @@ def _retry(values: Values, default: RetrySpec) -> RetrySpec:
 
 def _auth(values: Any) -> Auth:
     return Auth((values,)) if isinstance(values, str) else Auth(**values)
+
+
+def _known_route(name: str, values: Values, defaults: Defaults, memory: Memory | None) -> Route:
+    if memory is None:
+        return _route(name, values, defaults)
+    found = memory.route(name, values)
+    if found is None:
+        found = _route(name, values, defaults)
+        memory.keep_route(name, values, found)
+    return found
 
 
 def _route(name: str, values: Values, defaults: Defaults) -> Route:

@@ -8,9 +8,10 @@ from typing import Final
 
 from skerry.errors import ConfigurationError
 from skerry.gateway.cors import Rules
-from skerry.gateway.model import Addresses, Auth, Cors, GatewaySpec, JwtProvider, Listener, Service
+from skerry.gateway.model import Addresses, Auth, Cors, GatewaySpec, JwtProvider, Listener, Route, Service
 from skerry.gateway.reading import route_checks
 from skerry.gateway.reading.document import MAX_MISTAKES, Steps, fail, written
+from skerry.gateway.reading.memory import Memory
 from skerry.gateway.reading.ranges import Mistake, hosts, policy, ranges
 from skerry.gateway.reading.syntax import URL, URL_HINT, wrong_edit
 from skerry.gateway.reading.tables import ALGORITHMS, MAX_HOPS, MAX_ROUTES, SYMMETRIC
@@ -47,8 +48,10 @@ def _error(spec: GatewaySpec, steps: Steps, message: str) -> ConfigurationError:
     return ConfigurationError(message, source=spec.source, line=line, field=written(steps) or None)
 
 
-def mistakes(spec: GatewaySpec) -> Iterator[Mistake]:
-    """All contradictions."""
+def mistakes(spec: GatewaySpec, *, memory: Memory | None = None) -> Iterator[Mistake]:
+    """All contradictions. Routes that `memory` knows to be sound are not looked at again, but for what is between routes."""
+    if memory is not None:
+        memory.around((spec.listeners, spec.providers))
     yield from _listeners(spec.listeners)
     yield from _services(spec.services)
     yield from _providers(spec.providers)
@@ -61,19 +64,27 @@ def mistakes(spec: GatewaySpec) -> Iterator[Mistake]:
         yield ("routes",), f"there must be 1 to {MAX_ROUTES} routes"
     yield from route_checks.doubled_names(spec)
     for index, route in enumerate(spec.routes):
-        at: Steps = ("routes", index)
-        yield from route_checks.route(spec, route, at)
-        yield from policy(route.policy, (*at, "policy"))
-        if route.rate is not None:
-            yield from ranges(route.rate, (*at, "rate_limit"))
-            if route.rate.key == "identity" and route.auth is None:
-                yield (*at, "rate_limit", "key"), "there is no identity without 'auth'"
-        if route.auth is not None:
-            yield from _auth(route.auth, spec, (*at, "auth"))
-        if route.cors is not None:
-            yield from _cors(route.cors, (*at, "cors"))
+        if memory is not None and memory.is_sound(route):
+            continue
+        found = list(_of_route(spec, route, ("routes", index)))
+        yield from found
+        if memory is not None and not found:
+            memory.keep_sound(route)
     if not spec.first_wins:
         yield from route_checks.doubles(spec)
+
+
+def _of_route(spec: GatewaySpec, route: Route, at: Steps) -> Iterator[Mistake]:
+    yield from route_checks.route(spec, route, at)
+    yield from policy(route.policy, (*at, "policy"))
+    if route.rate is not None:
+        yield from ranges(route.rate, (*at, "rate_limit"))
+        if route.rate.key == "identity" and route.auth is None:
+            yield (*at, "rate_limit", "key"), "there is no identity without 'auth'"
+    if route.auth is not None:
+        yield from _auth(route.auth, spec, (*at, "auth"))
+    if route.cors is not None:
+        yield from _cors(route.cors, (*at, "cors"))
 
 
 def _listeners(listeners: tuple[Listener, ...]) -> Iterator[Mistake]:

@@ -11,6 +11,7 @@ from typing import Any, Final, Never, TypeAlias
 import yaml
 
 from skerry.errors import ConfigurationError, Mistakes
+from skerry.gateway.reading.memory import Memory
 
 MAX_DOCUMENT: Final = 1024 * 1024
 """Bytes."""
@@ -69,13 +70,14 @@ def written(steps: Steps) -> str:
 class Document:
     """One document. What refuses a part of it goes on; `stop` raises all that was found.
 
-    `label` says which of several documents it is, before each field.
+    `label` says which of several documents it is, before each field; `memory` has what was read of it before.
     """
 
-    def __init__(self, root: yaml.Node, source: str, *, label: str = "") -> None:
+    def __init__(self, root: yaml.Node, source: str, *, label: str = "", memory: Memory | None = None) -> None:
         self.root = root
         self.source = source
         self.label = label
+        self.memory = memory
         self._mistakes: list[ConfigurationError] = []
 
     def refuse(self, message: str, steps: Steps, node: yaml.Node | None = None) -> None:
@@ -147,7 +149,7 @@ def load(path: Path) -> str:
         raise ConfigurationError("not UTF-8 text", source=str(path)) from error
 
 
-def compose(text: str, source: str) -> Document:
+def compose(text: str, source: str, *, memory: Memory | None = None) -> Document:
     """The one document in `text`. Raises `ConfigurationError` when there is none or more than one."""
     found = compose_all(text, source)
     if not found:
@@ -155,6 +157,7 @@ def compose(text: str, source: str) -> Document:
     if len(found) > 1:
         line = int(found[1].root.start_mark.line) + 1
         raise ConfigurationError("a second document begins here", source=source, line=line)
+    found[0].memory = memory
     return found[0]
 
 

@@ -311,6 +311,18 @@ class Record(Kind):
     loose: bool = False
 
     def read(self, node: yaml.Node, at: Steps, document: Document) -> dict[str, Any]:
+        memory = document.memory
+        if memory is None or not self.keep_line or (place := memory.place(node)) is None:
+            return self._read(node, at, document)
+        if (known := memory.value(place)) is not None:
+            return known
+        before = len(document.mistakes)
+        values = self._read(node, at, document)
+        if len(document.mistakes) == before:
+            memory.keep_value(place, values)
+        return values
+
+    def _read(self, node: yaml.Node, at: Steps, document: Document) -> dict[str, Any]:
         values: dict[str, Any] = {}
         if not isinstance(node, yaml.MappingNode):
             document.refuse("must be a mapping", at, node)

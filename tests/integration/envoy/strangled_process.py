@@ -1,6 +1,6 @@
 """A gateway with one strangled route on either engine, as a process of its own, with a monolith and its replacement behind it.
 
-`python strangled_stage.py ENGINE STATE PORT OLD NEW POLICY...` is that process; what the route is at comes from the state folder.
+`python strangled_process.py ENGINE STATE PORT OLD NEW PLAN` is that process; what the route is at comes from the state folder.
 """
 
 from __future__ import annotations
