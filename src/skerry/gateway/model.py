@@ -139,10 +139,12 @@ class GuardSpec:
     """When a candidate goes on, and when it goes back.
 
     Evidence is counted in intervals of `interval` seconds against the control's at the same time, each interval bounded in
-    what it can say. `alpha` is the probability, over a whole ramp, of going back although the candidate is as good. To go on
-    it has to be shown that it is worse by less than `worse_by` (a share of the requests), and at least `enough` requests of
-    a step have to be its own. `mismatches` is the share of compared pairs that may differ. Apart from all that it goes back
-    at once when more than `limit` of at least `limit_requests` requests failed.
+    what it can say. `alpha` bounds the probability, over a whole ramp, of going back although the candidate is as good. To go on
+    it has to be shown that after the next step no more than `worse_by` of all the route's requests fail in addition (so at
+    5 % of them, twenty times as much of its own may, which is the most for any step); and at least `enough` requests of a step
+    have to be its own. `mismatches` is the share of compared pairs that may differ, for steps likewise; `slower_by` how
+    many more of its requests may be slower than 95 % of the control's. Apart from all that it goes back at once when more
+    than `limit` of its last `limit_requests` requests failed.
     """
 
     alpha: float = 0.01
