@@ -233,6 +233,21 @@ def test_envoy_that_was_killed_goes_on_at_the_same_share_and_its_sums_never_fall
     asyncio.run(main())
 
 
+def test_nothing_is_lost_when_the_engine_that_compares_is_killed(tmp_path: Path) -> None:
+    """Requests of the sample wait until it is there again; what it had begun is asked again, for it changes nothing."""
+
+    async def main() -> None:
+        async with strangled("envoy", tmp_path, shadow={"sample": 1.0}) as stage:
+            await stage.put(10.0)
+            load = asyncio.create_task(stage.many(600))
+            await until(partial(_saw, stage.old, 100))
+            (pid,) = [pid for pid, name in children(stage.process.pid).items() if "skerry.gateway.envoy" in name]
+            os.kill(pid, signal.SIGKILL)
+            assert await load == {200: 600}
+
+    asyncio.run(main())
+
+
 async def _saw(peer: Peer, number: int) -> bool:
     return len(peer.seen) >= number
 
