@@ -82,6 +82,15 @@ class Strangling:
         await self.until(lambda: sums.pairs + sums.unread >= number)
 
     @property
+    def comparing(self) -> int:
+        """How many comparisons are under way."""
+        (route,) = self.gateway.runtime.spec.routes
+        strangled = self.gateway.runtime.plan(route).strangled
+        assert strangled is not None
+        assert strangled.comparer is not None
+        return strangled.comparer.active
+
+    @property
     def written(self) -> tally.Tally:
         """What the file says."""
         (found,) = tally.read(self.state).values()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peers import Peer, Reader, Received, Writer, blackhole, receive, reply
+from peers import Peer, Reader, Received, Writer, blackhole, breaks_after, drip, receive, reply
 from strangled_stage import REFUSING, ROUTE, Raw, Strangling, strangling, told
 
 from skerry import signals
@@ -233,8 +233,34 @@ def bomb(_: Received) -> bytes:
 
 @pytest.mark.parametrize(
     "candidate",
-    [lambda _: told("x" * 5000), bomb, REFUSING, Raw(blackhole)],
-    ids=["long", "unpacks to much", "away", "silent"],
+    [
+        lambda _: told("x" * 5000),
+        bomb,
+        lambda _: reply(200, b"no gzip", content_encoding="gzip"),
+        REFUSING,
+        Raw(blackhole),
+        Raw(drip),
+        Raw(breaks_after()),
+        Raw(breaks_after(b"no HTTP\r\n\r\n")),
+        Raw(breaks_after(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")),
+        Raw(breaks_after(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n")),
+        Raw(breaks_after(b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")),
+    ],
+    ids=[
+        *(
+            "long",
+            "unpacks to much",
+            "not packed",
+            "away",
+            "silent",
+            "slow",
+            "lost",
+            "no HTTP",
+            "half",
+            "chunks",
+            "another protocol",
+        )
+    ],
 )
 def test_an_answer_that_cannot_be_had_is_unread(tmp_path: Path, candidate: Any) -> None:
     """Too long, too long once unpacked, not there, or not in time: it counts as nothing else, and delays no client."""
@@ -243,6 +269,7 @@ def test_an_answer_that_cannot_be_had_is_unread(tmp_path: Path, candidate: Any) 
         assert (await stage.client.get("/")).json() == {"a": 1}
         await stage.until(lambda: stage.sums.compared.unread == 1)
         assert stage.sums.compared.pairs == 0
+        await stage.until(lambda: stage.comparing == 0)
 
     strangling(tmp_path, play, control={"a": 1}, candidate=candidate, share=COMPARED, shadow={**EVERY, "body": 1024})
 
