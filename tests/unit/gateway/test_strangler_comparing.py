@@ -279,3 +279,31 @@ def test_the_only_difference_of_a_long_body_is_found() -> None:
 def test_a_key_that_looks_secret_is_in_no_path(secret: str) -> None:
     """Paths are counted, written and shown: such a key is `*` there."""
     assert differ({"by": {secret: {"a": 1}}}, {"by": {secret: {"a": 2}}}) == [("$.by.*.a", "value")]
+
+
+few = st.recursive(
+    st.sampled_from([None, True, False, 0, 1, 1.0, -0.0, 10**30, "", "a", "1"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def alike(one: Any, other: Any) -> bool:
+    """What JSON calls the same, told as plainly as can be."""
+    kinds = [type(each) for each in (one, other)]
+    if all(kind in {int, float} for kind in kinds):
+        return bool(one == other)
+    if kinds[0] is not kinds[1]:
+        return False
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(alike(one[name], other[name]) for name in one)
+    return bool(one == other)
+
+
+@given(few, few)
+def test_two_bodies_are_alike_exactly_when_they_say_the_same(one: Any, other: Any) -> None:
+    """Against a comparison that knows no short cuts: booleans are no numbers, however deep they are."""
+    assert (differ([one], [other]) == []) is alike(one, other)
+    assert (differ({"a": [one, 0, other]}, {"a": [other, 0, one]}) == []) is alike(one, other)
