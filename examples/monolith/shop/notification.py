@@ -18,6 +18,8 @@ from .host import service
 MOST = 100
 folder = service.settings.data / "notification"
 log = logging.getLogger(__name__)
+one_at_a_time = asyncio.Lock()
+"""Two requests that send the same message at once would get in each other's way."""
 
 
 async def remember(tx: Transaction, channel: str, order_id: str, text: str) -> None:
@@ -28,6 +30,11 @@ async def remember(tx: Transaction, channel: str, order_id: str, text: str) -> N
 @service.on_start
 async def deliver() -> None:
     """Send what is not sent yet, a hundred at most. A channel that is in trouble keeps its messages for the next time."""
+    async with one_at_a_time:
+        await _deliver()
+
+
+async def _deliver() -> None:
     rows = await service.database.fetch_all(
         "SELECT channel, order_id, text FROM messages WHERE sent = 0 ORDER BY order_id LIMIT ?", (MOST,)
     )
