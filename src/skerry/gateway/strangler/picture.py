@@ -29,8 +29,8 @@ _VERDICTS: Final = {
     "hold": "held",
     "roll_back": "went back",
     "step": "stepped",
-    "hand_over": "writes handed over",
-    "hand_back": "writes handed back",
+    "hand_over": "handed writes over",
+    "hand_back": "handed writes back",
 }
 _TESTS: Final[tuple[tuple[str, Style], ...]] = (
     ("errors", "b"),
@@ -70,7 +70,7 @@ def _said(report: Report) -> str:
     owner = {"control": report.control, "candidate": report.candidate, "nobody": "nobody: it is being handed over"}
     sentences = [f"{number(report.percent)} % of the reads go to {report.candidate}."]
     sentences.append(f"Writes belong to {owner[report.owner]}.")
-    why = f"<p>{text(f'Last: {_VERDICTS[last.verdict]}, for {last.reason}')}</p>" if last and last.reason else ""
+    why = f"<p>{text(f'Last it {_VERDICTS[last.verdict]}: {last.reason}.')}</p>" if last and last.reason else ""
     needs = f"<p>{text(f'It needs {report.needs}.')}</p>" if report.needs else ""
     return (
         f'<section class="said {report.state}" aria-label="What happened"><strong>{_STATES[report.state]}</strong>'
@@ -172,8 +172,8 @@ def _decisions(decisions: Sequence[Decision], begin: float) -> str:
             (_VERDICTS[each.verdict], "moment"),
             (f"{number(each.before)} % → {number(each.after)} %", "moment"),
             (each.by, "moment"),
-            (each.reason, ""),
-            (", ".join(f"{name} {number(value)}" for name, value in each.numbers.items()), ""),
+            (each.reason, "why"),
+            (", ".join(f"{name} {number(value)}" for name, value in each.numbers.items()), "numbers"),
             ("not yet" if each.effective is None else f"{1000 * max(0.0, each.effective - each.at):,.0f} ms", "n"),
         )
         for place, each in enumerate(shown, 1)
