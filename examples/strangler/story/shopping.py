@@ -176,7 +176,7 @@ class Customers:
         self.counts.requests += 1
         try:
             reply = await self._http.request(method, path, headers={"x-request-id": request}, **more)
-            wrong = f"{reply.status}" if reply.status >= 300 else check(reply)
+            wrong = f"{reply.status} {reply.content[:100]!r}" if reply.status >= 300 else check(reply)
         except (CallError, DeadlineExceeded, KeyError, TypeError, ValueError) as error:
             wrong = f"{type(error).__name__}: {error}"
         if not wrong:
