@@ -18,10 +18,10 @@ from benchmarks.strangler.rolled_back import measure
 from benchmarks.strangler.simulated import End, World, decisions, many
 
 AS_GOOD = (
-    World(0.001, 0.001, 20, interval=60),
-    World(0.008, 0.008, 20, interval=60),
+    World(0.001, 0.001, 20, interval=60, hours=0.75),
+    World(0.008, 0.008, 20, interval=60, hours=0.75),
     World(0.008, 0.008, 200, interval=30, hours=0.5),
-    World(0.03, 0.03, 20, interval=60),
+    World(0.03, 0.03, 20, interval=60, hours=0.75),
     World(0.03, 0.03, 200, interval=30, hours=0.5),
 )
 EACH = 2_000

@@ -19,7 +19,8 @@ from skerry.gateway.strangler.weighing import Counts, Evidence
 
 REFUSED, SLOW, NOISE = 0.01, 0.04, 0.0003
 """Shares on both sides: answers of 4xx, slow ones, and pairs that differ by chance."""
-FEW = 50
+FEW, ROUGH = 50, 12
+"""Hits expected from which on a normal is drawn: of failures, and of what there is more of."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,14 @@ class Drawn:
     def interval(self, share: float, sample: float = 0.0) -> Counts:
         world = self.world
         total = round(world.rate * world.interval)
-        n = self.binomial(total, share)
+        n = self.binomial(total, share, few=ROUGH)
         other = total - n
         errors, failed = self.failures(n, other, share)
-        slow, other_slow = self.binomial(n, SLOW), self.binomial(other, SLOW)
-        pairs = self.binomial(total, sample) if sample else 0
+        slow, other_slow = self.binomial(n, SLOW, few=ROUGH), self.binomial(other, SLOW, few=ROUGH)
+        pairs = self.binomial(total, sample, few=ROUGH) if sample else 0
         return Counts(
-            Side(other, failed, self.binomial(other, REFUSED), 0),
-            Side(n, errors, self.binomial(n, REFUSED), 0),
+            Side(other, failed, self.binomial(other, REFUSED, few=ROUGH), 0),
+            Side(n, errors, self.binomial(n, REFUSED, few=ROUGH), 0),
             (other - other_slow, 0, 0, other_slow, *([0] * (len(BOUNDS) - 3))),
             (n - slow, 0, 0, slow, *([0] * (len(BOUNDS) - 3))),
             pairs=pairs,
@@ -86,12 +87,12 @@ class Drawn:
             errors, failed = errors + hit, failed + world.bunch - hit
         return min(errors, n), min(failed, other)
 
-    def binomial(self, n: int, p: float) -> int:
+    def binomial(self, n: int, p: float, *, few: int = FEW) -> int:
         """By waiting times where few are expected, by a normal where many are."""
         if n <= 0 or p <= 0:
             return 0
         mean = n * p
-        if mean > FEW and n - mean > FEW:
+        if mean > few and n - mean > few:
             return min(n, max(0, round(self.draw.gauss(mean, math.sqrt(mean * (1 - p))))))
         if p >= 1:
             return n

@@ -101,7 +101,9 @@ def start(route: str, spec: Path, state: Path, output: str) -> None:
 
 @strangle.command()
 @click.argument("route")
-@click.option("--to", type=click.FloatRange(0, 100), help="Another share than that of the next step, in percent.")
+@click.option(
+    "--to", type=click.FloatRange(0, 100, min_open=True), help="Another share than that of the next step, in percent."
+)
 @_state
 @options.output
 def step(route: str, to: float | None, state: Path, output: str) -> None:
@@ -199,7 +201,8 @@ def status(ctx: click.Context, route: str | None, state: Path, output: str, *, w
         told = _show(ramps, route, output)
         while watch and told.state not in {"done", "rolled_back"}:
             SYSTEM.sleep_sync(LOOK_EVERY)
-            click.echo("")
+            if output == "text":
+                click.echo("")
             told = _show(ramps, route, output)
     ctx.exit(_exit_status(told))
 

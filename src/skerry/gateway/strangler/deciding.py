@@ -153,7 +153,8 @@ def _missing(plan: Strangle, place: Place, after: Place, found: Evidence) -> lis
         if few > 0:
             missing.append(f"{few:,} more requests to {plan.candidate} at {place.percent:g} % (at least)")
     if step.looks < LOOKS:
-        missing.append(f"{LOOKS - step.looks} more intervals with requests")
+        more = LOOKS - step.looks
+        missing.append(f"{more} more interval{'s' if more > 1 else ''} with requests")
     if after.state == "ramping":
         missing += _unshown(plan, place, after.percent, found)
     return missing
