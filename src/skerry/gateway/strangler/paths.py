@@ -17,6 +17,8 @@ MAX_LENGTH: Final = 500
 MAX_STEPS: Final = 32
 MAX_KEY: Final = 64
 """Characters; what is longer is no name of a field."""
+MAX_COUNTED: Final = 250
+"""Characters of a path by which differences are counted: there are many of them, and they are written often."""
 SYNTAX: Final = r"\$(?:\.(?:[A-Za-z_][A-Za-z0-9_-]*|\*)|\[(?:[0-9]{1,6}|\*|'(?:[^'\\\x00-\x1f]|\\['\\])*')\])*"
 """What a path looks like, as a regular expression."""
 HINT: Final = "a JSON path such as $.lines[*].price or $['a key'][0]"
@@ -67,8 +69,17 @@ def written(steps: Path) -> str:
 
 
 def counted(steps: Path) -> str:
-    """A path by which differences are counted: all places of an array are one, `[*]`, and so are keys that are ids, `.*`."""
-    return "$" + "".join(_counted(step) for step in steps)
+    """A path by which differences are counted: all places of an array are one, `[*]`, and so are keys that are ids, `.*`.
+
+    What lies too deep counts with what is above it.
+    """
+    text = "$"
+    for step in steps:
+        more = _counted(step)
+        if len(text) + len(more) > MAX_COUNTED:
+            break
+        text += more
+    return text
 
 
 def _counted(step: Step) -> str:
