@@ -135,12 +135,16 @@ class Comparer:
         def asking(target: Target) -> Asking:
             return lambda: self._ask(exchange, target, body)
 
-        pair = self._pair(exchange, first, asking(candidate), None if once else asking(control))
-        self._counting.keep(exchange.worker.loop.create_task(self._within_bounds(pair)))
+        again = None if once else asking(control)
+        self._counting.keep(
+            exchange.worker.loop.create_task(self._in_its_place(exchange, first, asking(candidate), again))
+        )
 
-    async def _within_bounds(self, pair: Awaitable[None]) -> None:
+    async def _in_its_place(
+        self, exchange: Exchange, first: Answer, ask_candidate: Asking, ask_control: Asking | None
+    ) -> None:
         try:
-            await pair
+            await self._pair(exchange, first, ask_candidate, ask_control)
         finally:
             self.leave()
 
