@@ -272,6 +272,20 @@ def test_what_only_the_gateway_may_say_is_taken_from_clients() -> None:
     on_envoy(route("/", TO_A, policy=ONCE), play=play)
 
 
+def test_only_one_layer_retries_on_envoy_too() -> None:
+    """A request that is asked again when it fails says so to who is behind, as with the embedded engine; no other does."""
+
+    async def play(stage: Stage) -> None:
+        await stage.ask("/twice")
+        await stage.ask("/twice", method="POST", body=b"x")
+        await stage.ask("/once")
+        marks = [seen.headers.get("skerry-retried") for seen in stage.peers["a"].seen]
+        assert marks == ["1", None, None]
+
+    twice = PolicySpec(retry=RetrySpec(attempts=2), breaker=None)
+    on_envoy(route("/twice", TO_A, policy=twice), route("/once", TO_A, policy=ONCE), play=play)
+
+
 def test_behind_a_proxy_of_ones_own_its_word_counts() -> None:
     """With one trusted hop the address and scheme that it tells go on, and nothing else of its kind."""
 

@@ -32,6 +32,7 @@ def test_calls_pass_and_say_truly_who_calls(tmp_path: Path) -> None:
         assert "bank" not in asked["headers"]["x-forwarded-client-cert"]
         assert not [name for name in asked["headers"] if name.startswith("x-envoy")]
         assert (await town.call("/to/bank/")).json() == "no address"  # nothing leads where the topology has no call
+        assert (await town.call("/to/shop/to/shop/")).json() == "no address"
 
     in_town(tmp_path, play)
 

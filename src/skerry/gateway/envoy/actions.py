@@ -57,11 +57,15 @@ _NO_BACKEND = "There is no backend for this route.\n"
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One route of Envoy: for these methods (None: any), and with this action. `share` is that of the requests, None: all."""
+    """One route of Envoy: for these methods (None: any), and with this action. `share` is that of the requests, None: all.
+
+    `repeats`: what fails is asked again here, so that nobody behind should.
+    """
 
     methods: frozenset[str] | None
     action: Plain
     share: float | None = None
+    repeats: bool = False
 
 
 class Actions:
@@ -152,6 +156,7 @@ class Actions:
             Variant(
                 methods,
                 {**forward, "route": {**forward["route"], **self._bounds(route, action, repeatable=repeatable)}},
+                repeats=repeatable and route.policy.retry.attempts > 1,
             )
             for methods, repeatable in _by_method(route, match)
         ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from skerry.context import RETRIED_HEADER
 from skerry.envoy.resources import Resources
 from skerry.gateway.envoy import listening
 from skerry.gateway.envoy.actions import NOWHERE, Actions, answer
@@ -183,6 +184,9 @@ class _Chain:
             changed = edits(route.request_headers, route.response_headers)
             for field, values in variant.action.items():
                 changed[field] = [*values, *changed.get(field, [])] if field == "response_headers_to_add" else values
+            if variant.repeats:
+                mark = header_value(RETRIED_HEADER, "1")
+                changed["request_headers_to_add"] = [*changed.get("request_headers_to_add", []), mark]
             if removed := removed_headers(route):
                 changed["response_headers_to_remove"] = [*changed.get("response_headers_to_remove", []), *removed]
             used = filters if "route" in variant.action else {key: one for key, one in filters.items() if key != BUFFER}
