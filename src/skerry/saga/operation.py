@@ -91,6 +91,11 @@ class Sagas:
         status = await read(self._database, SQL["by_id"], saga_id)
         return status if status is not None else _unknown(saga_id)
 
+    @staticmethod
+    def stands_at(status: SagaStatus) -> str:
+        """The step a saga stands at in the direction it goes; empty when none is left."""
+        return next(iter(_left(status)), "")
+
     async def children(self, saga_id: str) -> list[SagaLine]:
         """The sagas that are steps of this one."""
         return [SagaLine(*row) for row in await self._database.fetch_all(SQL["children"], (saga_id,))]

@@ -1,0 +1,126 @@
+"""Counts of one service or one edge over the last quarter of an hour, in slots of five seconds."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Final
+
+SLOT: Final = 5.0
+"""Seconds."""
+SLOTS: Final = 180
+"""A quarter of an hour."""
+NOW: Final = 3
+"""Slots, the one under way among them, that stand for "now"."""
+MINUTE: Final = 12
+PARTS: Final = 60
+"""Parts that a history has, each a quarter of a minute."""
+_FASTEST: Final = 0.001
+_BINS: Final = 40
+"""From a millisecond on, each half as wide again as the one before: the last begins after two hours."""
+_GROWTH: Final = math.log(1.5)
+
+
+class _Slot:
+    __slots__ = ("bins", "count", "errors", "number", "retries", "shed")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.count = self.errors = self.retries = self.shed = 0
+        self.bins: dict[int, int] = {}
+
+
+class Series:
+    """Bounded: at most `SLOTS` slots with at most `_BINS` counts each, whatever comes."""
+
+    __slots__ = ("_slots", "heard")
+
+    def __init__(self) -> None:
+        self._slots: deque[_Slot] = deque(maxlen=SLOTS)
+        self.heard = 0.0
+
+    def add(self, now: float, *, seconds: float, error: bool) -> None:
+        """Count a request that took so long."""
+        slot = self._at(now)
+        slot.count += 1
+        slot.errors += error
+        place = 0 if seconds <= _FASTEST else min(_BINS - 1, 1 + int(math.log(seconds / _FASTEST) / _GROWTH))
+        slot.bins[place] = slot.bins.get(place, 0) + 1
+
+    def note(self, now: float, *, retries: int = 0, shed: int = 0) -> None:
+        """Count repeated attempts, or requests that were refused before anything was done."""
+        slot = self._at(now)
+        slot.retries += retries
+        slot.shed += shed
+
+    def now(self, now: float, *, slots: int = NOW) -> tuple[float, float]:
+        """Requests a second, and the share of them that failed, over the last slots."""
+        count = errors = 0
+        for slot in self._last(now, slots):
+            count += slot.count
+            errors += slot.errors
+        return count / _lasting(now, slots), errors / count if count else 0.0
+
+    def noted(self, now: float) -> tuple[float, float]:
+        """Repeated attempts a second, and refused requests a second, over the last minute."""
+        found = self._last(now, MINUTE)
+        length = _lasting(now, MINUTE)
+        return sum(slot.retries for slot in found) / length, sum(slot.shed for slot in found) / length
+
+    def p95(self, now: float) -> float | None:
+        """Seconds that 95 of 100 requests of the last minute stayed below, to half as much again; None without any."""
+        bins: dict[int, int] = {}
+        for slot in self._last(now, MINUTE):
+            for place, count in slot.bins.items():
+                bins[place] = bins.get(place, 0) + count
+        left = math.ceil(sum(bins.values()) * 0.95)
+        for place in sorted(bins):
+            left -= bins[place]
+            if left <= 0:
+                return float(_FASTEST * math.exp(place * _GROWTH))
+        return None
+
+    def history(self, now: float) -> list[float | None]:
+        """The share of failures in each quarter of a minute, the oldest first; None where nothing came."""
+        per = SLOTS // PARTS
+        last = _number(now) // per
+        counts, errors = [0] * PARTS, [0] * PARTS
+        for slot in self._slots:
+            place = PARTS - 1 - (last - slot.number // per)
+            if 0 <= place < PARTS:
+                counts[place] += slot.count
+                errors[place] += slot.errors
+        return [error / count if count else None for count, error in zip(counts, errors, strict=True)]
+
+    @property
+    def size(self) -> int:
+        """How many counts are kept."""
+        return sum(1 + len(slot.bins) for slot in self._slots)
+
+    def _at(self, now: float) -> _Slot:
+        self.heard = max(self.heard, now)
+        number = _number(now)
+        for slot in reversed(self._slots):
+            if slot.number == number:
+                return slot
+            if slot.number < number:
+                break
+        else:
+            if self._slots:  # the clock was set back: what comes now is counted where we are
+                return self._slots[-1]
+        slot = _Slot(number)
+        self._slots.append(slot)
+        return slot
+
+    def _last(self, now: float, slots: int) -> list[_Slot]:
+        first = _number(now) - slots
+        return [slot for slot in self._slots if first < slot.number]
+
+
+def _number(now: float) -> int:
+    return int(now // SLOT)
+
+
+def _lasting(now: float, slots: int) -> float:
+    """Seconds that the last slots cover by now; the one under way is not over."""
+    return (slots - 1) * SLOT + max(1.0, now % SLOT)
