@@ -44,7 +44,7 @@ class Console:
     def __init__(
         self, sources: Sources, *, token: str, clock: Clock = SYSTEM, hosts: Collection[str] = (), static: Path = STATIC
     ) -> None:
-        self.picture = Picture(sources, clock=clock)
+        self.picture: Picture = Picture(sources, clock=clock)
         self._sources = sources
         self._clock = clock
         self._views = Views(self.picture, clock=clock)

@@ -26,11 +26,13 @@ class Picture:
 
     def __init__(self, sources: Sources, *, clock: Clock = SYSTEM) -> None:
         self.sources = sources
-        self.window = Window(clock=clock)
-        self.told = Told(self.window, clock=clock)
-        self.states = States(self.told, clock=clock)
+        self.window: Window = Window(clock=clock)
+        self.told: Told = Told(self.window, clock=clock)
+        self.states: States = States(self.told, clock=clock)
         opened = sources.open_store
-        self.stores = None if opened is None or not sources.stores else Stores(sources.stores, opened, clock=clock)
+        self.stores: Stores | None = (
+            None if opened is None or not sources.stores else Stores(sources.stores, opened, clock=clock)
+        )
         self._failing: dict[str, float] = {}
         self._clock = clock
 
@@ -124,7 +126,6 @@ class Picture:
     def _services(self) -> Iterator[ServiceFact]:
         now = self._clock.now()
         for name, kind in self._names().items():
-            series = self.window.services.get(name)
             rate, errors = self._traffic(name, now)
             failing = self._failing_since(name, now, failing=bool(rate) and errors >= FAILING)
             state, since = self._state(name, now)

@@ -56,7 +56,7 @@ class Guard:
         self._hosts = LOCAL | {host.lower().strip("[]") for host in hosts}
         # the cookie is no bearer's token, and two consoles of one host do not take each other's
         self._cookie = hmac.digest(self._token, b"cookie", "sha256").hex()
-        self.cookie_name = "skerry-" + hashlib.sha256(self._token).hexdigest()[:12]
+        self.cookie_name: str = "skerry-" + hashlib.sha256(self._token).hexdigest()[:12]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or hand on."""

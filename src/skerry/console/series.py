@@ -37,7 +37,7 @@ class Series:
 
     def __init__(self) -> None:
         self._slots: deque[_Slot] = deque(maxlen=SLOTS)
-        self.heard = 0.0
+        self.heard: float = 0.0
 
     def add(self, now: float, *, seconds: float, error: bool) -> None:
         """Count a request that took so long."""

@@ -27,8 +27,8 @@ class Views:
         self._said = ""
         self._view: dict[str, Any] = {}
         self._version = 0
-        self.streams = 0
-        self.closing = False
+        self.streams: int = 0
+        self.closing: bool = False
 
     def now(self) -> dict[str, Any]:
         """The view, at most half a second old."""

@@ -92,8 +92,8 @@ class Window:
         self._waiting: OrderedDict[tuple[str, str], _Call] = OrderedDict()
         self.answering: set[str] = set()
         """Services that have told of themselves; what is only called is somebody else's."""
-        self.received = 0
-        self.dropped = 0
+        self.received: int = 0
+        self.dropped: int = 0
 
     def add(self, spans: Iterable[Span]) -> None:
         """Take spans in, in any order."""
