@@ -10,7 +10,8 @@ import pytest
 from peers import Received, blackhole, breaks_after, reply
 from strangled_stage import REFUSING, Raw, Strangling, strangling, told
 
-from skerry.gateway.strangler import Share
+from skerry.gateway.engine.call import Call
+from skerry.gateway.strangler import Share, tally
 
 NO_SHADOW: dict[str, Any] = {"shadow": False}
 HALF = Share(50.0, compared=True)
@@ -45,6 +46,20 @@ def test_without_shares_all_goes_to_the_control_uncounted(tmp_path: Path) -> Non
     strangling(tmp_path, play, control={}, candidate={})
 
 
+def test_a_plan_alone_is_an_ordinary_route(tmp_path: Path) -> None:
+    """Of a specification that no shares were put into nothing is counted or compared, and its requests cost what others do."""
+
+    async def play(stage: Strangling) -> None:
+        stage.gateway.reload(stage.spec)
+        assert stage.gateway.runtime.plan(stage.gateway.runtime.spec.routes[0]).call is Call
+        assert (await stage.client.get("/")).status_code == 200
+        await stage.client.post("/")
+        assert (len(stage.control.requests), stage.candidate.requests) == (2, [])
+        assert stage.sums.control.requests == stage.sums.writing == 0
+
+    strangling(tmp_path, play, control={}, candidate={}, shadow={"sample": "100%"})
+
+
 def test_the_tally_tells_the_version_that_is_served(tmp_path: Path) -> None:
     """As soon as other shares are served the file says so, and at the end it has all that was counted."""
 
@@ -55,8 +70,6 @@ def test_the_tally_tells_the_version_that_is_served(tmp_path: Path) -> None:
         await stage.client.get("/")
 
     strangling(tmp_path, play, control={}, candidate={}, share=HALF, **NO_SHADOW)
-    from skerry.gateway.strangler import tally
-
     (told_last,) = tally.read(tmp_path).values()
     assert told_last.version == 1
     sums = told_last.routes["books"]

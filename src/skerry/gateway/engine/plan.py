@@ -335,7 +335,9 @@ class Workshop:
         action = route.action
         if isinstance(action, Forward):
             targets = [(backend.weight, self._target(route, backend, clusters)) for backend in action.backends]
-            if action.writes is not None or (action.strangle is not None and self.counting is not None):
+            # a plan whose shares nobody has put in yet is an ordinary route to its control
+            counted = action.strangle is not None and self.counting is not None and spec.version is not None
+            if action.writes is not None or counted:
                 plan.call = StrangledCall
                 plan.strangled = Strangled.of(route, action, [target for _, target in targets], self.counting)
             plan.choice = Choice(targets, action.sticky, self.clock)
