@@ -29,7 +29,7 @@ def edges(window: Window, clock: VirtualClock) -> dict[tuple[str, str, str], flo
 
 def test_a_thousand_spans_a_second_for_a_minute_stay_within_bounds() -> None:
     """After some seconds it holds as much as it may, and no more after a minute."""
-    clock = VirtualClock(0)
+    clock = VirtualClock()
     window = Window(clock=clock)
     sizes, number = [], 0
     tracemalloc.start()
@@ -59,7 +59,7 @@ def test_a_thousand_spans_a_second_for_a_minute_stay_within_bounds() -> None:
 
 def test_strangers_names_have_bounds_too() -> None:
     """Whoever invents services, traces, calls and answers without end pushes out his own, or is not taken."""
-    clock = VirtualClock(0)
+    clock = VirtualClock()
     window = Window(clock=clock)
     for number in range(30_000):
         own = str(number)
@@ -76,7 +76,7 @@ def test_strangers_names_have_bounds_too() -> None:
 
 def test_spans_are_forgotten_after_a_quarter_of_an_hour() -> None:
     """What is older is no longer found, although nothing new pushes it out."""
-    clock = VirtualClock(0)
+    clock = VirtualClock()
     window = Window(clock=clock)
     window.add([heard("t", "a", "order")])
     clock.advance(LENGTH - 1)
@@ -92,7 +92,7 @@ def test_a_call_leads_to_the_service_that_it_names() -> None:
         [heard("t", "a", "order", kind="client", peer_service="payment"), heard("t", "b", "payment", parent="a")],
         [heard("t", "b", "payment", parent="a"), heard("t", "a", "order", kind="client", peer_service="payment")],
     ):
-        clock = VirtualClock(0)
+        clock = VirtualClock()
         window = Window(clock=clock)
         for span in spans:
             window.add([span])
@@ -106,7 +106,7 @@ def test_a_call_without_a_name_leads_to_who_answers_below_it() -> None:
         [heard("t", "a", "order", kind="client", server_address="10.0.0.7"), heard("t", "b", "payment", parent="a")],
         [heard("t", "b", "payment", parent="a"), heard("t", "a", "order", kind="client", server_address="10.0.0.7")],
     ):
-        clock = VirtualClock(0)
+        clock = VirtualClock()
         window = Window(clock=clock)
         for span in spans:
             window.add([span])
@@ -115,7 +115,7 @@ def test_a_call_without_a_name_leads_to_who_answers_below_it() -> None:
 
 def test_a_call_that_nobody_answers_leads_to_the_address_it_names() -> None:
     """After some seconds; a database goes by its kind, and a bare local address by nothing."""
-    clock = VirtualClock(0)
+    clock = VirtualClock()
     window = Window(clock=clock)
     window.add(
         [
@@ -133,7 +133,7 @@ def test_a_call_that_nobody_answers_leads_to_the_address_it_names() -> None:
 def test_a_gateway_that_makes_no_span_for_its_calls_has_edges_too() -> None:
     """A server span right below another service's server span is a call, whichever comes first."""
     for turned in (False, True):
-        clock = VirtualClock(0)
+        clock = VirtualClock()
         window = Window(clock=clock)
         spans = [heard("t", "a", "gateway"), heard("t", "b", "order", parent="a"), heard("t", "c", "stock", parent="a")]
         for span in reversed(spans) if turned else spans:
@@ -143,7 +143,7 @@ def test_a_gateway_that_makes_no_span_for_its_calls_has_edges_too() -> None:
 
 def test_a_consumer_below_a_producer_is_an_event() -> None:
     """Events and calls between the same two are two edges."""
-    clock = VirtualClock(0)
+    clock = VirtualClock()
     window = Window(clock=clock)
     window.add([heard("t", "a", "order", kind="producer"), heard("t", "b", "shipping", kind="consumer", parent="a")])
     window.add([heard("u", "a", "order"), heard("u", "b", "shipping", kind="consumer", parent="a")])
@@ -152,7 +152,7 @@ def test_a_consumer_below_a_producer_is_an_event() -> None:
 
 def test_traces_are_found_by_service_errors_and_length() -> None:
     """The newest first; each line has its first span's name, and how many of its spans failed."""
-    window = Window(clock=VirtualClock(0))
+    window = Window(clock=VirtualClock())
     window.add([heard("fine", "a", "order")])
     window.add([heard("bad", "b", "payment", parent="a", error=True), heard("bad", "a", "order")])
     assert [line["id"] for line in window.traces()] == ["bad", "fine"]
@@ -165,14 +165,14 @@ def test_traces_are_found_by_service_errors_and_length() -> None:
 
 def test_the_same_span_sent_twice_is_kept_once() -> None:
     """A sender that comes again after a lost answer makes no trace longer."""
-    window = Window(clock=VirtualClock(0))
+    window = Window(clock=VirtualClock())
     window.add([heard("t", "a", "order")] * 3)
     assert window.kept == 1
 
 
 def test_counts_say_how_it_is_now_and_how_it_was() -> None:
     """Rates are of the last seconds, a history of a quarter of an hour in quarters of a minute."""
-    clock = VirtualClock(0)
+    clock = VirtualClock()
     series = Series()
     for _ in range(100):
         series.add(clock.now(), seconds=0.01, error=True)
