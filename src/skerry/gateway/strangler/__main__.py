@@ -16,7 +16,7 @@ from pathlib import Path
 
 from skerry.clock import SYSTEM
 from skerry.errors import ConfigurationError
-from skerry.gateway.strangler.controller import EVERY, Controller
+from skerry.gateway.strangler.controller import EVERY, SOON, Controller
 from skerry.settings import Settings
 from skerry.telemetry import configure_logging, log_signals
 
@@ -54,8 +54,11 @@ def _work(spec: Path, folder: Path, stop: threading.Event) -> None:
                 return
         controller = Controller(spec, folder)
         try:
-            while not SYSTEM.wait(stop, EVERY):
-                controller.look()
+            due = 0.0
+            while not SYSTEM.wait(stop, SOON):
+                if SYSTEM.monotonic() >= due or controller.awaited:
+                    due = SYSTEM.monotonic() + EVERY
+                    controller.look()
         finally:
             controller.close()
 

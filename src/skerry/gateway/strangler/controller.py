@@ -29,6 +29,10 @@ from skerry.gateway.strangler.weighing import TESTS, Counts
 
 EVERY: Final = 0.1
 """Seconds between two looks."""
+SOON: Final = 0.02
+"""Seconds until the next one when somebody changed something, or gateways are about to confirm a step."""
+AWAITED: Final = 5.0
+"""Seconds after a step in which it is looked so often."""
 _log = logging.getLogger("skerry.gateway.strangler")
 
 
@@ -81,6 +85,11 @@ class Controller:
     def close(self) -> None:
         """Let go of the database."""
         self.ramps.close()
+
+    @property
+    def awaited(self) -> bool:
+        """Whether there is reason to look again soon."""
+        return self.ramps.changes != self._known or self.ramps.unconfirmed(since=self._clock.now() - AWAITED)
 
     def look(self) -> None:
         """One look: at the specification, at what gateways confirm, and at every ramp that is under way."""

@@ -241,6 +241,11 @@ class Ramps:
                 confirmed = "UPDATE decisions SET effective = ? WHERE effective IS NULL AND version <= ?"
                 self._sql.execute(confirmed, (at, version))
 
+    def unconfirmed(self, *, since: float) -> bool:
+        """Whether a decision of after `since` waits for the gateways still."""
+        waiting = "SELECT 1 FROM decisions WHERE effective IS NULL AND at > ? LIMIT 1"
+        return self._sql.execute(waiting, (since,)).fetchone() is not None
+
     def decisions(self, ramp: Ramp) -> tuple[Decision, ...]:
         """All of them, in their order."""
         rows = self._sql.execute(
