@@ -120,6 +120,19 @@ def test_what_the_candidate_fails_is_asked_of_the_control(tmp_path: Path, candid
     strangling(tmp_path, play, control={"who": "control"}, candidate=candidate, share=ALL, route=policy, **NO_SHADOW)
 
 
+def test_the_candidate_is_told_that_it_need_not_try_again(tmp_path: Path) -> None:
+    """Only one layer repeats: a request that the control answers if need be is marked, though the route has no retries."""
+
+    async def play(stage: Strangling) -> None:
+        await stage.client.get("/")
+        assert stage.candidate.requests[0].headers["skerry-retried"] == "1"
+        assert "skerry-retried" not in stage.control.requests[0].headers
+
+    policy = {"policy": {"retry": False}}
+    broken = Raw(breaks_after())
+    strangling(tmp_path, play, control={}, candidate=broken, share=ALL, route=policy, **NO_SHADOW)
+
+
 def test_an_open_circuit_counts_against_its_side_and_no_client_pays(tmp_path: Path) -> None:
     """Once nothing is sent to a dead candidate any more its requests still count as errors, and the control answers them."""
 

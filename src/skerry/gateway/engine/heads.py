@@ -70,7 +70,10 @@ def towards(exchange: Exchange, target: Target, pool: Pool, left: float, *, mark
             path = rewritten(path, exchange.found.prefix, rewrite.prefix)
         host = rewrite.host or host
     fields = head.headers
-    said = exchange.worker.said(exchange, left, retries=plan.policy.retry.attempts > 1 and exchange.repeatable)
+    again = plan.policy.retry.attempts > 1 and exchange.repeatable
+    if not again and plan.strangled is not None:
+        again = plan.strangled.spares(target, head.method)
+    said = exchange.worker.said(exchange, left, retries=again)
     if plan.request:
         fields = edited(fields, plan.request)
     if target.request:

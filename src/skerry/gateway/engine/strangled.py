@@ -63,6 +63,10 @@ class Strangled:
             counting=counting,
         )
 
+    def spares(self, target: Target | None, method: str) -> bool:
+        """Whether a request that `target` fails is asked of the control."""
+        return target is self.candidate and self.writes is not self.candidate and method in SAFE
+
     def arm(self, target: Target) -> Arm | None:
         """Where a request to `target` counts, None when nothing is counted."""
         if not self.arms or self.tally is None:
@@ -186,9 +190,7 @@ class StrangledCall(Call):
         side, exchange = self._side, self._exchange
         return (
             self._attempt == 1
-            and self._safe
-            and self._target is side.candidate
-            and side.writes is not side.candidate
+            and side.spares(self._target, exchange.head.method)
             and not exchange.replied
             and exchange.kept_whole
             and exchange.worker.now() < self._deadline
