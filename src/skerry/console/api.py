@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -24,8 +24,8 @@ MAX_ASKED: Final = 16 * 1024
 MOST: Final = 500
 """Entries of a list at most."""
 PATIENCE: Final = 10.0
-CHECK_PATIENCE: Final = 300.0
-"""Seconds that a check of the architecture may take."""
+CHECK_AWAITED: Final = 10.0
+"""Seconds that a page waits for a check of the architecture; what takes longer it asks for again."""
 
 Answer = Callable[[Request], Awaitable[Any]]
 
@@ -39,7 +39,8 @@ class Api:
         self._audit = audit
         self._actions = actions
         self._checked: dict[str, Any] | None = None
-        self._checking = asyncio.Lock()
+        self._check_failed = ""
+        self._checking: asyncio.Task[None] | None = None
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -143,18 +144,25 @@ class Api:
         return [] if ask is None else list(await asyncio.to_thread(ask))
 
     async def _checks(self, _request: Request) -> Any:
-        return {"checks": self._checked, "available": self._picture.sources.check is not None}
+        running = self._checking is not None and not self._checking.done()
+        available = self._picture.sources.check is not None
+        return {"checks": self._checked, "available": available, "running": running, "error": self._check_failed}
 
-    async def _run_checks(self, _request: Request) -> Any:
+    async def _run_checks(self, request: Request) -> Any:
+        """Begin a check, unless one is under way, and wait for it as long as a page does."""
         check = self._picture.sources.check
         if check is None:
             raise Absent("this console was not told which code belongs to the system")
-        if self._checking.locked():
-            raise NotNow("a check is under way")
-        async with self._checking:
-            async with asyncio.timeout(CHECK_PATIENCE):
-                self._checked = dict(await asyncio.to_thread(check))
-        return {"checks": self._checked, "available": True}
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._check(check), name="console: check")
+        await asyncio.wait({self._checking}, timeout=CHECK_AWAITED)
+        return await self._checks(request)
+
+    async def _check(self, check: Callable[[], Mapping[str, Any]]) -> None:
+        try:
+            self._checked, self._check_failed = dict(await asyncio.to_thread(check)), ""
+        except SkerryError as error:
+            self._check_failed = str(error)
 
 
 def _told(answer: Answer) -> Callable[[Request], Awaitable[Response]]:

@@ -21,6 +21,8 @@ FLAPPING: Final = 3
 """Falls, of those that are remembered, from which on a service comes and goes."""
 SLOW_OUTBOX: Final = 30.0
 """Seconds that the oldest event may wait before it is worth a word."""
+FEWEST: Final = 3
+"""Failures that are needed to say that somebody fails: one of one is all of them, and proves nothing."""
 NAMED: Final = 3
 """Suspects that are named at most."""
 _STATES: Final[Mapping[str, str]] = {
@@ -79,20 +81,20 @@ def _suspects(facts: Facts) -> dict[str, _Suspect]:
             found[service.name] = _Suspect(service.name, why, _since(service, why), service.errors)
     unsaid = {service.name for service in facts.services if service.state == "unknown"}
     for edge in facts.edges:  # of somebody else's service we know only how its callers fare
-        if (
-            edge.kind == "call"
-            and edge.target not in found
-            and edge.rate
-            and edge.errors >= FAILING
-            and edge.target in unsaid
-        ):
-            why = "broken" if edge.errors >= BROKEN else "failing"
-            found[edge.target] = _Suspect(edge.target, why, None, edge.errors)
+        share = _share(edge) if edge.kind == "call" and edge.target in unsaid else 0.0
+        if share >= FAILING and edge.target not in found:
+            found[edge.target] = _Suspect(edge.target, "broken" if share >= BROKEN else "failing", None, share)
     names = {service.name for service in facts.services}
     for breaker in facts.breakers:
         if breaker.state in {"open", "isolated"} and breaker.policy in names and breaker.policy not in found:
             found[breaker.policy] = _Suspect(breaker.policy, "breaker", breaker.since)
     return found
+
+
+def _share(of: ServiceFact | EdgeFact) -> float:
+    """The share of requests that fails, where there are enough of them to say so."""
+    enough = of.failures is None or of.failures >= FEWEST
+    return of.errors if of.rate and enough else 0.0
 
 
 def _since(service: ServiceFact, why: str) -> float | None:
@@ -102,7 +104,7 @@ def _since(service: ServiceFact, why: str) -> float | None:
 
 
 def _why(service: ServiceFact) -> str:
-    share = service.errors if service.rate else 0.0
+    share = _share(service)
     reasons = {
         service.state: service.state in {"down", "held", "unready", "starting"},
         "store": service.store is False,

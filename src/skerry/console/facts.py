@@ -31,9 +31,9 @@ _STATES: Final[Mapping[str, State]] = {
 class ServiceFact:
     """One service as it is now.
 
-    `rate` is requests a second and `errors` the share of them that fails, of the last seconds; `flaps` how often it has stopped
-    being ready lately. `since` is of the state, `failing_since` of the errors. `store` is False when its database cannot be
-    asked, None when nobody has tried.
+    `rate` is requests a second, `errors` the share of them that fails and `failures` their number, of the last seconds; None
+    where only shares are known. `flaps` is how often it has stopped being ready lately. `since` is of the state,
+    `failing_since` of the errors. `store` is False when its database cannot be asked, None when nobody has tried.
     """
 
     name: str
@@ -42,6 +42,7 @@ class ServiceFact:
     since: float | None = None
     rate: float = 0.0
     errors: float = 0.0
+    failures: int | None = None
     flaps: int = 0
     store: bool | None = None
     store_since: float | None = None
@@ -57,6 +58,7 @@ class EdgeFact:
     kind: EdgeKind = "call"
     rate: float | None = None
     errors: float = 0.0
+    failures: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

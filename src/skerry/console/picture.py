@@ -126,7 +126,7 @@ class Picture:
     def _services(self) -> Iterator[ServiceFact]:
         now = self._clock.now()
         for name, kind in self._names().items():
-            rate, errors = self._traffic(name, now)
+            rate, errors, failures = self._traffic(name, now)
             failing = self._failing_since(name, now, failing=bool(rate) and errors >= FAILING)
             state, since = self._state(name, now)
             look = None if self.stores is None else self.stores.looks.get(name)
@@ -137,24 +137,26 @@ class Picture:
                 since=since,
                 rate=rate,
                 errors=errors,
+                failures=failures,
                 flaps=self.states.flaps(name),
                 store=None if look is None else look.reached,
                 store_since=None if look is None else look.since,
                 failing_since=failing,
             )
 
-    def _traffic(self, name: str, now: float) -> tuple[float, float]:
-        """Requests a second and the share that fails; of somebody who tells nothing himself, as his callers saw it."""
+    def _traffic(self, name: str, now: float) -> tuple[float, float, int]:
+        """Requests a second, the share and the number that fail; of somebody who tells nothing himself, as his callers saw it."""
         own = self.window.services.get(name)
-        if own is not None and (found := own.now(now))[0]:
+        if own is not None and (found := own.lately(now))[0]:
             return found
         seen = [
-            series.now(now)
+            series.lately(now)
             for (_, target, kind), series in self.window.edges.items()
             if target == name and kind == "call" and target not in self.window.answering
         ]
-        rate = sum(each for each, _ in seen)
-        return rate, sum(each * share for each, share in seen) / rate if rate else 0.0
+        rate = sum(each for each, _, _ in seen)
+        share = sum(each * errors for each, errors, _ in seen) / rate if rate else 0.0
+        return rate, share, sum(failures for _, _, failures in seen)
 
     def _failing_since(self, name: str, now: float, *, failing: bool) -> float | None:
         if failing:
@@ -180,9 +182,15 @@ class Picture:
         now = self._clock.now()
         found = {key: EdgeFact(source=key[0], target=key[1], kind=key[2]) for key in self._declared()}  # type: ignore[arg-type]
         for (source, target, kind), series in self.window.edges.items():
-            rate, errors = series.now(now)
-            edge = EdgeFact(source=source, target=target, kind=kind, rate=rate, errors=errors)  # type: ignore[arg-type]
-            found[source, target, kind] = edge
+            rate, errors, failures = series.lately(now)
+            found[source, target, kind] = EdgeFact(
+                source=source,
+                target=target,
+                kind=kind,  # type: ignore[arg-type]
+                rate=rate,
+                errors=errors,
+                failures=failures,
+            )
         return list(found.values())
 
     def _declared(self) -> Iterator[tuple[str, str, str]]:

@@ -55,11 +55,16 @@ class Series:
 
     def now(self, now: float, *, slots: int = NOW) -> tuple[float, float]:
         """Requests a second, and the share of them that failed, over the last slots."""
+        rate, share, _ = self.lately(now, slots=slots)
+        return rate, share
+
+    def lately(self, now: float, *, slots: int = NOW) -> tuple[float, float, int]:
+        """Requests a second, the share of them that failed, and how many failed, over the last slots."""
         count = errors = 0
         for slot in self._last(now, slots):
             count += slot.count
             errors += slot.errors
-        return count / _lasting(now, slots), errors / count if count else 0.0
+        return count / _lasting(now, slots), errors / count if count else 0.0, errors
 
     def noted(self, now: float) -> tuple[float, float]:
         """Repeated attempts a second, and refused requests a second, over the last minute."""

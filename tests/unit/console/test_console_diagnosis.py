@@ -164,6 +164,12 @@ def test_few_failures_are_no_alarm() -> None:
     assert (said.level, said.text.partition(";")[0]) == ("warn", "payment fails 5 % of its calls since 15:06:20")
 
 
+def test_one_failure_of_one_proves_nothing() -> None:
+    """It takes three failures to say that somebody fails, however large their share is."""
+    assert say(payment={"rate": 0.1, "errors": 1.0, "failures": 2}).level == "ok"
+    assert say(payment={"rate": 0.2, "errors": 1.0, "failures": 3}).subject == "payment"
+
+
 def test_what_waits_for_a_person_is_said_while_all_is_well() -> None:
     """Stuck sagas and dead letters are a warning, and that the services are healthy is said too."""
     said = say(more={"sagas": SagaFact(stuck=1), "dead": 3})

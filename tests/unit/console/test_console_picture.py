@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from consoleworld import BEARER, console, heard
+from consoleworld import ACT, BEARER, console, heard
 
 from skerry.console import Sources
 from skerry.console.otlp import MAX_ATTRIBUTES, Record, records
 from skerry.console.picture import Picture
 from skerry.console.stream import ALIVE, EVERY, MAX_STREAMS, Views
 from skerry.console.told import MAX_BREAKERS, MAX_CHANGES
-from skerry.errors import DeployError, StoreUnavailable
+from skerry.errors import ConfigurationError, DeployError, StoreUnavailable
 from skerry.store import Database
 from skerry.testing import VirtualClock, run_virtual
 from skerry.topology import System, load
@@ -286,16 +287,46 @@ def test_too_many_pages_are_told_so() -> None:
 def test_checks_and_ramps_come_from_who_knows_them() -> None:
     """A check is run when asked for, and kept; without a source there is none, and that is said."""
     found = {"findings": [{"rule": "no-timeout"}]}
+    before = {"checks": None, "available": True, "running": False, "error": ""}
 
     async def main() -> None:
-        act = {**BEARER, "x-skerry": "1"}
         async with console(Sources(check=lambda: found, strangler=lambda: [{"route": "a"}])) as client:
-            assert (await client.get("/api/checks", headers=BEARER)).json() == {"checks": None, "available": True}
-            assert (await client.post("/api/checks", headers=act, json={})).json()["checks"] == found
+            assert (await client.get("/api/checks", headers=BEARER)).json() == before
+            assert (await client.post("/api/checks", headers=ACT, json={})).json() == {**before, "checks": found}
             assert (await client.get("/api/checks", headers=BEARER)).json()["checks"] == found
             assert (await client.get("/api/strangler", headers=BEARER)).json() == [{"route": "a"}]
         async with console() as client:
-            assert (await client.post("/api/checks", headers=act, json={})).status_code == 404
+            assert (await client.post("/api/checks", headers=ACT, json={})).status_code == 404
             assert (await client.get("/api/strangler", headers=BEARER)).json() == []
+
+    asyncio.run(main())
+
+
+def test_a_check_that_fails_or_takes_long_is_told() -> None:
+    """The page gets an answer all the same: why it failed, or that it is under way, and no second one begins meanwhile."""
+    begun = []
+    go_on = threading.Event()
+
+    def check() -> dict[str, Any]:
+        begun.append(1)
+        if len(begun) == 1:
+            raise ConfigurationError("there is no repository")
+        go_on.wait(30)
+        return {"findings": []}
+
+    async def main() -> None:
+        async with console(Sources(check=check)) as client:
+            failed = (await client.post("/api/checks", headers=ACT, json={})).json()
+            assert (failed["error"], failed["running"]) == ("there is no repository", False)
+            first = asyncio.create_task(client.post("/api/checks", headers=ACT, json={}))
+            while len(begun) < 2:
+                await asyncio.sleep(0)
+            second = asyncio.create_task(client.post("/api/checks", headers=ACT, json={}))
+            while not (await client.get("/api/checks", headers=BEARER)).json()["running"]:
+                await asyncio.sleep(0)
+            go_on.set()
+            for answer in await asyncio.gather(first, second):
+                assert answer.json() == {"checks": {"findings": []}, "available": True, "running": False, "error": ""}
+            assert len(begun) == 2
 
     asyncio.run(main())
