@@ -19,7 +19,10 @@ import pytest
 from tests.integration.gateway.flaky_upstreams import Upstream, asking, upstreams
 from tests.integration.gateway.gateway_processes import ENGINES, Engine, Running, free_port, running
 
-from skerry.gateway.strangler import shares
+from skerry.gateway import reading
+from skerry.gateway.strangler import deciding, shares
+from skerry.gateway.strangler.controller import plans
+from skerry.gateway.strangler.ramps import Ramps
 
 PATIENCE = 60.0
 SPEC = """
@@ -212,6 +215,57 @@ def test_a_gateway_of_a_system_keeps_ramps_in_its_data_folder(tmp_path: Path) ->
             process.terminate()
             process.wait(PATIENCE)
         made.until_controllers(0)
+
+
+def test_one_controller_at_a_time_works_on_a_folder(tmp_path: Path) -> None:
+    """Of two, such as those of two gateways, one waits; when the first is killed it takes over."""
+    spec, state = tmp_path / "gateway.yaml", tmp_path / "state"
+    spec.write_text(SPEC.format(control="http://127.0.0.1:1", candidate="http://127.0.0.1:2", shadow="false"))
+    command = [sys.executable, "-m", "skerry.gateway.strangler", "--spec", str(spec), "--state", str(state)]
+    plan = plans(reading.read(spec))["books"]
+    with Ramps(state) as ramps:
+        ramps.start("books", plan, deciding.begun(plan), at=0.0, reason="a test")
+    both: list[subprocess.Popen[bytes]] = []
+    try:
+        for _ in range(2):
+            (state / shares.FILE).unlink()
+            both.append(subprocess.Popen(command))
+            _until_written(state / shares.FILE)  # by the first one, each time
+        both[0].kill()
+        both[0].wait()
+        (state / shares.FILE).unlink()
+        _until_written(state / shares.FILE)
+        both[1].terminate()
+        assert both[1].wait(PATIENCE) == 0
+    finally:
+        for process in both:
+            process.kill()
+            process.wait()
+
+
+def _until_written(path: Path) -> None:
+    end = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert time.monotonic() < end, path
+        time.sleep(0.05)
+
+
+def test_a_controller_says_what_is_wrong_with_its_specification(tmp_path: Path) -> None:
+    """It ends with status 2 and one line for each mistake."""
+    spec = tmp_path / "gateway.yaml"
+    spec.write_text("routes: nonsense")
+    command = [
+        sys.executable,
+        "-m",
+        "skerry.gateway.strangler",
+        "--spec",
+        str(spec),
+        "--state",
+        str(tmp_path / "state"),
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert told.returncode == 2
+    assert "gateway.yaml:1" in told.stderr
 
 
 def test_commands_lead_a_ramp_without_a_gateway(tmp_path: Path) -> None:

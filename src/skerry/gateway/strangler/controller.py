@@ -190,7 +190,8 @@ class Controller:
         needs = "" if change is not None else deciding.waits_for(plan, ramp.place, after)
         interval = _interval(watched, found, after, at=self._clock.now())
         if self.ramps.close_interval(ramp, interval, after, watched.now, change, needs=needs):
-            watched.seen, watched.requests, watched.errors = watched.now, 0, 0
+            # one whose file could not be read just now is not new when it can be again
+            watched.seen, watched.requests, watched.errors = {**watched.seen, **watched.now}, 0, 0
             watched.began = self._clock.monotonic()
         if change is not None:
             _tell(ramp, change)
