@@ -14,7 +14,8 @@ CONNECTIONS: Final = 4096
 """Of a listener, and of a cluster; beyond that they are refused."""
 REQUESTS: Final = 4096
 """Under way at the same time, of a cluster."""
-CONNECT: Final = 1.0
+CONNECT: Final = 2.0
+"""Seconds for a connection and its handshake; generous, for a machine may be busy."""
 IDLE: Final = 300.0
 """Seconds without a byte after which a stream, or an open connection, is given up."""
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"

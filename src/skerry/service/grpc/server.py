@@ -81,7 +81,8 @@ class GrpcServer:
         try:
             self.port = server.add_insecure_port(address)
         except RuntimeError as error:
-            message = f"cannot listen for gRPC on {address}; set SKERRY_HOST and SKERRY_GRPC_PORT"
+            which = "SKERRY_GRPC_SOCKET" if at else "SKERRY_HOST and SKERRY_GRPC_PORT"
+            message = f"cannot listen for gRPC on {address}; set {which}"
             raise ConfigurationError(message) from error
         self._server = server
         await server.start()
