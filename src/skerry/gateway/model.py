@@ -164,7 +164,8 @@ class Strangle:
     `steps` are the candidate's shares in percent, rising, the last 100. Of a route whose `writes` are `owner`, unsafe
     requests go to the owner, the control until ownership is handed over; `ramp` gives them to both by the weights.
     `position` is a path of both services which says how far each is (see `skerry.gateway.strangler.handing_over`); without
-    it ownership is handed over unasked.
+    it ownership is handed over unasked. Without `counted` somebody else counts what the sides do, as Envoy for the engine behind
+    it.
     """
 
     control: str
@@ -174,6 +175,7 @@ class Strangle:
     guard: GuardSpec = GuardSpec()
     writes: Literal["owner", "ramp"] = "owner"
     position: str | None = None
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class Strangled:
             candidate,
             writes,
             action.hold,
-            arms=plan is not None and counting is not None,
+            arms=plan is not None and plan.counted and counting is not None,
             tally=None if counting is None else counting.tally.route(route.name),
             comparer=comparer,
             counting=counting,

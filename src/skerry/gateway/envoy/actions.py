@@ -105,6 +105,7 @@ class Actions:
             f"{MOST_AGAIN} at once are asked of the control",
         )
         found = []
+        self._upstreams.behind(self._behind)  # also while nothing goes there: what is on its way may be sent again
         for split in splits(route, action, match.methods):
             for service, name in sides(route, action, unsafe=split.unsafe):
                 self._upstreams.side(service, route, name=name)
@@ -136,7 +137,7 @@ class Actions:
         longest = None if total is None else total + action.hold
         again: Plain = {
             "retry_on": _CONNECT_ONLY if split.unsafe else _ANY_FAILURE,
-            "num_retries": 10,
+            "num_retries": 40,
             "retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"},
         }
         return {

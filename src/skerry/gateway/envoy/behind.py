@@ -114,6 +114,10 @@ class Behind:
         self._drain = drain
         self._state = state
         self._which = 0
+        self.down: bool = False
+        """Whether it ended by itself and is not there again yet."""
+        self.changed: asyncio.Event = asyncio.Event()
+        """Set when `down` is another."""
         self._served: GatewaySpec | None = None
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
@@ -183,19 +187,34 @@ class Behind:
                 _FIRST_PAUSE if self._clock.monotonic() - began > 2 * _LONGEST_PAUSE else min(2 * pause, _LONGEST_PAUSE)
             )
             _log.warning("the embedded engine behind Envoy ended with %s; it is started again", code)
+            self._is_down(True)
             await self._clock.sleep(pause)
 
     async def _live(self) -> int:
         command = (sys.executable, "-m", "skerry.gateway.envoy", str(self._file))
         child = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, start_new_session=True)
         self._child = child
+        looking = asyncio.create_task(self._look(), name="look for the embedded engine") if self.down else None
         try:
             return await child.wait()
         finally:
+            if looking is not None:
+                looking.cancel()
+                await asyncio.wait({looking})
             if child.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     child.kill()
                 await child.wait()
+
+    async def _look(self) -> None:
+        while not await self._answers():
+            await self._clock.sleep(_POLL * 4)
+        self._is_down(False)
+
+    def _is_down(self, down: bool) -> None:
+        if down != self.down:
+            self.down = down
+            self.changed.set()
 
     async def _answers(self) -> bool:
         try:

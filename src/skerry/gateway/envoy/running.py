@@ -24,6 +24,7 @@ from skerry.gateway.envoy.behind import Behind
 from skerry.gateway.envoy.compiler import Compiled, compile_spec
 from skerry.gateway.envoy.counting import HISTOGRAMS, Counting
 from skerry.gateway.envoy.memory import Memory
+from skerry.gateway.envoy.strangling import uncompared
 from skerry.gateway.model import GatewaySpec, Listener
 from skerry.settings import Settings
 from skerry.signals import GatewayReloaded, emit
@@ -185,7 +186,7 @@ class _Run:
             if self._seen() != self._read_of or self._again.is_set():
                 self._again.clear()
                 spec = await self._change(ads, spec)
-            elif self._moved.is_set():
+            elif self._moved.is_set() or self._behind.changed.is_set():
                 await self._move(ads, spec)
             await self._pause()
         return spec
@@ -213,7 +214,7 @@ class _Run:
         return spec
 
     async def _move(self, ads: AdsServer, spec: GatewaySpec) -> None:
-        """The instances of a service are others; the rules are the same."""
+        """The instances of a service are others, or the engine behind is away or back; the rules are the same."""
         try:
             await ads.publish((await self._compile(spec)).resources, node=_NODE)
         except (ConfigurationError, ConfigurationRefused) as error:
@@ -255,6 +256,9 @@ class _Run:
     async def _compile(self, spec: GatewaySpec, *, draining: bool = False) -> Compiled:
         plain, addresses = await self._instances.resolved(spec, self._addresses)
         self._moved.clear()
+        self._behind.changed.clear()
+        if self._behind.down:  # nothing is sent there that can do without
+            plain = uncompared(plain)
         return compile_spec(plain, addresses=addresses, behind=self._behind.url, draining=draining, memory=self._memory)
 
     def _seen(self) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeGuard
 
 from skerry.gateway.envoy.values import fingerprint
-from skerry.gateway.model import METHODS, SAFE, Action, Backend, Forward, HeaderEdit, Route
+from skerry.gateway.model import METHODS, SAFE, Action, Backend, Forward, GatewaySpec, HeaderEdit, Route
 
 PREFIX: Final = "strangled~"
 """How the names of these clusters, and of their statistics, begin."""
@@ -126,16 +126,33 @@ def splits(route: Route, action: Forward, methods: frozenset[str] | None) -> lis
 def behind(route: Route, action: Forward) -> Route:
     """The same route as the embedded engine behind has it: what comes to it is compared, and held while it has to be.
 
-    Envoy has edited the route's headers already, and looked at rates and CORS.
+    Envoy has edited the route's headers already, and looked at rates and CORS. The sample is no evidence of a side, for its times
+    are those of another engine, and it is the control's alone; unless it is all that there is.
     """
     plan = action.strangle
-    if plan is not None and not _owned_by_candidate(action):
+    if plan is not None:
+        plan = replace(plan, counted=plan.shadow is not None and plan.shadow.sample >= 1)
+    if plan is not None and _owned_by_candidate(action):
+        action = replace(action, strangle=plan)
+    elif plan is not None:
         control, candidate = action.backends
         shadow = None if plan.shadow is None else replace(plan.shadow, sample=1.0)
         both = (replace(control, weight=1), replace(candidate, weight=0))
         action = replace(action, strangle=replace(plan, shadow=shadow), backends=both)
     empty = HeaderEdit()
     return replace(route, action=action, request_headers=empty, response_headers=empty)
+
+
+def uncompared(spec: GatewaySpec) -> GatewaySpec:
+    """The same without a sample, for while nobody is there to compare it."""
+    return replace(spec, routes=tuple(_uncompared(route) for route in spec.routes))
+
+
+def _uncompared(route: Route) -> Route:
+    action = route.action
+    if not isinstance(action, Forward) or action.strangle is None or action.strangle.shadow is None:
+        return route
+    return replace(route, action=replace(action, strangle=replace(action.strangle, shadow=None)))
 
 
 def _compared(action: Forward, safe: frozenset[str], unsafe: frozenset[str]) -> frozenset[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from skerry.gateway.envoy import Compiled
 from skerry.gateway.envoy import compile as compiled
-from skerry.gateway.envoy.strangling import TOTAL, behind
+from skerry.gateway.envoy.strangling import TOTAL, behind, uncompared
 from skerry.gateway.model import (
     Backend,
     Forward,
@@ -109,7 +109,9 @@ def test_where_the_candidate_owns_the_writes_nothing_is_compared() -> None:
     made, spec = strangled(Share(25.0, compared=True, owner="candidate"))
     assert not any("runtime_fraction" in route["match"] for route in routes(made))
     assert isinstance(spec.routes[0].action, Forward)
-    assert behind(spec.routes[0], spec.routes[0].action).action == spec.routes[0].action
+    there = behind(spec.routes[0], spec.routes[0].action).action
+    assert isinstance(there, Forward)
+    assert there.backends == spec.routes[0].action.backends
 
 
 def test_while_ownership_is_handed_over_writes_go_to_who_holds_them() -> None:
@@ -128,6 +130,14 @@ def test_without_a_shadow_nothing_is_sampled() -> None:
     made, _ = strangled(Share(25.0, compared=True), shadow=None)
     assert not any("runtime_fraction" in route["match"] for route in routes(made))
     assert made.behind == ("shop",)
+
+
+def test_while_nobody_can_compare_nothing_is_sampled() -> None:
+    """The engine behind was killed: until it is back, requests go by weight alone."""
+    _, spec = strangled(Share(25.0, compared=True))
+    made = compiled(uncompared(spec), addresses=ADDRESSES)
+    assert not any("runtime_fraction" in route["match"] for route in routes(made))
+    assert weights(routes(made)[0]) == {"candidate~or-control": 249_996, "control": TOTAL - 249_996}
 
 
 def test_a_harmless_candidate_is_compared_by_writes_too_while_the_control_owns_them() -> None:
@@ -157,6 +167,7 @@ def test_the_engine_behind_compares_all_that_it_gets_and_edits_nothing_twice() -
     assert there.action.strangle is not None
     assert there.action.strangle.shadow is not None
     assert there.action.strangle.shadow.sample == 1.0
+    assert not there.action.strangle.counted
 
 
 def test_a_plan_without_shares_stays_with_its_control() -> None:
