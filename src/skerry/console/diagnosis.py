@@ -187,8 +187,8 @@ def _damage(services: Sequence[ServiceFact]) -> str:
         return ""
     if all(one.state in {"down", "held"} for one in gateways):
         return "nobody outside is answered"
-    if not rate:
-        return "no requests come in"
+    if not rate:  # a gateway that nobody has heard of may have any
+        return "" if all(one.failures is None for one in gateways) else "no requests come in"
     share = sum(one.rate * one.errors for one in gateways) / rate
     return f"{_percent(share)} of requests fail" if share >= 0.001 else "no request fails"
 

@@ -144,7 +144,7 @@ class Picture:
                 failing_since=failing,
             )
 
-    def _traffic(self, name: str, now: float) -> tuple[float, float, int]:
+    def _traffic(self, name: str, now: float) -> tuple[float, float, int | None]:
         """Requests a second, the share and the number that fail; of somebody who tells nothing himself, as his callers saw it."""
         own = self.window.services.get(name)
         if own is not None and (found := own.lately(now))[0]:
@@ -156,7 +156,7 @@ class Picture:
         ]
         rate = sum(each for each, _, _ in seen)
         share = sum(each * errors for each, errors, _ in seen) / rate if rate else 0.0
-        return rate, share, sum(failures for _, _, failures in seen)
+        return rate, share, sum(failures for _, _, failures in seen) if seen or own is not None else None
 
     def _failing_since(self, name: str, now: float, *, failing: bool) -> float | None:
         if failing:

@@ -88,6 +88,13 @@ def test_a_gateway_alone_is_its_own_root() -> None:
     assert said.text == "gateway is down since 15:03:40; nobody outside is answered"
 
 
+def test_no_damage_is_claimed_where_nothing_was_heard() -> None:
+    """Of a gateway that has told nothing it is not known whether requests fail; of one that has, silence is silence."""
+    assert say(payment=DOWN).text == "payment is down since 15:03:40"
+    assert say(payment=DOWN, gateway={"failures": 0}).damage == "no requests come in"
+    assert say(payment=DOWN, gateway={"failures": 0, "rate": 5.0}).damage == "no request fails"
+
+
 def test_two_roots_are_both_named() -> None:
     """Neither calls the other, so neither explains the other; since is the earlier one's."""
     said = say(payment=DOWN, inventory={"state": "down", "since": NOW - 60}, order={"rate": 2.0, "errors": 1.0})
@@ -114,7 +121,7 @@ def test_a_process_that_ended_is_explained_by_a_server_below_that_is_down() -> N
     calls = (*CALLS, ("order", "postgresql"), ("payment", "postgresql"))
     said = say(calls=calls, order=DOWN, payment=DOWN, postgresql={"kind": "external", **DOWN})
     assert said.subject == "postgresql"
-    assert said.text == "postgresql is down since 15:03:40; no requests come in"
+    assert said.text == "postgresql is down since 15:03:40"
 
 
 def test_what_is_held_back_by_hand_is_always_said() -> None:
