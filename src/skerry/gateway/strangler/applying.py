@@ -10,7 +10,7 @@ from skerry.gateway.strangler.shares import Share, Shares
 
 WHOLE: Final = 10_000
 """Weights are hundredths of a percent."""
-HOLD: Final = 5.0
+HOLD: Final = 8.0
 """Seconds that unsafe requests wait at most while ownership is handed over."""
 
 

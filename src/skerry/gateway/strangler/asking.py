@@ -17,7 +17,7 @@ from skerry.resilience import Policy
 from skerry.settings import Settings
 
 MAX_REPLY: Final = 64 * 1024
-PATIENCE: Final = 1.0
+PATIENCE: Final = 2.5
 """Seconds for one question: writes are held meanwhile."""
 
 

@@ -5,6 +5,9 @@ requests are held at every gateway for a moment, those under way end, the candid
 it owns. Each side says how far it is at the path `position` of the plan, as JSON: the control `{"written": N}`, how many
 facts it has recorded; the candidate `{"seen": N, "written": M}`, how many of those it has, and how many it recorded by itself.
 
+A write whose client went away meanwhile may still be recorded by the old owner afterwards; it then reaches the new one as all
+before it did.
+
 Whoever dies in between leaves `nobody` as the owner, with the time: `overdue` says when it is to be put back.
 """
 
@@ -23,7 +26,7 @@ from skerry.gateway.strangler.applying import HOLD
 from skerry.gateway.strangler.report import Verdict
 from skerry.gateway.strangler.shares import Owner, Share
 
-PATIENCE: Final = HOLD - 1.5
+PATIENCE: Final = HOLD - 3.0
 """Seconds for all of it: what is held has to get an answer after that."""
 OVERDUE: Final = 2 * HOLD
 """Seconds after which nobody is still at it who began."""
