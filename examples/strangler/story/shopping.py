@@ -17,7 +17,8 @@ SOLD_OUT, REPRICED = "LIMITED-1", "COAT-5"
 """What is never in stock, and what gets other prices meanwhile, which is why nobody orders it in passing."""
 DECLINED, OUT_OF_STOCK, AGAIN = 0.08, 0.04, 0.1
 """Shares of the orders; `AGAIN` is asked for a second time with the same key."""
-MOST_AT_ONCE = 200
+MOST_AT_ONCE = 32
+"""Requests under way: on a machine that is busy otherwise they ask less often, instead of asking until a service sheds load."""
 
 
 @dataclass(frozen=True, slots=True)
