@@ -98,6 +98,7 @@ async def _play(stage: Stage, planted: dict[str, str]) -> None:
     customers.looks, customers.reads = FEW_LOOKS, MANY_READS
     await stage.wrong_extraction(planted["orders"])
     await stage.right_extraction("orders")
+    customers.reads = READS
     await stage.orders_change_hands()
 
 
