@@ -26,6 +26,7 @@ AS_GOOD = (
 )
 EACH = 2_000
 BUNCHED = (World(0.008, 0.008, 20, bunch=10, apart=True), World(0.03, 0.03, 200, bunch=10, apart=True, hours=0.25))
+LATE = (World(0.001, 0.05, 200, hours=3, turns=0.25), World(0.008, 0.05, 200, hours=3, turns=0.5))
 BUNCHED_RAMPS, PEERS, THROUGH, BROKEN = 100, 400, 60, 400
 ALPHA = 0.01
 BAD_ANSWERS, EFFECT = 10.0, 100.0
@@ -36,6 +37,7 @@ def run(*, rounds: int, only: str = "") -> dict[str, Any]:
     with ProcessPoolExecutor() as pool:
         _as_good(report, pool)
         _broken(report, pool)
+        _late(report, pool)
         _through(report, pool)
         _bunched(report, pool)
     _decide(report)
@@ -76,6 +78,16 @@ def _broken(report: Report, pool: ProcessPoolExecutor) -> None:
         report.add(f"{where}: after", who, statistics.median(end.seconds for end in others), "s")
     report.bar(f"{where}: taken back", _share(ends, "back"), ">=", 1.0)
     report.bar(f"{where}: bad answers, p95 of {BROKEN} ramps", bad[int(0.95 * len(bad))], "<=", BAD_ANSWERS)
+
+
+def _late(report: Report, pool: ProcessPoolExecutor) -> None:
+    """Candidates that break once they have a share: the more they have, the less an interval says. Told, without a bar."""
+    for world in LATE:
+        where = f"{world.control:.1%} to {world.candidate:.0%} at {world.turns:.0%}, {world.rate:g}/s"
+        ends = many("ours", world, range(THROUGH), pool)
+        report.add(f"{where}: taken back", "ours", _share(ends, "back"), "of ramps")
+        report.add(f"{where}: bad answers, median", "ours", statistics.median(end.bad for end in ends), "answers")
+        report.add(f"{where}: after", "ours", statistics.median(end.seconds for end in ends), "s")
 
 
 def _through(report: Report, pool: ProcessPoolExecutor) -> None:

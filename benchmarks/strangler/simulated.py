@@ -25,7 +25,9 @@ FEW, ROUGH = 50, 12
 
 @dataclass(frozen=True)
 class World:
-    """What is true. `bunch`: how many failures come together; `apart`: each bunch hits one side as a whole."""
+    """What is true. `bunch`: how many failures come together; `apart`: each bunch hits one side as a whole. The candidate is as good
+    as the control below a share of `turns`.
+    """
 
     control: float
     candidate: float
@@ -34,11 +36,12 @@ class World:
     hours: float = 1.0
     bunch: int = 1
     apart: bool = False
+    turns: float = 0.0
 
 
 @dataclass(frozen=True)
 class End:
-    """How a ramp ended: back, done or open; after so many seconds and failed requests of the candidate."""
+    """How a ramp ended: back, done or open; after so many seconds and failed requests of the candidate since it turned bad."""
 
     state: str
     by: str
@@ -79,7 +82,8 @@ class Drawn:
     def failures(self, n: int, other: int, share: float) -> tuple[int, int]:
         world = self.world
         if world.bunch == 1:
-            return self.binomial(n, world.candidate), self.binomial(other, world.control)
+            rate = world.candidate if share >= world.turns else world.control
+            return self.binomial(n, rate), self.binomial(other, world.control)
         events = self.binomial(n + other, world.control / world.bunch)
         errors = failed = 0
         for _ in range(events):
@@ -112,8 +116,10 @@ def ours(world: World, seed: int) -> End:
     plan = Strangle("monolith", "candidate", shadow=Shadow(), guard=GuardSpec(interval=world.interval))
     sample = Shadow().sample
     drawn, place, found, recent = Drawn(world, seed), deciding.begun(plan), Evidence(), Recent(plan.guard)
-    bad, seconds = 0, 0.0
+    bad, seconds, turned = 0, 0.0, 0.0
     while seconds < world.hours * 3600:
+        if place.percent / 100 < world.turns:
+            bad, turned = 0, seconds
         seconds += world.interval
         counts = drawn.interval(place.percent / 100, sample)
         bad += counts.candidate.errors
@@ -122,7 +128,7 @@ def ours(world: World, seed: int) -> End:
         told = deciding.judge(plan, place, found)
         told = deciding.broken(plan, place, requests=recent.requests, errors=recent.errors) or told
         if told.verdict == "roll_back":
-            return End("back", told.by, seconds, bad)
+            return End("back", told.by, seconds - turned, bad)
         if told.verdict == "promote":
             place, found, recent = told.to, found.moved(), Recent(plan.guard)
             if place.state == "done":

@@ -9,6 +9,10 @@ itself, so rates may rise and fall over the day, as long as they do so for both 
 without replacement, with its share p of the requests. For odds t > 1 the bet is t^k / (1-p+pt)^m: convex in k, so that what
 holds for a binomial number holds for this one (Hoeffding 1963), and rising in k, so that it holds for a better candidate.
 
+**Beginnings.** What was good for long has lost its stake, and a bet on it is worth nothing when it turns bad. So not all is
+staked at once: a part at the ramp's beginning, a part at each step's, and a little at every interval (`staked`). A mixture over
+beginnings is a bet as well, as long as no more than 1 is staked in all; what is not staked yet counts as it is.
+
 **Shares, by margin** (`against_margin`, `for_margin`). With n requests and k hits of the candidate, N and K of the control, the
 bet A^k B^K / (1+d(A-1))^n is fair for every pair of rates that are d apart when B = 1 - (n/N)(A-1)/(1+d(A-1)): the logarithm of
 its mean is concave in the control's rate, and B puts the top at rate 0. A > 1 bets that the candidate is worse by more than d,
@@ -53,6 +57,14 @@ Grid = Sequence[tuple[float, float]]
 def fresh(grid: Grid) -> Logs:
     """Bets at their beginning."""
     return (0.0,) * len(grid)
+
+
+def staked(logs: Logs, part: float) -> Logs:
+    """The same bets after so large a part of 1 was added to their stakes, to be won from now on."""
+    if part <= 0:
+        return logs
+    more = math.log(part)
+    return tuple(max(log, more) + math.log1p(math.exp(-abs(log - more))) for log in logs)
 
 
 def value(logs: Logs, grid: Grid) -> float:

@@ -21,6 +21,8 @@ GRIDS: Final[Mapping[str, Grid]] = {
 }
 WEAKEST: Final = 20.0
 """No step goes on what was shown for a margin of more than so many times the one asked for, however small the step is."""
+WHOLE, STEPS, LATER = 0.5, 0.3, 0.2
+"""Of what is staked against a candidate: at the ramp's beginning, at those of its steps, and at the intervals of its steps."""
 FINEST: Final = 0.0001
 """A share of pairs that differ which stands for none at all: nothing shows that there never will be one."""
 TAIL: Final = 0.05
@@ -87,6 +89,8 @@ class Evidence:
     control_differing: int = 0
     paths: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     times: Times = ()
+    unstaked: float = 1.0
+    """What of 1 has not been bet against it yet."""
     bunches: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
     """By test: how much the control's share of hits jumped from interval to interval, and how much single hits would have it."""
     last: Side = NONE
@@ -98,7 +102,7 @@ class Evidence:
         logs = self.against.get(test)
         if logs is None:
             return 1.0
-        found = evidence.value(logs, GRIDS[test])
+        found = self.unstaked + evidence.value(logs, GRIDS[test])
         if test != "mismatches":
             return found
         # it has to be worse than the margin, and worse than the control is beside itself: the lesser of two bets is one
@@ -184,8 +188,10 @@ def weighed(before: Evidence, counts: Counts, plan: Strangle, *, percent: float,
     control, candidate = counts.control, counts.candidate
     n, other = candidate.requests, control.requests
     step = before.step
+    part = _stake(before, plan) if n or counts.pairs else 0.0
     return Evidence(
-        against=_against(before, counts, plan, timed=timed),
+        against=_against(before, counts, plan, part, timed=timed),
+        unstaked=before.unstaked - part,
         shown=_shown(before, counts, plan, percent, timed=timed),
         control=added(before.control, control),
         candidate=added(before.candidate, candidate),
@@ -209,9 +215,21 @@ def weighed(before: Evidence, counts: Counts, plan: Strangle, *, percent: float,
     )
 
 
-def _against(before: Evidence, counts: Counts, plan: Strangle, *, timed: bool) -> dict[str, Logs]:
+def _stake(before: Evidence, plan: Strangle) -> float:
+    """How much is bet from this interval on."""
+    looks, places = before.step.looks, len(plan.steps) + 2  # comparing comes before them, watching after
+    part = LATER / places / (looks * (looks + 1)) if looks else STEPS / places
+    if not before.candidate.requests and not before.pairs:
+        part += WHOLE
+    return min(part, before.unstaked)  # steps that a person took more often than planned are not staked on
+
+
+def _against(before: Evidence, counts: Counts, plan: Strangle, part: float, *, timed: bool) -> dict[str, Logs]:
     a, b = counts.candidate, counts.control
-    logs = {test: before.against.get(test) or evidence.fresh(GRIDS[test]) for test in tests(plan)}
+    nothing = evidence.LOWEST
+    logs = {
+        test: evidence.staked(before.against.get(test) or (nothing,) * len(GRIDS[test]), part) for test in tests(plan)
+    }
     logs["errors"] = evidence.against_odds(
         logs["errors"], a.errors, a.requests, b.errors, b.requests, bunched=before.bunched("errors")
     )
@@ -323,6 +341,7 @@ def from_json(told: Mapping[str, Any]) -> Evidence:
         shown={name: tuple(logs) for name, logs in told["shown"].items()},
         control=Side(**told["control"]),
         candidate=Side(**told["candidate"]),
+        unstaked=told["unstaked"],
         timed=told["timed"],
         control_timed=told["control_timed"],
         pairs=told["pairs"],

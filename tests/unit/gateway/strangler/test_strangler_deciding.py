@@ -46,6 +46,24 @@ def run(
     return deciding.judge(plan, place, found), found
 
 
+def test_no_more_than_all_is_staked() -> None:
+    """However many steps and intervals there are, what is bet against a candidate is 1 in all."""
+    found = Evidence()
+    for _ in range(20):
+        found = run(PLAN, Place("ramping", 5.0), [counted(10, 0, 90, 0)] * 5, found.moved())[1]
+        assert 0 <= found.unstaked <= 1
+    assert found.value("errors") == pytest.approx(1)
+
+
+def test_a_candidate_that_turns_bad_late_goes_back() -> None:
+    """A long good past does not excuse it: after 200 good intervals, 60 bad ones take it back, at half of the requests."""
+    place = Place("held", 50.0)
+    good, found = run(PLAN, place, [counted(100, 1, 100, 1)] * 200)
+    assert good.verdict == "hold"
+    judgement, _ = run(PLAN, place, [counted(100, 8, 100, 1)] * 60, found)
+    assert judgement.verdict == "roll_back"
+
+
 def test_no_data_is_no_reason_to_go_on() -> None:
     """However long it is waited, without requests nothing moves."""
     place = Place("ramping", 1.0)
@@ -100,7 +118,7 @@ def test_suspicion_is_enough_to_wait() -> None:
     place = Place("ramping", 1.0)
     good, found = run(PLAN, place, [counted(200, 0, 19_800, 0)] * 10)
     assert good.verdict == "promote"
-    judgement, found = run(PLAN, place, [counted(200, 1, 19_800, 0)] * 1, found)
+    judgement, found = run(PLAN, place, [counted(200, 1, 19_800, 0)] * 2, found)
     assert judgement.verdict == "hold"
     assert "the evidence against it on errors" in deciding.waits_for(PLAN, place, found)
 
