@@ -25,8 +25,8 @@ FEW, ROUGH = 50, 12
 
 @dataclass(frozen=True)
 class World:
-    """What is true. `bunch`: how many failures come together; `apart`: each bunch hits one side as a whole. The candidate is as good
-    as the control below a share of `turns`.
+    """What is true. `bunch`: how many failures come together; `apart`: each bunch hits one side as a whole. Below a share of
+    `turns` the candidate is as good as the control.
     """
 
     control: float
@@ -41,7 +41,7 @@ class World:
 
 @dataclass(frozen=True)
 class End:
-    """How a ramp ended: back, done or open; after so many seconds and failed requests of the candidate since it turned bad."""
+    """How a ramp ended: back, done or open; after so many seconds and failed requests of the candidate, since it turned bad."""
 
     state: str
     by: str
