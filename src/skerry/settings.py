@@ -6,13 +6,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Final, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
 
 from skerry.errors import ConfigurationError
 
 W = TypeVar("W", bound=str)
 
 URL_PREFIX = "SKERRY_URL_"
+MAX_TOKEN: Final = 4096
 Metrics = Literal["", "prometheus"]
 METRICS: tuple[Metrics, ...] = get_args(Metrics)
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -31,7 +33,9 @@ class Settings:
     migrations at its start, those for before a deploy, or refuses to start while one of them was not applied. `metrics` says
     for whom a service shows numbers at `/metrics`: for nobody, unless set. `socket` and `grpc_socket`
     are unix sockets to listen on instead of host and ports. `zone` is where the process runs: calls prefer
-    instances in the same zone. `traces` is the file that spans are written to; none, unless set.
+    instances in the same zone. `traces` is the file that spans are written to; none, unless set. `otlp` is the address of a
+    console or collector that spans and signals are sent to, by OTLP over HTTP, with `otlp_token` as a bearer's; none,
+    unless set.
     """
 
     data: Path = field(default_factory=Path.cwd)
@@ -49,6 +53,8 @@ class Settings:
     migrate: Migrate = "start"
     metrics: Metrics = ""
     traces: str = ""
+    otlp: str = ""
+    otlp_token: str = field(default="", repr=False)
     zone: str = ""
     urls: Mapping[str, str] = field(default_factory=dict)
 
@@ -72,6 +78,8 @@ class Settings:
             migrate=_word(env, "SKERRY_MIGRATE", MIGRATE, "start"),
             metrics=_word(env, "SKERRY_METRICS", METRICS, ""),
             traces=env.get("SKERRY_TRACES", ""),
+            otlp=_address(env, "SKERRY_OTLP"),
+            otlp_token=_token(env, "SKERRY_OTLP_TOKEN"),
             zone=env.get("SKERRY_ZONE", ""),
             urls={name_of(key): value for key, value in env.items() if key.startswith(URL_PREFIX)},
         )
@@ -93,6 +101,30 @@ def _word(env: Mapping[str, str], name: str, words: tuple[W, ...], default: W) -
         if word == wanted.lower():
             return word
     raise ConfigurationError(f"{name} is {wanted[:40]!r}; use one of {', '.join(words)}")
+
+
+def _address(env: Mapping[str, str], name: str) -> str:
+    text = env.get(name, "")
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none
+        whole = False
+    # what is wrong with it is told without it: somebody may have written a password into it
+    if not whole or parts.username is not None or parts.query or parts.fragment or not text.isprintable():
+        raise ConfigurationError(f"{name} is no address; use one such as http://127.0.0.1:4318")
+    return text.rstrip("/")
+
+
+def _token(env: Mapping[str, str], name: str) -> str:
+    text = env.get(name, "")
+    if len(text) > MAX_TOKEN or not text.isascii() or not text.isprintable() or " " in text:
+        raise ConfigurationError(
+            f"{name} is no token: use at most {MAX_TOKEN} printable ASCII characters without spaces"
+        )
+    return text
 
 
 def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

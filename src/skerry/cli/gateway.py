@@ -182,7 +182,7 @@ def run(
     from skerry.gateway import reading
     from skerry.gateway.strangler.keeping import served
     from skerry.settings import Settings
-    from skerry.telemetry import configure_logging, log_signals, write_traces
+    from skerry.telemetry import configure_logging, telling
 
     settings = Settings.from_environ()
     addresses = reading.places(settings.urls)
@@ -196,15 +196,12 @@ def run(
     first = load()
     name = first.name
     configure_logging(name, settings.log_level)
-    log_signals(service=name, level=settings.log_level)
-    end = write_traces(Path(settings.traces), service=name) if settings.traces else None
     serve, watched = _engine(engine, workers), source.files if watch else ()
-    try:
-        with served(load, first, spec=source.spec, folder=state, watched=watched) as (loaded, files, more):
-            serve(loaded, addresses=addresses, settings=settings, watch=files, **more)
-    finally:
-        if end is not None:
-            end()
+    with (
+        telling(name, settings),
+        served(load, first, spec=source.spec, folder=state, watched=watched) as (loaded, files, more),
+    ):
+        serve(loaded, addresses=addresses, settings=settings, watch=files, **more)
 
 
 def _ready(ports: Mapping[str, int]) -> None:

@@ -16,7 +16,7 @@ from skerry.gateway import reading
 from skerry.gateway.model import GatewaySpec
 from skerry.gateway.strangler.keeping import served
 from skerry.settings import Settings
-from skerry.telemetry import configure_logging, log_signals, write_traces
+from skerry.telemetry import configure_logging, telling
 
 STATE = "strangle"
 """The state folder of strangled routes, in the data folder."""
@@ -34,13 +34,8 @@ def main(arguments: list[str]) -> int:
         first = load()
         name = first.name
         configure_logging(name, settings.log_level)
-        log_signals(service=name, level=settings.log_level)
-        end = write_traces(Path(settings.traces), service=name) if settings.traces else None
-        try:
+        with telling(name, settings):
             _serve(engine, path, load, first, settings)
-        finally:
-            if end is not None:
-                end()
     except ConfigurationError as error:
         print(f"gateway: {error}", file=sys.stderr)  # noqa: T201
         return 2

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from skerry.errors import ConfigurationError, SkerryError
 from skerry.service.loading import load
 from skerry.service.server import serve
 from skerry.settings import Settings
-from skerry.telemetry import configure_logging, log_signals, write_traces
+from skerry.telemetry import configure_logging, telling
 
 
 def main(arguments: list[str]) -> int:
@@ -22,13 +21,8 @@ def main(arguments: list[str]) -> int:
         configure_logging(module, level=settings.log_level)
         service = load(arguments[0])
         configure_logging(service.name, level=settings.log_level)
-        log_signals(service=service.name, level=settings.log_level)
-        end = write_traces(Path(settings.traces), service=service.name) if settings.traces else None
-        try:
+        with telling(service.name, settings):
             serve(service.app, settings, on_drain=service.drain)
-        finally:
-            if end is not None:
-                end()
     except SkerryError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -412,6 +412,26 @@ class AuthoritiesChanged(Signal):
     count: int
 
 
+# --- telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportChanged(Signal):
+    """Spans and signals do not reach the console or collector `to` any more (`failing`), or do again.
+
+    `dropped` is how many went since the process began.
+    """
+
+    to: str
+    failing: bool
+    dropped: int
+    error: str = ""
+
+    @property
+    def level(self) -> Level:
+        return "warning" if self.failing else "info"
+
+
 # --- deploy
 
 

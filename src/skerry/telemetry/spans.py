@@ -7,7 +7,6 @@ Protocol 1.x, JSON Protobuf encoding; OpenTelemetry Collector's file exporter).
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -20,15 +19,13 @@ from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext
 from skerry.errors import ConfigurationError
 from skerry.signals import HUB, Hub, Level, Signal
+from skerry.telemetry.encoding import Value, span_of, spans_request
 
 TOGETHER: Final = 64
 """Spans in a line, at most."""
 SOON: Final = 0.5
 """Seconds after which a line is written all the same, as soon as there is another span."""
-_KINDS: Final = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
-_FAILED: Final = 2
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
-Value = str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +111,6 @@ def write_traces(path: Path, *, service: str, hub: Hub = HUB, clock: Clock = SYS
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise ConfigurationError(f"traces cannot be written to {path}: {error.strerror}") from error
-    resource = {"attributes": _attributes({"service.name": service})}
     waiting: list[dict[str, Any]] = []
     lock, since = threading.Lock(), [clock.monotonic()]
 
@@ -122,14 +118,12 @@ def write_traces(path: Path, *, service: str, hub: Hub = HUB, clock: Clock = SYS
         spans, waiting[:] = list(waiting), []
         since[0] = clock.monotonic()
         if spans:
-            scope = {"scope": {"name": "skerry"}, "spans": spans}
-            line = json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [scope]}]}, separators=(",", ":"))
-            os.write(descriptor, line.encode() + b"\n")  # in one piece: others append to the same file
+            os.write(descriptor, spans_request(service, spans) + b"\n")  # in one piece: others append to the same file
 
     def heard(signal: Signal) -> None:
         if isinstance(signal, SpanEnded):
             with lock:
-                waiting.append(_span(signal))
+                waiting.append(span_of(signal))
                 if len(waiting) >= TOGETHER or clock.monotonic() - since[0] >= SOON:
                     write()
 
@@ -142,30 +136,3 @@ def write_traces(path: Path, *, service: str, hub: Hub = HUB, clock: Clock = SYS
             os.close(descriptor)
 
     return end
-
-
-def _span(told: SpanEnded) -> dict[str, Any]:
-    began = int(told.began * 1e9)
-    found: dict[str, Any] = {
-        "traceId": told.trace_id,
-        "spanId": told.span_id,
-        "name": told.name,
-        "kind": _KINDS[told.kind],
-        "startTimeUnixNano": str(began),
-        "endTimeUnixNano": str(began + int(told.seconds * 1e9)),
-        "attributes": _attributes(told.attributes),
-        "status": {"code": _FAILED, "message": told.error} if told.error else {},
-    }
-    return found | {"parentSpanId": told.parent_id} if told.parent_id else found
-
-
-def _attributes(named: Mapping[str, Value]) -> list[dict[str, Any]]:
-    return [{"key": key, "value": _value(value)} for key, value in named.items()]
-
-
-def _value(value: Value) -> dict[str, Any]:
-    if isinstance(value, bool):
-        return {"boolValue": value}
-    if isinstance(value, int):
-        return {"intValue": str(value)}
-    return {"doubleValue": value} if isinstance(value, float) else {"stringValue": value}

@@ -1,0 +1,208 @@
+"""Sending spans and signals to a console or a collector: OTLP over HTTP, in JSON.
+
+Whoever tells of something must not pay for who listens: it is put into a queue, and a thread sends. When the receiver is away,
+slow or refuses, the queue has a bound, the oldest go first, and how many went is told when it is reached again.
+
+Source: the OpenTelemetry protocol specification 1.5, "OTLP/HTTP": 429, 502, 503 and 504 may be tried again, no other refusal.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from skerry.clock import SYSTEM, Clock
+from skerry.context import current
+from skerry.signals import HUB, EventHandled, ExportChanged, Hub, RequestServed, Signal
+from skerry.telemetry.encoding import record_of, records_request, span_of, spans_request
+from skerry.telemetry.spans import SpanEnded
+
+TOGETHER: Final = 512
+"""Spans, or signals, in a request."""
+SOON: Final = 0.5
+"""Seconds that something waits for company."""
+QUEUED: Final = 4096
+"""Spans, and as many signals, that wait at most."""
+PATIENCE: Final = 2.0
+"""Seconds that connecting, sending and each wait for an answer may take."""
+ATTEMPTS: Final = 5
+"""Of one request; then what is in it is given up."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
+"""Seconds between two attempts: doubling, half of it drawn at random."""
+AT_THE_END: Final = 1.0
+"""Seconds for what is left when it ends."""
+_AGAIN: Final = frozenset({429, 502, 503, 504})
+_TOLD_BY_SPANS: Final = (RequestServed, EventHandled)
+_LARGEST_ANSWER: Final = 64 * 1024
+
+
+def send_telemetry(
+    url: str, *, service: str, token: str = "", hub: Hub = HUB, clock: Clock = SYSTEM
+) -> Callable[[], None]:
+    """Send what `hub` tells from now on to `url`, spans to /v1/traces and signals to /v1/logs; the returned function ends that.
+
+    Requests served and events handled are told by their spans, all other signals as log records. Nobody who tells of something
+    waits, and no failure reaches him: what cannot be sent within five attempts, or finds the queue full, is dropped and counted
+    in the signal `ExportChanged`. The end takes a second at most. `token` goes along as a bearer's.
+
+    Example: `end = send_telemetry("http://127.0.0.1:4318", service="order")`
+    """
+    sender = _Sender(url, service=service, token=token, hub=hub, clock=clock)
+    unsubscribe = hub.subscribe(sender.heard, spans=True)
+
+    def end() -> None:
+        unsubscribe()
+        sender.end()
+
+    return end
+
+
+class _Queue:
+    """The last of what waits for one path; `dropped` counts what had to go. Its owner has the lock."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.dropped = 0
+        self._waiting: deque[Callable[[], dict[str, Any]]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, what: Callable[[], dict[str, Any]]) -> None:
+        if len(self._waiting) >= QUEUED:
+            self._waiting.popleft()
+            self.dropped += 1
+        self._waiting.append(what)
+
+    def take(self) -> list[Callable[[], dict[str, Any]]]:
+        return [self._waiting.popleft() for _ in range(min(TOGETHER, len(self._waiting)))]
+
+
+class _Sender:
+    def __init__(self, url: str, *, service: str, token: str, hub: Hub, clock: Clock) -> None:
+        parts = urlsplit(url)
+        secure = parts.scheme == "https"
+        self._class = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        self._host, self._port = parts.hostname or "", parts.port or (443 if secure else 80)
+        self._path = parts.path.rstrip("/")
+        self._headers = {"content-type": "application/json", "user-agent": "skerry"}
+        if token:
+            self._headers["authorization"] = f"Bearer {token}"
+        self._service, self._hub, self._clock = service, hub, clock
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._some, self._enough, self._ending = threading.Event(), threading.Event(), threading.Event()
+        self._spans, self._records = _Queue("/v1/traces"), _Queue("/v1/logs")
+        self._connection: http.client.HTTPConnection | None = None
+        self._failures, self._failing = 0, False
+        self._end_by: float | None = None
+        self._thread = threading.Thread(target=self._run, name="skerry-otlp", daemon=True)
+        self._thread.start()
+
+    def heard(self, signal: Signal) -> None:
+        """Put it into its queue; encoding is left to the thread."""
+        if self._pid != os.getpid():
+            self._begin()  # a fork takes no threads along, and what waited is its parent's to send
+        if isinstance(signal, SpanEnded):
+            span = signal
+            self._put(self._spans, lambda: span_of(span))
+        elif not isinstance(signal, _TOLD_BY_SPANS):
+            at, trace_id = self._clock.now(), current().trace_id
+            self._put(self._records, lambda: record_of(signal, at=at, trace_id=trace_id))
+
+    def end(self) -> None:
+        """Send what is left, for a second at most."""
+        if self._pid == os.getpid():
+            self._end_by = self._clock.monotonic() + AT_THE_END
+            for event in (self._ending, self._enough, self._some):
+                event.set()
+            self._thread.join(AT_THE_END)
+
+    def _put(self, queue: _Queue, what: Callable[[], dict[str, Any]]) -> None:
+        with self._lock:
+            queue.put(what)
+            count = len(queue)
+        if count == 1:
+            self._some.set()
+        elif count == TOGETHER:
+            self._enough.set()
+
+    def _run(self) -> None:
+        while True:
+            self._some.wait()
+            self._clock.wait(self._enough, SOON)
+            self._some.clear()
+            self._enough.clear()
+            self._send_all()
+            if self._ending.is_set():
+                self._close()
+                return
+
+    def _send_all(self) -> None:
+        """Until nothing waits. What comes meanwhile is bounded by the queues, and at the end by the time that is left."""
+        while len(self._records) or len(self._spans):
+            for queue, request in ((self._records, records_request), (self._spans, spans_request)):
+                with self._lock:
+                    batch = queue.take()
+                if batch and not self._deliver(queue.path, request(self._service, [each() for each in batch])):
+                    with self._lock:
+                        queue.dropped += len(batch)
+            if self._end_by is not None and self._clock.monotonic() >= self._end_by:
+                return
+
+    def _deliver(self, path: str, body: bytes) -> bool:
+        """Whether it was taken, by the first attempt or a later one. At the end there is one attempt."""
+        for _ in range(ATTEMPTS):
+            status, why = self._attempt(path, body)
+            if 200 <= status < 300:
+                self._failures = 0
+                self._tell(failing=False, why="")
+                return True
+            self._failures += 1
+            self._tell(failing=True, why=why)
+            if status and status not in _AGAIN:
+                return False
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10))
+            if self._clock.wait(self._ending, pause * (1 - self._clock.random() / 2)):
+                return False
+        return False
+
+    def _attempt(self, path: str, body: bytes) -> tuple[int, str]:
+        """The status, 0 without an answer, and what went wrong."""
+        patience = PATIENCE
+        if self._end_by is not None:
+            patience = max(0.05, min(PATIENCE, self._end_by - self._clock.monotonic()))
+        try:
+            if self._connection is None:
+                self._connection = self._class(self._host, self._port, timeout=patience)
+            elif self._connection.sock is not None:
+                self._connection.sock.settimeout(patience)
+            self._connection.request("POST", self._path + path, body, self._headers)
+            answer = self._connection.getresponse()
+            if len(answer.read(_LARGEST_ANSWER)) == _LARGEST_ANSWER:
+                self._close()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._close()
+            return 0, f"{type(error).__name__}: {error}"[:200]
+        else:
+            return answer.status, f"it answers {answer.status}"
+
+    def _tell(self, *, failing: bool, why: str) -> None:
+        if failing != self._failing:
+            self._failing = failing
+            with self._lock:
+                dropped = self._spans.dropped + self._records.dropped
+            self._hub.emit(ExportChanged(to=f"{self._host}:{self._port}", failing=failing, dropped=dropped, error=why))
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
