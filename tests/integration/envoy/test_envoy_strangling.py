@@ -175,14 +175,17 @@ def test_the_comparison_finds_a_wrong_field_and_names_its_path(engine: str, tmp_
             stage.old.behaviour = lambda _: Answer(body=b'{"name": "tea", "price": 1.25}')
             stage.new.behaviour = lambda _: Answer(body=b'{"name": "tea", "price": 1.3}')
             await stage.put(0.0)
-            assert await stage.many(60) == {200: 60}
 
-            async def found() -> bool:
+            async def found() -> (
+                bool
+            ):  # again and again, for comparisons are left out first when there is too much to do
+                assert await stage.many(20, at_once=2) == {200: 20}
                 return stage.counted().compared.differing >= 10
 
             await until(found)
             compared = stage.counted().compared
-            assert stage.counted().control.requests < 60 or engine == "embedded"  # on Envoy the sample is no evidence
+            if engine == "envoy":  # there the sample is no evidence of a side
+                assert stage.counted().control.requests < len(stage.old.seen) / 2
             assert {path for path, (differs, _) in compared.paths.items() if differs} == {"$.price"}
             answers = [(await stage.ask("/shop")).body for _ in range(20)]
             assert all(b"1.25" in body for body in answers)

@@ -43,6 +43,9 @@ _SETTLED: Final = 2
 """Looks after which the threads of Envoy have the configuration that its main thread has taken: each of them makes all threads
 add up their histograms, behind what they were to do before.
 """
+_REST: Final = 20.0
+"""For how many times as long as a look took there is none: with hundreds of clusters Envoy takes 10 ms and more to answer it."""
+_LONGEST_PAUSE: Final = 2.0
 _NAME_BYTES: Final = 6
 _REFUSED, _FAILED = 400, 500
 
@@ -110,10 +113,14 @@ class Counting:
     async def run(self) -> None:
         """Look and write, until cancelled."""
         while True:
+            began = self._clock.monotonic()
             if self._version is not None:
                 await self.look()
+            pause = min(_LONGEST_PAUSE, max(tally.EVERY, _REST * (self._clock.monotonic() - began)))
+            if self._holds and self._looks < _SETTLED:
+                pause = tally.EVERY
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(tally.EVERY):
+                async with asyncio.timeout(pause):
                     await self._wake.wait()
             self._wake.clear()
 
