@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -160,13 +161,15 @@ class Actions:
             raise ConfigurationError("`confirm` does not repeat the id: nothing was changed")
         if service not in self._sources.stores:
             raise Absent(f"there is no service {service[:60]!r} with a database")
-        record = self._audit.begin(service=service, kind=kind, target=target, action=act, reason=asked.reason)
+        record = await asyncio.to_thread(
+            self._audit.begin, service=service, kind=kind, target=target, action=act, reason=asked.reason
+        )
         try:
             done = await self._on(service, change)
         except SkerryError as error:
-            self._audit.end(record, f"refused: {error}")
+            await asyncio.to_thread(self._audit.end, record, f"refused: {error}")
             raise
-        self._audit.end(record, "done")
+        await asyncio.to_thread(self._audit.end, record, "done")
         return done
 
     async def _on(self, service: str, question: Callable[[Database], Awaitable[T]]) -> T:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from skerry.console.actions import Absent, Actions, Asked
 from skerry.console.audit import Audit
-from skerry.console.otlp import Unreadable
+from skerry.console.heard import Unreadable
 from skerry.console.picture import Picture
 from skerry.console.receiver import body_of
 from skerry.console.stream import MAX_STREAMS, Views

@@ -8,7 +8,7 @@ from typing import Any, Final
 from skerry.clock import SYSTEM, Clock
 from skerry.console.diagnosis import FAILING, diagnose
 from skerry.console.facts import EdgeFact, Facts, Kind, ServiceFact, State, state_of
-from skerry.console.otlp import Record, Span
+from skerry.console.heard import Record, Span
 from skerry.console.sources import Sources
 from skerry.console.states import States
 from skerry.console.stores import Stores

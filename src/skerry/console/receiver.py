@@ -12,7 +12,8 @@ from typing import Any, Final
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from skerry.console.otlp import JSON, MAX_BODY, PROTOBUF, Unreadable, records, spans, unpacked
+from skerry.console.heard import Unreadable
+from skerry.console.otlp import JSON, MAX_BODY, PROTOBUF, records, spans, unpacked
 from skerry.console.picture import Picture
 
 AT_ONCE: Final = 8

@@ -10,7 +10,7 @@ from typing import Final
 from skerry.clock import SYSTEM, Clock
 from skerry.console.bounded import put
 from skerry.console.facts import BreakerFact
-from skerry.console.otlp import Record
+from skerry.console.heard import Record
 from skerry.console.window import Window
 
 PREFIX: Final = "skerry."
@@ -50,7 +50,7 @@ class Told:
         self.breakers: OrderedDict[tuple[str, str], BreakerFact] = OrderedDict()
         self.states: OrderedDict[str, tuple[str, float]] = OrderedDict()
         """Services by what they told of their own life, and when."""
-        self._lags: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._lags: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
         self._changes: deque[Change] = deque(maxlen=MAX_CHANGES)
 
     def add(self, records: Iterable[Record]) -> None:
@@ -68,10 +68,11 @@ class Told:
         """The newest first."""
         return sorted(self._changes, key=lambda change: change.at, reverse=True)
 
-    def lag(self, group: str) -> int | None:
-        """How many events a group has before it; None when it has not told for a minute."""
-        lag, at = self._lags.get(group, (0, 0.0))
-        return lag if self._clock.now() - at <= LAG_KEPT else None
+    def lag(self, service: str) -> int | None:
+        """How many events the groups of a service have before them; None when none has told for a minute."""
+        now = self._clock.now()
+        found = [lag for (of, _), (lag, at) in self._lags.items() if of == service and now - at <= LAG_KEPT]
+        return sum(found) if found else None
 
     @property
     def size(self) -> int:
@@ -87,7 +88,7 @@ class Told:
             fact = BreakerFact(service=record.service, policy=policy, state=state, since=at)
             put(self.breakers, (record.service, policy), fact, MAX_BREAKERS)
         elif name == "consumer_lag":
-            put(self._lags, str(fields.get("group", "")), (_whole(fields.get("lag")), now), MAX_LAGS)
+            put(self._lags, (record.service, str(fields.get("group", ""))), (_whole(fields.get("lag")), now), MAX_LAGS)
         elif name == "service_changed":
             put(self.states, record.service, (str(fields.get("state", "")), at), MAX_STATES)
         elif name == "retry_planned":

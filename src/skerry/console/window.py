@@ -13,7 +13,7 @@ from typing import Final
 
 from skerry.clock import SYSTEM, Clock
 from skerry.console.bounded import put
-from skerry.console.otlp import Span
+from skerry.console.heard import Span
 from skerry.console.series import Series
 
 LENGTH: Final = 900.0

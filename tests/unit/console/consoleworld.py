@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from skerry.clock import SYSTEM, Clock
 from skerry.console import Sources, create_app
-from skerry.console.otlp import Span
+from skerry.console.heard import Span
 
 TOKEN = "0123456789abcdef-token"
 BEARER = {"authorization": f"Bearer {TOKEN}"}

@@ -13,7 +13,8 @@ from typing import Any
 from consoleworld import ACT, BEARER, console, heard
 
 from skerry.console import Sources
-from skerry.console.otlp import MAX_ATTRIBUTES, Record, records
+from skerry.console.heard import MAX_ATTRIBUTES, Record
+from skerry.console.otlp import records
 from skerry.console.picture import Picture
 from skerry.console.stream import ALIVE, EVERY, MAX_STREAMS, Views
 from skerry.console.told import MAX_BREAKERS, MAX_CHANGES
@@ -166,10 +167,12 @@ def test_what_is_told_of_comes_in_words() -> None:
 
 
 def test_a_lag_and_repeated_calls_are_on_the_map(tmp_path: Path) -> None:
-    """A group's lag stands at its event edge for a minute; retries and refusals are counted by the second."""
+    """What a service's groups have before them stands at its event edge for a minute; retries are counted by the second."""
     clock = VirtualClock()
     picture = Picture(Sources(topology=shop(tmp_path)), clock=clock)
-    picture.add_records([told("shipping", "consumer_lag", group="shipping", lag=7)])
+    picture.add_records(
+        [told("shipping", "consumer_lag", group=group, lag=lag) for group, lag in (("shipping", 5), ("labels", 2))]
+    )
     picture.add_records(
         [told("order", "retry_planned")] * 60 + [told("order", "call_refused", reason="overloaded")] * 30
     )

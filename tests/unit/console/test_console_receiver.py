@@ -15,7 +15,8 @@ from consoleworld import BEARER, CLIENT, SERVER, bare, console, otlp, packed, sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skerry.console.otlp import MAX_ATTRIBUTES, MAX_BODY, MAX_SPANS, MAX_UNPACKED, MAX_VALUE, Unreadable, records, spans
+from skerry.console.heard import MAX_ATTRIBUTES, MAX_SPANS, MAX_VALUE, Unreadable
+from skerry.console.otlp import MAX_BODY, MAX_UNPACKED, records, spans
 
 JSON = {**BEARER, "content-type": "application/json"}
 PROTOBUF = {**BEARER, "content-type": "application/x-protobuf"}
@@ -86,7 +87,7 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes() -> None:
             400,
         ),
         (
-            b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "xyz"}]}]}]}',
+            b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": ["xyz"]}]}]}]}',
             {"content_type": "application/json"},
             400,
         ),
@@ -125,7 +126,7 @@ def test_metrics_are_taken_and_thrown_away() -> None:
 
 def test_spans_without_ids_are_left_out() -> None:
     """They belong to no trace; the others of the request are taken."""
-    request = otlp("order", spanned(1, traceId=""), spanned(2, spanId="ab"), spanned(3))
+    request = otlp("order", spanned(1, traceId=""), spanned(2, spanId="ab"), spanned(4, spanId="x" * 16), spanned(3))
     assert [span.id for span in spans(json.dumps(request).encode(), "application/json")] == [f"{3:016x}"]
 
 

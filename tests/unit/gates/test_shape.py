@@ -58,6 +58,7 @@ def test_every_public_name_has_a_docstring(name: str) -> None:
         ("import skerry.resilience", ["pydantic", "aiohttp", "uvicorn", "yaml", "click", "rich", "sqlite3"]),
         ("from skerry.cli import main", ["asyncio", "pydantic", "aiohttp", "uvicorn", "yaml", "rich", "sqlite3"]),
         ("import skerry.deploy", ["pydantic", "aiohttp", "uvicorn", "yaml", "rich"]),
+        ("from skerry.console import diagnose", ["pydantic", "starlette", "uvicorn", "google", "sqlite3"]),
     ],
 )
 def test_importing_a_part_loads_only_what_it_needs(statement: str, absent: list[str]) -> None:
@@ -113,6 +114,9 @@ def test_resilience_works_without_any_dependency() -> None:
         ("pydantic", "from skerry import Saga", "events"),
         ("grpc", "import skerry.client.grpc", "grpc"),
         ("grpc", "import skerry.service.grpc", "grpc"),
+        ("starlette", "from skerry.console import create_app", "console"),
+        ("opentelemetry", "from skerry.console import create_app", "console"),
+        ("uvicorn", "from skerry.console import serve", "console"),
     ],
 )
 def test_a_missing_package_names_the_extra_to_install(hidden: str, statement: str, extra: str) -> None:
