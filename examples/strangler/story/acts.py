@@ -13,7 +13,7 @@ from skerry.clock import SYSTEM
 from .ramps import Ramps
 from .shopping import REPRICED, Customers
 
-WRONG_WITHIN, RIGHT_WITHIN = 100.0, 100.0
+WRONG_WITHIN, RIGHT_WITHIN = 100.0, 140.0
 """Seconds in which a wrong extraction has to be found, and a right one has to arrive."""
 ROUTES = {"catalogue": "products", "orders": "orders"}
 PRICES = (13900, 13500)

@@ -17,6 +17,8 @@ SOLD_OUT, REPRICED = "LIMITED-1", "COAT-5"
 """What is never in stock, and what gets other prices meanwhile, which is why nobody orders it in passing."""
 DECLINED, OUT_OF_STOCK, AGAIN = 0.08, 0.04, 0.1
 """Shares of the orders; `AGAIN` is asked for a second time with the same key."""
+PROGRESS = 0.8
+"""Share of later looks at an order that are for its history."""
 MOST_AT_ONCE = 32
 """Requests under way: on a machine that is busy otherwise they ask less often, instead of asking until a service sheds load."""
 
@@ -125,8 +127,13 @@ class Customers:
             await self._ask("GET", f"/api/products/{sku}", lambda reply: self._wrong(reply.json()))
 
     async def _read(self) -> None:
+        """Who comes back later mostly wants to know how far it is."""
         if self.placed:
-            await self.look_at(self._dice.choice(self.placed))
+            placed, path = self._dice.choice(self.placed), "/api/orders/"
+            if self._dice.random() < PROGRESS:
+                await self._ask("GET", f"{path}{placed.order_id}/history", lambda reply: _begun(reply.json()))
+            else:
+                await self._ask("GET", f"{path}{placed.order_id}", lambda reply: _own(reply.json(), placed))
 
     def _wrong(self, *products: Any, all_of_them: bool = False) -> str:
         if all_of_them and len(products) != len(self.prices):

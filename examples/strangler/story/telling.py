@@ -20,9 +20,9 @@ from .ramps import Ramps
 from .shopping import Customers
 
 FOLDER = Path(__file__).parents[1]
-LOOKS, READS, ORDERS = 120.0, 10.0, 3.0
-"""A second while it is about the catalogue; about the orders the first two change. A read is two requests."""
-FEW_LOOKS, MANY_READS = 10.0, 70.0
+LOOKS, READS, ORDERS = 110.0, 15.0, 3.0
+"""A second while it is about the catalogue; about the orders the first two change."""
+FEW_LOOKS, MANY_READS = 10.0, 110.0
 SETTLE = 20.0
 USUAL = ("rounding", "flaky")
 
