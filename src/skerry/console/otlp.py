@@ -31,10 +31,10 @@ from skerry.errors import MissingExtra
 
 try:
     from google.protobuf.message import DecodeError
-    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 except ImportError as _error:
     raise MissingExtra("The console", "console") from _error
+
+from skerry.console.messages import ExportLogsServiceRequest, ExportTraceServiceRequest
 
 MAX_BODY: Final = 4 * 1024 * 1024
 """Bytes of a request as it is sent."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx2
 from google.protobuf.json_format import ParseDict
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from skerry.clock import SYSTEM, Clock
 from skerry.console import Sources, create_app
 from skerry.console.heard import Span
+from skerry.console.messages import ExportTraceServiceRequest
 
 TOKEN = "0123456789abcdef-token"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
