@@ -16,6 +16,7 @@ VERBS = {
     "gateway": "Check, run and export what a gateway serves.",
     "mesh": "Show and renew who is who between services.",
     "strangle": "Lead a route from one service to another, on evidence.",
+    "console": "Show a running system live, in a browser.",
     "ps": "Show the processes of a running system.",
     "hold": "Kill a process and keep it down.",
     "release": "Let a held process start again.",

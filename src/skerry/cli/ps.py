@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 
 from skerry.cli import options
-from skerry.deploy import ask
+from skerry.cli.text import plain
+from skerry.deploy import ConsoleServer, SecretFolder, ask
+from skerry.deploy.secrets import FOLDER
+from skerry.deploy.servers.console import TOKEN
 
+PATIENCE: Final = 1.0
+LARGEST: Final = 4 * 1024 * 1024
+MAX_SENTENCE: Final = 1000
 COLUMNS = ("name", "state", "pid", "restarts", "url")
 
 
@@ -18,15 +27,38 @@ COLUMNS = ("name", "state", "pid", "restarts", "url")
 @options.which_system
 @options.output
 def ps(data: Path | None, file: Path | None, output: str) -> None:
-    """Show the processes of a running system: first whether all is well, then each process."""
+    """Show the processes of a running system: first whether all is well, then each process.
+
+    With a console the first line is its sentence.
+    """
     entry = options.running_system(data, file)
     processes = ask(Path(entry.socket), "ps")["processes"]
     if output == "json":
         click.echo(json.dumps(processes, indent=2))
         return
-    click.echo(summary(entry.name, processes))
+    click.echo(said(Path(entry.data), processes) or summary(entry.name, processes))
     click.echo()
     click.echo(table(processes))
+
+
+def said(data: Path, processes: Sequence[Mapping[str, Any]]) -> str:
+    """The sentence of the console that runs with the system; empty when none does, or it does not answer within a second."""
+    console = next((one for one in processes if one["name"] == ConsoleServer.name and one["ready"]), None)
+    if console is None:
+        return ""
+    # only ever to the port that the supervisor keeps for it: whoever had another would be given the token
+    where = urlsplit(console["url"])
+    token = SecretFolder(data / FOLDER).text(TOKEN).strip()
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/api/view", headers={"authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        sentence = json.loads(answer.read(LARGEST))["sentence"]["text"] if answer.status == 200 else ""
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return ""
+    finally:
+        connection.close()
+    return plain(str(sentence)).replace("\n", " ")[:MAX_SENTENCE]
 
 
 def summary(name: str, processes: list[dict[str, Any]]) -> str:

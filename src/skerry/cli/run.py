@@ -15,7 +15,7 @@ import click
 
 from skerry import signals
 from skerry.cli import options
-from skerry.deploy import Both, Console, LogFiles, Mesh, Supervisor, sidecar_name
+from skerry.deploy import Both, Console, ConsoleServer, LogFiles, Mesh, Supervisor, sidecar_name
 from skerry.signals import AuthoritiesChanged, IdentityRenewed, ProcessChanged, Signal
 from skerry.topology import FILE_NAME, GATEWAY, System, load
 
@@ -47,6 +47,12 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     type=click.Path(path_type=Path),
     help="A file to append the traces of all processes to, as OTLP JSON lines.",
 )
+@click.option(
+    "--console/--no-console",
+    "watched",
+    default=False,
+    help="Also run the console, and have every process tell it what happens. [default: --no-console]",
+)
 @options.output
 def run(
     file: Path | None,
@@ -59,6 +65,8 @@ def run(
     engine: str | None,
     mesh: Mesh | None,
     output: str,
+    *,
+    watched: bool,
 ) -> None:
     """Run every service of a system and its gateway, restart what crashes, and stop them all on Ctrl-C.
 
@@ -69,7 +77,8 @@ def run(
     if port is None and system.gateway is not None:
         port = system.gateway.port
     with ExitStack() as stack:
-        servers = options.servers_for(database, broker)
+        watching = _console(system) if watched else None
+        servers = [*options.servers_for(database, broker), *([watching] if watching else [])]
         variables = options.environment_for(system, database, broker, env)
         sidecars = [sidecar_name(name) for name in [*system.services, GATEWAY]] if mesh else []
         names = [*(server.name for server in servers), *system.services, GATEWAY, *sidecars]
@@ -84,7 +93,14 @@ def run(
         if output == "text":
             progress = TextProgress(system, console, supervisor.names)
         stack.callback(signals.subscribe(progress.on_signal))
-        asyncio.run(serve(supervisor, progress))
+        asyncio.run(serve(supervisor, progress, watching))
+
+
+def _console(system: System) -> ConsoleServer:
+    """Raises `MissingExtra` here, where it is one line, and not in a process that keeps ending."""
+    import skerry.console.app  # noqa: F401
+
+    return ConsoleServer(system.file)
 
 
 class TextProgress:
@@ -121,6 +137,9 @@ class TextProgress:
         }
         self._console.say(texts[state])
 
+    def watched(self, url: str, opening: str) -> None:  # noqa: ARG002 - the other one's
+        self._console.say(f"skerry: the console is at {opening}")
+
 
 class JsonProgress:
     """Tells a program what happens: one JSON object a line."""
@@ -141,11 +160,16 @@ class JsonProgress:
     def system(self, state: str, url: str) -> None:
         self._say(event="system", name=self._system.name, state=state, url=url)
 
+    def watched(self, url: str, opening: str) -> None:
+        self._say(event="console", url=url, open=opening)
+
     def _say(self, **values: object) -> None:
         self._console.say(json.dumps(values))
 
 
-async def serve(supervisor: Supervisor, progress: TextProgress | JsonProgress) -> None:
+async def serve(
+    supervisor: Supervisor, progress: TextProgress | JsonProgress, watching: ConsoleServer | None = None
+) -> None:
     """Run a system until a signal or `skerry stop` ends it; a second signal kills it at once."""
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
@@ -154,6 +178,8 @@ async def serve(supervisor: Supervisor, progress: TextProgress | JsonProgress) -
     async with supervisor:
         if not supervisor.is_stopping:
             progress.system("ready", supervisor.url)
+            if watching is not None:
+                progress.watched(watching.url, f"{watching.url}/?token={watching.token}")
         await supervisor.wait()
         progress.system("stopping", supervisor.url)
     progress.system("stopped", "")

@@ -325,14 +325,22 @@ def _show(ramps: Ramps, route: str, output: str) -> Report:
 def _show_all(ramps: Ramps, output: str) -> None:
     from skerry.gateway.strangler.reporting import report as made
 
-    told = [made(ramps, ramp.route) for ramp in ramps.all()]
     if output == "json":
-        click.echo(json.dumps([_numbers(ramps, each) for each in told]))
-    elif not told:
+        click.echo(json.dumps(statuses(ramps)))
+        return
+    told = [made(ramps, ramp.route) for ramp in ramps.all()]
+    if not told:
         click.echo(f"there are no ramps in {ramps.folder}")
     else:
         rows = [(each.route, each.state, f"{each.percent:g} %", each.owner, each.needs or "-") for each in told]
         click.echo(columns(("route", "state", "share", "owner", "needs"), rows))
+
+
+def statuses(ramps: Ramps) -> list[dict[str, Any]]:
+    """All ramps, as `skerry strangle status -o json` prints them."""
+    from skerry.gateway.strangler.reporting import report as made
+
+    return [_numbers(ramps, made(ramps, ramp.route)) for ramp in ramps.all()]
 
 
 def _numbers(ramps: Ramps, told: Report) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from skerry.deploy.policies import MESHES
 from skerry.deploy.processes import Command, command_for
 from skerry.deploy.registry import Entry, find_running, is_known, running
 from skerry.deploy.secrets import SecretFolder
-from skerry.deploy.servers import Addresses, NatsServer, PostgresServer, Server
+from skerry.deploy.servers import Addresses, ConsoleServer, NatsServer, PostgresServer, Server
 from skerry.deploy.supervisor import Supervisor
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Both",
     "Command",
     "Console",
+    "ConsoleServer",
     "Created",
     "Entry",
     "Granted",

@@ -23,6 +23,15 @@ async def ready(host: str, port: int, *, timeout: float = TIMEOUT) -> bool:  # n
         return False
 
 
+async def answers(host: str, port: int) -> bool:
+    """Whether anything speaks HTTP there, whatever it says, within 2 s."""
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            return await _status(*await asyncio.open_connection(host, port, limit=4096), f"{host}:{port}") > 0
+    except (OSError, EOFError, ValueError):
+        return False
+
+
 async def ready_at(path: Path) -> bool:
     """The same at a unix socket, within 2 s."""
     try:

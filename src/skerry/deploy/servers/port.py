@@ -16,7 +16,7 @@ from skerry.topology import System
 _GUARD = Path(__file__).with_name("guard.py")
 GRACE = 20.0
 """Seconds a server gets to end in order."""
-ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TZ")
+ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TZ", "XDG_RUNTIME_DIR")
 """What a server inherits: nothing of ours that it might take for a setting of its own."""
 
 
@@ -27,14 +27,26 @@ class Addresses:
     databases: Mapping[str, str] = field(default_factory=dict)
     """By the name of the service."""
     events: str | None = None
+    otlp: str | None = None
+    otlp_token: str | None = None
 
     def __or__(self, other: Addresses) -> Addresses:
         """These, and the other ones where they say something."""
-        return Addresses(databases={**self.databases, **other.databases}, events=other.events or self.events)
+        return Addresses(
+            databases={**self.databases, **other.databases},
+            events=other.events or self.events,
+            otlp=other.otlp or self.otlp,
+            otlp_token=other.otlp_token or self.otlp_token,
+        )
 
     def variables(self, service: str) -> dict[str, str]:
         """The environment variables that tell a service."""
-        found = {"SKERRY_DATABASE": self.databases.get(service), "SKERRY_EVENTS": self.events}
+        found = {
+            "SKERRY_DATABASE": self.databases.get(service),
+            "SKERRY_EVENTS": self.events,
+            "SKERRY_OTLP": self.otlp,
+            "SKERRY_OTLP_TOKEN": self.otlp_token,
+        }
         return {name: value for name, value in found.items() if value is not None}
 
     def __repr__(self) -> str:
