@@ -16,6 +16,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 JUDGE = Path(__file__).parent.parent / "shared" / "judges" / "history_check.py"
 ETCD = Path("/usr/bin/etcd")
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+VITE = Path(__file__).parent / "ui" / "node_modules" / ".bin" / "vite"
 NOT_RUN = pytest.StashKey[list[str]]()
 
 # How fast this machine is decides no test. What else holds, such as in CI, stays.
@@ -44,6 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         "root": os.geteuid() != 0,
         "etcd": not ETCD.exists(),
         "judge": not JUDGE.exists(),
+        "node": not VITE.exists(),
         "rabbitmq": not RABBITMQ.exists(),
         "strace": not may_trace(),
     }
@@ -77,5 +79,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     left_out = config.stash.get(NOT_RUN, [])
     if left_out:
         terminalreporter.write_line(
-            f"NOT RUN: what needs root, the independent judge, Chromium, etcd, RabbitMQ or strace: {', '.join(left_out)}"
+            "NOT RUN: what needs root, the independent judge, Chromium, etcd, the packages of ui/, RabbitMQ or strace: "
+            + ", ".join(left_out)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import select
@@ -12,6 +13,8 @@ from typing import Any
 
 BOUND = 60.0
 """Seconds for one answer; nothing waits that long unless the browser hangs."""
+PATIENCE = 20.0
+"""Seconds for what a page is to come to; less than BOUND, so that it can still say what it shows instead."""
 
 
 class Chromium:
@@ -78,12 +81,45 @@ class Chromium:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
+    def until(self, script: str) -> Any:
+        """The value of an expression once it is true; the page looks again every 20 ms."""
+        waiting = f"""new Promise((found, late) => {{ const end = performance.now() + {PATIENCE * 1000};
+            const look = () => {{ const value = ({script}); if (value) found(value);
+              else if (performance.now() > end) late(new Error("never, in " + document.body.innerText));
+              else setTimeout(look, 20) }}; look() }})"""
+        result = self.ask("Runtime.evaluate", {"expression": waiting, "returnByValue": True, "awaitPromise": True})
+        assert "exceptionDetails" not in result, result["exceptionDetails"]
+        return result["result"].get("value")
+
+    def scheme(self, name: str) -> None:
+        """What the person prefers: light or dark."""
+        self.ask("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": name}]})
+
+    def picture(self, *, height: int | None = None) -> bytes:
+        """The page as a PNG, down to `height`, or as far as it goes."""
+        size = self.ask("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {
+            "x": 0,
+            "y": 0,
+            "width": size["width"],
+            "height": min(size["height"], height or size["height"]),
+            "scale": 1,
+        }
+        taken = self.ask("Page.captureScreenshot", {"format": "png", "clip": clip, "captureBeyondViewport": True})
+        return base64.b64decode(taken["data"])
+
     def press(self, key: str, text: str = "") -> None:
         """One key, down and up, as a person would."""
         for kind in ("keyDown", "keyUp"):
             self.ask(
                 "Input.dispatchKeyEvent",
-                {"type": kind, "key": key, "code": key, "text": text if kind == "keyDown" else ""},
+                {
+                    "type": kind,
+                    "key": key,
+                    "code": key,
+                    "text": text if kind == "keyDown" else "",
+                    "windowsVirtualKeyCode": {"Escape": 27}.get(key, 0),  # without it no dialog closes
+                },
             )
 
     @property

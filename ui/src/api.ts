@@ -38,8 +38,8 @@ async function said(answer: Response): Promise<string> {
   if (answer.status === 401 || answer.status === 403)
     return 'this browser is not let in: open the address that `skerry console` printed';
   try {
-    const body = (await answer.json()) as { error?: unknown; detail?: unknown };
-    const text = body.error ?? body.detail;
+    const body = (await answer.json()) as { error?: unknown };
+    const text = body.error;
     if (typeof text === 'string' && text) return text;
   } catch {
     // no JSON: its status says enough

@@ -22,6 +22,9 @@ class Live {
     this.#open();
     get<View>('view').then((view) => this.#take(view), () => undefined);
     setInterval(() => this.#tick(), 1000);
+    // A browser may keep a page that was left, and with it one of the six connections that it has for this address.
+    addEventListener('pagehide', () => this.#source?.close());
+    addEventListener('pageshow', (event) => event.persisted && this.#open());
   }
 
   #open(): void {

@@ -33,6 +33,13 @@ export interface Service {
   history: (number | null)[];
 }
 
+/** A service with all that is known of it. */
+export interface ServiceMore extends Service {
+  description: string;
+  database: { reached: boolean | null; since: number; error: string } | null;
+  traces: TraceLine[];
+}
+
 export interface Edge {
   from: string;
   to: string;
@@ -102,7 +109,7 @@ export interface Span {
   kind: string;
   at: number;
   seconds: number;
-  error: boolean | string | null;
+  error: boolean;
   attributes: Record<string, unknown>;
 }
 
@@ -133,7 +140,10 @@ export interface Saga {
   status: string;
   reason: string;
   trace: string;
-  steps: Record<string, string>;
+  parent: string | null;
+  /** The step at which it stands; empty when it has ended. */
+  stands_at: string;
+  children: Omit<SagaLine, 'service'>[];
   timeline: Happened[];
 }
 
@@ -193,6 +203,7 @@ export interface Finding {
   fix: string;
 }
 
+/** What `skerry check -o json` prints. */
 export interface Checks {
   findings: Finding[];
   unknown: Finding[];
@@ -201,4 +212,10 @@ export interface Checks {
   rules: { rule: string; verdict: string }[];
   services: number;
   files: number;
+}
+
+/** A database that could not be asked, and why. */
+export interface Unasked {
+  service: string;
+  error: string;
 }

@@ -40,13 +40,8 @@ export function begin(kind: 'saga' | 'dead', action: Action, service: string, id
   acting.asked = asked;
   if (action !== 'skip') return;
   void get<Saga>(`sagas/${at(service, id)}`).then((saga) => {
-    if (acting.asked === asked) acting.asked = { ...asked, step: standing(saga) };
+    if (acting.asked === asked) acting.asked = { ...asked, step: saga.stands_at };
   }, () => undefined);
-}
-
-/** The step at which a saga stands: the last one that its timeline names. */
-export function standing(saga: Saga): string {
-  return saga.timeline.findLast((entry) => entry.step)?.step ?? '';
 }
 
 /** Do what was asked. Throws `Refused` with a sentence. */

@@ -33,7 +33,7 @@ export function shapeOf(services: readonly Service[], edges: readonly Edge[]): s
 export function layout(shape: string): Layout {
   const [names, keys] = JSON.parse(shape) as [string[], string[]];
   const graph = new dagre.graphlib.Graph({ multigraph: true });
-  graph.setGraph({ rankdir: 'LR', nodesep: 26, ranksep: 38, edgesep: 16, marginx: 8, marginy: 8 });
+  graph.setGraph({ rankdir: 'LR', nodesep: 24, ranksep: 66, edgesep: 14, marginx: 8, marginy: 8 });
   for (const name of names) graph.setNode(name, { width: WIDTH, height: HEIGHT });
   for (const key of keys) {
     const [from, to] = JSON.parse(key) as [string, string, string];
@@ -46,26 +46,50 @@ export function layout(shape: string): Layout {
     const { x, y } = graph.node(name) as Spot;
     found.nodes.set(name, { x, y });
   }
-  for (const each of graph.edges()) {
+  const ways = graph.edges().map((each) => {
     const { points, x, y } = graph.edge(each) as unknown as { points: Spot[]; x: number; y: number };
-    found.edges.set(each.name ?? '', { path: curve(points), middle: { x, y } });
+    return { key: each.name ?? '', from: each.v, to: each.w, inner: points.slice(1, -1), points, middle: { x, y } };
+  });
+  const leaves = ports(ways, (way) => way.from, (way) => way.inner[0] ?? way.middle);
+  const arrives = ports(ways, (way) => way.to, (way) => way.inner.at(-1) ?? way.middle);
+  for (const way of ways) {
+    const from = found.nodes.get(way.from) as Spot;
+    const to = found.nodes.get(way.to) as Spot;
+    const begin = { x: from.x + WIDTH / 2, y: from.y + (leaves.get(way.key) ?? 0) };
+    const end = { x: to.x - WIDTH / 2, y: to.y + (arrives.get(way.key) ?? 0) };
+    const stops = [begin, ...way.inner, end];
+    const onward = stops.every((stop, place) => place === 0 || stop.x > (stops[place - 1] as Spot).x);
+    // What goes back to the left, in a ring of calls, keeps the way that was found for it.
+    found.edges.set(way.key, { path: curve(onward ? stops : way.points), middle: way.middle });
   }
   return found;
 }
 
-/** A line that is smooth where it bends: between the middles of its parts, each bend is where it is drawn to. */
+/** How far above or below the middle of its box each edge begins or ends, so that no two share a place or cross at once. */
+function ports<Way extends { key: string }>(ways: readonly Way[], box: (way: Way) => string, next: (way: Way) => Spot): Map<string, number> {
+  const groups = new Map<string, Way[]>();
+  for (const way of ways) groups.set(box(way), [...(groups.get(box(way)) ?? []), way]);
+  const found = new Map<string, number>();
+  for (const group of groups.values()) {
+    const apart = Math.min(12, (HEIGHT - 16) / group.length);
+    group.sort((one, other) => next(one).y - next(other).y);
+    group.forEach((way, place) => found.set(way.key, (place - (group.length - 1) / 2) * apart));
+  }
+  return found;
+}
+
+/** A line through all points that leaves and reaches each of them level. */
 function curve(points: readonly Spot[]): string {
   const first = points[0];
-  const last = points.at(-1);
-  if (!first || !last) return '';
+  if (!first) return '';
   let path = `M${round(first.x)} ${round(first.y)}`;
-  for (let place = 1; place < points.length - 1; place += 1) {
-    const bend = points[place] as Spot;
-    const next = points[place + 1] as Spot;
-    const end = place === points.length - 2 ? next : { x: (bend.x + next.x) / 2, y: (bend.y + next.y) / 2 };
-    path += `Q${round(bend.x)} ${round(bend.y)} ${round(end.x)} ${round(end.y)}`;
+  for (let place = 1; place < points.length; place += 1) {
+    const from = points[place - 1] as Spot;
+    const to = points[place] as Spot;
+    const half = (from.x + to.x) / 2;
+    path += `C${round(half)} ${round(from.y)} ${round(half)} ${round(to.y)} ${round(to.x)} ${round(to.y)}`;
   }
-  return points.length < 3 ? `${path}L${round(last.x)} ${round(last.y)}` : path;
+  return path;
 }
 
 function round(value: number): number {
