@@ -9,7 +9,8 @@ from skerry.console.otlp import PROTOBUF, records, spans
 
 def field(number: int, content: bytes) -> bytes:
     """A field whose length stands before it: wire type 2."""
-    return bytes([number << 3 | 2, len(content)]) + content
+    low, high = len(content) & 0x7F, len(content) >> 7
+    return bytes([number << 3 | 2, *([low | 0x80, high] if high else [low])]) + content
 
 
 def fixed(number: int, value: int) -> bytes:
