@@ -14,6 +14,7 @@ from skerry.gateway import reading
 from skerry.gateway.strangler import deciding, shares, tally
 from skerry.gateway.strangler.controller import plans
 from skerry.gateway.strangler.deciding import Place
+from skerry.gateway.strangler.handing_over import OVERDUE
 from skerry.gateway.strangler.ramp_rows import Change, Ramp
 from skerry.gateway.strangler.ramps import Ramps
 from skerry.gateway.strangler.reporting import report
@@ -205,9 +206,9 @@ def test_writes_that_nobody_owns_for_long_go_back_to_who_had_them(staged: Stage)
     begin(staged)
     with Ramps(staged.folder, clock=staged.clock) as ramps:
         ramps.own("books", "nobody", verdict=None, reason="a test", numbers={})
-    staged.pass_time(5)
+    staged.pass_time(OVERDUE - 1)
     assert staged.share.owner == "nobody"
-    staged.pass_time(6)
+    staged.pass_time(2)
     assert staged.share.owner == "control"
 
 
