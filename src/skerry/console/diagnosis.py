@@ -56,6 +56,11 @@ def diagnose(facts: Facts, *, zone: tzinfo | None = None) -> Sentence:
     suspects = _suspects(facts)
     roots = _roots(suspects, facts.edges)
     safe = _safe(facts.outboxes, facts.sagas)
+    ours = [one for one in facts.services if one.kind != "external"]
+    if len(ours) > 1 and all(one.state == "down" for one in ours):  # stopped, most likely: nobody is to blame
+        since = max((one.since for one in ours if one.since is not None), default=None)
+        text = f"all {len(ours)} services are down" + ("" if since is None else f" since {_clock(since, zone)}")
+        return Sentence(level="down", text=text, since=since, damage="nobody is answered", safe=safe)
     if roots:
         damage = _damage(facts.services)
         first = roots[0]
@@ -198,7 +203,7 @@ def _safe(outboxes: Sequence[OutboxFact], sagas: SagaFact | None) -> str:
     rows = sum(one.rows for one in outboxes)
     said = []
     if rows:
-        said.append(f"{rows} event{'s' if rows != 1 else ''} wait{'' if rows != 1 else 's'}, none is lost")
+        said.append(f"{rows} events wait, none is lost" if rows > 1 else "1 event waits and is not lost")
     under_way = 0 if sagas is None else sagas.running + sagas.compensating
     if under_way:
         said.append(

@@ -21,6 +21,8 @@ except ImportError as _error:
     raise MissingExtra("The console", "console") from _error
 
 MAX_CONNECTIONS: Final = 256
+KEEP_ALIVE: Final = 75
+"""Seconds that an idle connection is kept: exporters that have nothing to send should not find theirs closed."""
 DRAIN: Final = 3
 """Seconds in which what is under way may finish."""
 TOKEN_BYTES: Final = 24
@@ -69,6 +71,7 @@ async def _serve(console: Console, listener: socket.socket, on_ready: Callable[[
         server_header=False,
         proxy_headers=False,
         limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=DRAIN,
     )
     server = _Server(config, on_ready=lambda: None if on_ready is None else on_ready(address_of(listener)))

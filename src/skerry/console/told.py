@@ -141,6 +141,8 @@ def _parked(fields: Fields) -> str:
 _TEXTS: Final[Mapping[str, Callable[[Fields], str]]] = {
     "breaker_changed": _breaker,
     "event_parked": _parked,
+    # that we were not reached is no news by the time that we hear of it; what was lost is
+    "export_changed": lambda f: f"{f['dropped']} spans and signals never came" if f.get("dropped") else "",
     "gateway_reloaded": lambda f: (
         f"specification refused: {f['error']}" if f.get("error") else "specification reloaded"
     ),

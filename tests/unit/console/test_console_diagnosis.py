@@ -171,6 +171,19 @@ def test_few_failures_are_no_alarm() -> None:
     assert (said.level, said.text.partition(";")[0]) == ("warn", "payment fails 5 % of its calls since 15:06:20")
 
 
+def test_a_system_that_was_stopped_blames_nobody() -> None:
+    """When all are down none of them is the subject, and since is when the last one went."""
+    names = ("gateway", "order", "payment", "inventory", "product")
+    said = say(**{**dict.fromkeys(names, DOWN), "order": {"state": "down", "since": NOW - 60}})
+    assert (said.text, said.subject) == ("all 5 services are down since 15:05:40", None)
+
+
+def test_one_event_that_waits_is_said_in_the_singular() -> None:
+    """Numbers agree with what they count."""
+    waiting = {"outboxes": (OutboxFact(service="order", rows=1),), "sagas": SagaFact(running=1)}
+    assert say(payment=DOWN, more=waiting).safe == "1 event waits and is not lost, 1 saga goes on afterwards"
+
+
 def test_one_failure_of_one_proves_nothing() -> None:
     """It takes three failures to say that somebody fails, however large their share is."""
     assert say(payment={"rate": 0.1, "errors": 1.0, "failures": 2}).level == "ok"

@@ -154,6 +154,10 @@ def test_what_is_told_of_comes_in_words() -> None:
             told("order", "event_parked", type="placed", held=True, reason="behind"),
             told("order", "keys_unavailable", level="warning", provider="idp", reason="timeout"),
             told("order", "retry_planned", level="debug"),
+            told(
+                "order", "export_changed", level="warning", to="here", failing=True, dropped=0, error="BrokenPipeError"
+            ),
+            told("order", "export_changed", to="here", failing=False, dropped=12),
             told("order", "something_new", level="debug"),
             Record("order", 0.0, "", "error", "an ordinary line"),
         ]
@@ -163,6 +167,7 @@ def test_what_is_told_of_comes_in_words() -> None:
         "check database pass -> fail: away",
         "dead letter of placed: boom",
         "keys unavailable: timeout",
+        "12 spans and signals never came",
     }
 
 
