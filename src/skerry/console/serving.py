@@ -7,7 +7,7 @@ import contextlib
 import ipaddress
 import signal
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from typing import Final
 
 from skerry.clock import SYSTEM, Clock
@@ -40,14 +40,16 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     auth: bool = False,
+    hosts: Collection[str] = (),
     on_ready: Callable[[str], None] | None = None,
     clock: Clock = SYSTEM,
 ) -> None:
     """Serve the console until SIGTERM or SIGINT; then return. Call it in the main thread.
 
     It listens on an address of this machine's own. Another one is reachable from elsewhere, in plain HTTP: it is taken only with
-    `auth`, by which who calls says that the token is handed on with care and that something in front speaks TLS. With port 0 a
-    free one is found. `on_ready` gets the address without the token, as soon as connections are taken.
+    `auth`, by which who calls says that the token is handed on with care and that something in front speaks TLS. `hosts` are the
+    names by which it is called there; it answers to no others. With port 0 a free one is found. `on_ready` gets the address without
+    the token, as soon as connections are taken.
 
     Raises `ConfigurationError` when the address is not allowed or cannot be bound.
     """
@@ -55,7 +57,7 @@ def serve(
         raise ConfigurationError(
             f"the console does not listen on {host}, where others could reach it: use 127.0.0.1, or say that you want it by auth"
         )
-    console = Console(sources, token=token, clock=clock, hosts=() if _is_loopback(host) else (host,))
+    console = Console(sources, token=token, clock=clock, hosts=hosts if _is_loopback(host) else (host, *hosts))
     with contextlib.closing(_listen(host, port)) as listener:
         asyncio.run(_serve(console, listener, on_ready))
 
