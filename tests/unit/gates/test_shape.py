@@ -115,7 +115,6 @@ def test_resilience_works_without_any_dependency() -> None:
         ("grpc", "import skerry.client.grpc", "grpc"),
         ("grpc", "import skerry.service.grpc", "grpc"),
         ("starlette", "from skerry.console import create_app", "console"),
-        ("opentelemetry", "from skerry.console import create_app", "console"),
         ("uvicorn", "from skerry.console import serve", "console"),
     ],
 )
