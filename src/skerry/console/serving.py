@@ -48,8 +48,8 @@ def serve(
 
     It listens on an address of this machine's own. Another one is reachable from elsewhere, in plain HTTP: it is taken only with
     `auth`, by which who calls says that the token is handed on with care and that something in front speaks TLS. `hosts` are the
-    names by which it is called there; it answers to no others. With port 0 a free one is found. `on_ready` gets the address without
-    the token, as soon as connections are taken.
+    names by which it is called there; it answers to no others. With port 0 a free one is found. `on_ready` gets the address
+    without the token, as soon as connections are taken.
 
     Raises `ConfigurationError` when the address is not allowed or cannot be bound.
     """
