@@ -118,9 +118,9 @@ class Shadow:
     the same, and the control once more: where it differs from itself is noise. Unsafe requests are never asked twice, unless the
     candidate is `harmless`: then it gets a copy of them, and only it. JSON paths are `$.lines[*].price`; `*` is any key or place.
     What lies at or below `ignore` is not looked at. Status, `headers` and body have to be alike. A pair that differs is
-    asked again after `settle` seconds, when that is given, and counts only if it still differs there: for a candidate that
-    is fed by events. At most `concurrency` at once in one worker, and none whose body or answer is longer than `body` bytes;
-    what lies at or below `redact` is never kept in a sample, nor are values of keys that look secret.
+    asked again after `settle` seconds, when that is given, and counts only if it still differs there, or does again: for a
+    candidate that is fed by events. At most `concurrency` at once in one worker, and none whose body or answer is longer
+    than `body` bytes; what lies at or below `redact` is never kept in a sample, nor are values of keys that look secret.
     """
 
     sample: float = 0.1

@@ -142,6 +142,47 @@ def test_what_is_late_only_is_asked_again(tmp_path: Path) -> None:
     )
 
 
+def test_what_is_wrong_now_and_then_is_not_taken_for_late(tmp_path: Path) -> None:
+    """Every fifth answer of the candidate is wrong while the control stays what it is: no waiting makes that right."""
+    asked = count()
+
+    async def play(stage: Strangling) -> None:
+        await stage.client.get("/")
+        await stage.compared(1)
+        sums = stage.sums.compared
+        assert (sums.pairs, sums.settled, sums.differing) == (1, 0, 1)
+        assert sums.paths == {"$.stock": [1, 0]}
+
+    strangling(
+        tmp_path,
+        play,
+        control={"stock": 1},
+        candidate=lambda _: told({"stock": 1 if next(asked) % 5 else 0}),
+        share=COMPARED,
+        shadow={**EVERY, "settle": "50 ms"},
+    )
+
+
+def test_a_control_that_goes_on_leaves_a_late_candidate_late(tmp_path: Path) -> None:
+    """While facts keep coming the candidate is behind again and again: nothing is said against it."""
+    asked, turn = count(), count()
+
+    async def play(stage: Strangling) -> None:
+        await stage.client.get("/")
+        await stage.compared(1)
+        sums = stage.sums.compared
+        assert (sums.pairs, sums.settled, sums.differing) == (1, 1, 0)
+
+    strangling(
+        tmp_path,
+        play,
+        control=lambda _: told({"stock": 1 if next(asked) < 3 else 2}),
+        candidate=lambda _: told({"stock": {0: 0, 1: 1}.get(next(turn), 2)}),
+        share=COMPARED,
+        shadow={**EVERY, "settle": "50 ms"},
+    )
+
+
 def test_unsafe_requests_are_never_replayed(tmp_path: Path) -> None:
     """Whatever is sampled: a POST goes to its owner, once."""
 
