@@ -22,6 +22,8 @@ MAX_TEXT: Final = 240
 LAG_KEPT: Final = 60.0
 """Seconds that a lag counts: a group tells of it every fifteen."""
 _BREAKERS: Final = {"open": "open", "isolated": "open", "half_open": "half_open"}
+TOGETHER: Final = 30.0
+"""Seconds between two migrations that are told in one line."""
 _SHED: Final = frozenset({"overloaded", "expired", "event_loop_lag", "bulkhead_full", "rate_limited"})
 
 Fields = Mapping[str, str | int | float | bool]
@@ -52,6 +54,8 @@ class Told:
         """Services by what they told of their own life, and when."""
         self._lags: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
         self._changes: deque[Change] = deque(maxlen=MAX_CHANGES)
+        self._migrations: OrderedDict[str, tuple[int, Change | None]] = OrderedDict()
+        """The last line about migrations of each service, and how many it is about."""
 
     def add(self, records: Iterable[Record]) -> None:
         """Take log records in; those that are no signal count for nothing."""
@@ -77,7 +81,8 @@ class Told:
     @property
     def size(self) -> int:
         """Things in memory."""
-        return len(self.breakers) + len(self.states) + len(self._lags) + len(self._changes)
+        last = len(self.breakers) + len(self.states) + len(self._lags) + len(self._migrations)
+        return last + len(self._changes)
 
     def _hear(self, name: str, record: Record) -> None:
         now = self._clock.now()
@@ -96,8 +101,21 @@ class Told:
         elif name == "call_refused" and fields.get("reason") in _SHED:
             self._count(record.service, now, shed=1)
         text = _said(name, fields, record.level)
-        if text:
+        if name == "migration_applied":
+            self._migrated(record.service, text, at)
+        elif text:
             self._changes.append(Change(at, record.service, _kind(name), text[:MAX_TEXT]))
+
+    def _migrated(self, service: str, text: str, at: float) -> None:
+        """Migrations of a service that come together are one change: a first start applies a dozen of them."""
+        count, last = self._migrations.get(service, (0, None))
+        together = last is not None and at - last.at <= TOGETHER and last in self._changes
+        if together and last is not None:
+            self._changes.remove(last)
+            text = f"{count + 1} migrations applied"
+        change = Change(at, service, _kind("migration_applied"), text[:MAX_TEXT])
+        self._changes.append(change)
+        put(self._migrations, service, (count + 1 if together else 1, change), MAX_STATES)
 
     def _count(self, service: str, now: float, *, retries: int = 0, shed: int = 0) -> None:
         series = self._window.series(service)

@@ -142,6 +142,24 @@ def test_signals_have_bounds_and_newest_come_first() -> None:
     assert len(picture.view()["services"]) <= 300
 
 
+def test_migrations_that_come_together_are_one_change() -> None:
+    """A first start applies a dozen of each service: one line for each service, and a later one is a line of its own."""
+    clock = VirtualClock()
+    picture = Picture(Sources(), clock=clock)
+    for version in range(12):
+        each = {"version": version, "component": "outbox"}
+        picture.add_records([told("order", "migration_applied", at=clock.now(), **each)])
+        picture.add_records([told("payment", "migration_applied", at=clock.now(), **each)])
+        clock.advance(1)
+    clock.advance(300)
+    picture.add_records([told("order", "migration_applied", at=clock.now(), version=13, component="saga")])
+    assert [(change.service, change.text) for change in picture.told.changes()] == [
+        ("order", "migration 13 of saga applied"),
+        ("order", "12 migrations applied"),
+        ("payment", "12 migrations applied"),
+    ]
+
+
 def test_what_is_told_of_comes_in_words() -> None:
     """A line for what a person wants to know; what is counted or goes as it should has none."""
     picture = Picture(Sources(), clock=VirtualClock())
