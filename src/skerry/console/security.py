@@ -65,7 +65,7 @@ class Guard:
                 await self._app(scope, receive, send)
             return
         headers = _single(scope["headers"])
-        refusal = self._refusal(scope, headers)
+        refusal = (400, "there is no such path") if "\0" in scope["path"] else self._refusal(scope, headers)
         if refusal is not None:
             await _answer(send, *refusal)
         elif scope["path"] == OPEN and (given := _token_of(scope)) is not None:

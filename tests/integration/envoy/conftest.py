@@ -8,4 +8,5 @@ sys.path[:0] = [
     str(Path(__file__).parent),
     str(Path(__file__).parents[1] / "client"),
     str(Path(__file__).parents[2] / "unit" / "gateway" / "auth"),
+    str(Path(__file__).parents[2] / "unit" / "gateway" / "envoy"),
 ]
