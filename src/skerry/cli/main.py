@@ -18,6 +18,8 @@ VERBS = {
     "strangle": "Lead a route from one service to another, on evidence.",
     "console": "Show a running system live, in a browser.",
     "ps": "Show the processes of a running system.",
+    "logs": "Show what the processes of a system wrote.",
+    "doctor": "Say whether this machine has what a system needs.",
     "hold": "Kill a process and keep it down.",
     "release": "Let a held process start again.",
     "stop": "Stop a running system.",
