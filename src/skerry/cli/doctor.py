@@ -25,7 +25,7 @@ Found = Literal["ok", "warn", "fail"]
 OLDEST: Final = (3, 11)
 FEW_FILES: Final = 1024
 LITTLE_SPACE: Final = 1024**3
-EXTRAS: Final = {
+EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "service": ("uvicorn", "aiohttp", "pydantic"),
     "gateway": ("re2", "jwt", "cryptography"),
     "postgres": ("asyncpg",),
