@@ -19,6 +19,7 @@ VERBS = {
     "console": "Show a running system live, in a browser.",
     "ps": "Show the processes of a running system.",
     "logs": "Show what the processes of a system wrote.",
+    "trace": "List the traces of a running system, or show one.",
     "doctor": "Say whether this machine has what a system needs.",
     "hold": "Kill a process and keep it down.",
     "release": "Let a held process start again.",

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import click
 
 from skerry.cli import options
 from skerry.cli.text import plain
-from skerry.deploy import ConsoleServer, SecretFolder, ask
-from skerry.deploy.secrets import FOLDER
-from skerry.deploy.servers.console import TOKEN
+from skerry.cli.watching import told
+from skerry.deploy import ask
 
-PATIENCE: Final = 1.0
-LARGEST: Final = 4 * 1024 * 1024
 MAX_SENTENCE: Final = 1000
 COLUMNS = ("name", "state", "pid", "restarts", "url")
 
@@ -43,21 +38,11 @@ def ps(data: Path | None, file: Path | None, output: str) -> None:
 
 def said(data: Path, processes: Sequence[Mapping[str, Any]]) -> str:
     """The sentence of the console that runs with the system; empty when none does, or it does not answer within a second."""
-    console = next((one for one in processes if one["name"] == ConsoleServer.name and one["ready"]), None)
-    if console is None:
-        return ""
-    # only ever to the port that the supervisor keeps for it: whoever had another would be given the token
-    where = urlsplit(console["url"])
-    token = SecretFolder(data / FOLDER).text(TOKEN).strip()
-    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=PATIENCE)
+    view = told(data, processes, "/api/view")
     try:
-        connection.request("GET", "/api/view", headers={"authorization": f"Bearer {token}"})
-        answer = connection.getresponse()
-        sentence = json.loads(answer.read(LARGEST))["sentence"]["text"] if answer.status == 200 else ""
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        sentence = view["sentence"]["text"]
+    except (KeyError, TypeError):
         return ""
-    finally:
-        connection.close()
     return plain(str(sentence)).replace("\n", " ")[:MAX_SENTENCE]
 
 

@@ -71,6 +71,15 @@ def test_an_order_is_on_the_map_as_calls_between_services(watched: WatchedShop) 
     assert "console" not in names
 
 
+def test_a_trace_can_be_looked_at_in_a_terminal(watched: WatchedShop) -> None:
+    """The list has it, and each of its steps is there with the service that did it."""
+    watched.ended(watched.order().json()["order_id"])
+    found = watched.until(lambda: watched.command("trace", "--service", "payment", "--limit", "5"))
+    assert len(found) <= 5
+    spans = watched.command("trace", found[0]["id"])["spans"]
+    assert "payment" in {span["service"] for span in spans}
+
+
 def test_what_services_tell_of_themselves_is_among_the_changes(watched: WatchedShop) -> None:
     """A signal of a service that begins again arrives as one, by OTLP, with the name of the service."""
     watched.command("hold", "shipping")
