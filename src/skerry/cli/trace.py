@@ -18,7 +18,7 @@ from skerry.cli.watching import told
 from skerry.deploy import ask
 from skerry.errors import DeployError
 
-MOST: Final = 1000
+MOST: Final = 500
 """Traces that a console tells at once."""
 BAR: Final = 32
 """Characters that the whole of a trace is wide."""
