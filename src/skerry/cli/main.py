@@ -20,6 +20,7 @@ VERBS = {
     "ps": "Show the processes of a running system.",
     "logs": "Show what the processes of a system wrote.",
     "trace": "List the traces of a running system, or show one.",
+    "config": "Show what a system is made of, and what its processes are told.",
     "doctor": "Say whether this machine has what a system needs.",
     "hold": "Kill a process and keep it down.",
     "release": "Let a held process start again.",

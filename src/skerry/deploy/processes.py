@@ -16,7 +16,7 @@ from skerry.deploy.ports import HOST
 from skerry.settings import variable_for
 from skerry.topology import GATEWAY, Gateway, ServiceSpec, System
 
-_NOT_INHERITED = {
+NOT_INHERITED = {
     "SKERRY_EVENTS",
     "SKERRY_DATABASE",
     "SKERRY_ADMIN_URL",
@@ -24,6 +24,7 @@ _NOT_INHERITED = {
     "SKERRY_SOCKET",
     "SKERRY_GRPC_SOCKET",
 }
+"""Variables of whoever starts a system that its processes are never told."""
 _LAST_OUTPUT = 1.0
 """Seconds to wait for the rest of a dead process's output, which a stray grandchild may hold open."""
 
@@ -57,7 +58,7 @@ def environment_for(
     spec = system.services.get(name)
     paths = [str(system.folder), *filter(None, [environ.get("PYTHONPATH")])]
     environment = {
-        **{key: value for key, value in environ.items() if key not in _NOT_INHERITED},
+        **{key: value for key, value in environ.items() if key not in NOT_INHERITED},
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
         **{variable_for(other): f"http://{HOST}:{port}" for other, port in ports.items() if other != GATEWAY},
