@@ -6,11 +6,14 @@ SETUP := .venv/.setup
 .PHONY: setup demo strangle test lint types layers coverage floors pythons docs benchmark lock clean
 setup: $(SETUP)
 
-$(SETUP): requirements/dev.txt pyproject.toml
+# Envoy's messages bring an old copy of OpenTelemetry's into the same folder, and which is there is chance: so these come last.
+AGAIN := requirements/again.txt
+$(SETUP): requirements/dev.txt $(AGAIN) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "skerry needs Python 3.11 or later")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "setting up .venv (about a minute the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --force-reinstall -r $(AGAIN)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(SETUP)
 
@@ -89,6 +92,7 @@ lock:
 	$(LOCK) --extra all --group dev pyproject.toml -o requirements/dev.txt
 	$(LOCK) --extra all --group dev --group peers pyproject.toml -o requirements/benchmarks.txt
 	$(LOCK) --extra all --group test --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
+	sed -n '/^opentelemetry-proto==/,/[^\\]$$/p' requirements/dev.txt > $(AGAIN)
 
 clean:
 	rm -rf .venv .cache dist build site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
