@@ -61,7 +61,13 @@ class Process:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "skerry.service", f"{service}:service"], env=environ, stdout=log, stderr=log
             )
-        self.http = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30.0, trust_env=False)
+        # The old release closes idle connections after five seconds, just as the client does: one of them has to be the first.
+        self.http = httpx2.Client(
+            base_url=f"http://127.0.0.1:{self.port}",
+            timeout=30.0,
+            limits=httpx2.Limits(keepalive_expiry=1.0),
+            trust_env=False,
+        )
         until(self.ready)
 
     def ready(self) -> bool:

@@ -41,6 +41,9 @@ HEAD_TIMEOUT = 10.0
 """Seconds a peer may take to send them."""
 MAX_CONNECTIONS = 4096
 """Beyond this many open connections, requests are answered 503 at once."""
+KEEP_ALIVE = 75
+"""Seconds that an idle connection is kept: longer than callers and gateways keep theirs, for who closes first may do so just as a
+request comes. uvicorn's five are what httpx has as well, and less than most proxies."""
 LINGER = 0.3
 """Seconds between "not ready" and closing the listening socket, so that callers holding a connection learn of it; and again
 from there to closing connections on which no request has come."""
@@ -72,6 +75,7 @@ def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=max(1, math.ceil(settings.drain)),
     )

@@ -64,8 +64,7 @@ def test_an_order_is_on_the_map_as_calls_between_services(watched: WatchedShop) 
         return {(edge["from"], edge["to"]) for edge in edges if edge["kind"] == "call" and edge["rate"]}
 
     watched.until(lambda: called() >= {("gateway", "order"), ("order", "payment"), ("order", "shipping")})
-    traces = watched.console.get("/api/traces", params={"service": "payment"}).json()
-    assert traces
+    watched.until(lambda: watched.console.get("/api/traces", params={"service": "payment"}).json())
     names = {one["name"]: one["kind"] for one in watched.view()["services"]}
     assert names["gateway"] == "gateway"
     assert "console" not in names
