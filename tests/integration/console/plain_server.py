@@ -1,4 +1,4 @@
-"""A server that knows nothing of skerry: Python's own, with OpenTelemetry's SDK. It fails each time, and ends when its input does."""
+"""Python's own server with OpenTelemetry's SDK, knowing nothing of skerry: it fails each time, and ends when its input does."""
 
 from __future__ import annotations
 
