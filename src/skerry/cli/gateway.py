@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
@@ -70,7 +70,7 @@ class Serve(Protocol):
         *,
         addresses: Mapping[str, tuple[str, ...]],
         settings: Settings,
-        watch: tuple[Path, ...] = (),
+        watch: Sequence[Path] = (),
         **more: Any,
     ) -> None: ...
 

@@ -185,6 +185,28 @@ def test_without_a_strangled_route_nothing_is_started_or_written(tmp_path: Path)
         assert not state.exists()
 
 
+@pytest.mark.parametrize(("engine", "more"), [("embedded", ("--workers", "2")), ("embedded", ()), ("envoy", ())])
+def test_a_route_that_is_strangled_by_a_reload_is_led_like_any_other(
+    engine: Engine, more: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A gateway that began without one decides about it all the same: nobody has to start the gateway anew."""
+    spec, state = tmp_path / "gateway.yaml", tmp_path / "state"
+    with upstreams() as (control, candidate):
+        spec.write_text(f'services: {{monolith: {{urls: ["{control.url}"]}}}}\nroutes: [{{path: /, service: monolith}}]')
+        with running([spec, "--state", state, *more], engine=engine) as gateway:
+            made = Ramping(gateway, control, candidate, spec, state)
+            assert gateway.ask("/books").status == 200
+            spec.write_text(SPEC.format(control=control.url, candidate=candidate.url, shadow="false"))
+            gateway.process.send_signal(signal.SIGHUP)
+            made.until_controllers(1)
+            assert made.strangle("start", "books").returncode == 0
+            with asking(gateway.port):
+                assert made.until("done", "rolled_back")["state"] == "done"
+            gateway.process.terminate()
+            gateway.process.wait(PATIENCE)
+            made.until_controllers(0)
+
+
 def test_a_roll_back_takes_effect_while_the_specification_is_wrong(tmp_path: Path) -> None:
     """Whoever edits the file badly at that moment does not keep a bad candidate in place."""
     with ramping(tmp_path, "--watch") as made:

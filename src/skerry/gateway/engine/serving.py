@@ -30,6 +30,8 @@ except ImportError as _error:
 
 LOOK_EVERY: Final = 0.005
 """Seconds between two looks at the files to watch."""
+LOOK_FOR_FILES: Final = 0.2
+"""The same as long as there are none; a later specification may bring some."""
 MOST_FILES: Final = 65_536
 Load = Callable[[], GatewaySpec]
 Ready = Callable[[Mapping[str, int]], None]
@@ -203,20 +205,23 @@ def _at_end(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 
 class Files:
-    """Files to watch, from the moment on at which it is made: a change while they are first read is not overlooked."""
+    """Files to watch, from the moment on at which it is made: a change while they are first read is not overlooked.
+
+    Who made `paths` may add to them.
+    """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = tuple(paths)
+        self._paths = paths
         self._seen = [_mark(path) for path in self._paths]
 
     async def watch(self, changed: Callable[[], None], clock: Clock) -> None:
         """Call `changed` whenever one of them has become another, until cancelled."""
-        while self._paths:
+        while True:
             now = [_mark(path) for path in self._paths]
             if now != self._seen:
                 self._seen = now
                 changed()
-            await clock.sleep(LOOK_EVERY)
+            await clock.sleep(LOOK_EVERY if self._paths else LOOK_FOR_FILES)
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:

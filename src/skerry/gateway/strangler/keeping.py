@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +33,10 @@ Load = Callable[[], GatewaySpec]
 
 
 class Keeper:
-    """Of one gateway. `stop` ends the process; should the gateway be killed, its end of the pipe is closed, which ends it too."""
+    """Of one gateway. `stop` ends the process; should the gateway be killed, its end of the pipe is closed, which ends it too.
+
+    Whoever finds a route that is strangled calls `start`: the gateway's own process or, where only that was forked, a worker.
+    """
 
     def __init__(self, spec: Path, folder: Path, *, clock: Clock = SYSTEM) -> None:
         self._command = (sys.executable, "-m", "skerry.gateway.strangler", "--spec", str(spec), "--state", str(folder))
@@ -41,21 +44,33 @@ class Keeper:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._owner = os.getpid()
+        self._started = False
+        self._asked, self._ask = os.pipe()
+
+    def wait(self) -> None:
+        """Be ready to begin. Called in the gateway's own process, before any worker is forked from it."""
+        self._thread = threading.Thread(target=self._keep, name="skerry-strangler", daemon=True)
+        self._thread.start()
 
     def start(self) -> None:
-        """Begin to keep it; nothing when that has begun, or in a worker that was forked from the gateway."""
-        if self._thread is None and os.getpid() == self._owner:
-            self._thread = threading.Thread(target=self._keep, name="skerry-strangler", daemon=True)
-            self._thread.start()
+        """Begin to keep it; nothing when that has begun."""
+        if not self._started:
+            self._started = True
+            os.write(self._ask, b"!")  # once from each process, so it is never full
 
     def stop(self) -> None:
         """End it, and wait for its end."""
         if self._thread is None or os.getpid() != self._owner:
             return
         self._ended.set()
+        self.start()
         self._thread.join(2 * GRACE)
+        self._thread = None
+        os.close(self._asked)
+        os.close(self._ask)
 
     def _keep(self) -> None:
+        os.read(self._asked, 1)
         pause = FIRST_PAUSE
         while not self._ended.is_set():
             began = self._clock.monotonic()
@@ -109,20 +124,21 @@ class Loading:
         *,
         folder: Path,
         spec: Path,
+        first: GatewaySpec,
         watched: tuple[Path, ...] = (),
         clock: Clock = SYSTEM,
     ) -> None:
         self._read = read
         self._folder = folder
-        self._watched = watched
+        self._read_by_itself = bool(watched)
         self._version = -1
         self._last: GatewaySpec | None = None
         self._keeper = Keeper(spec, folder, clock=clock)
-
-    @property
-    def watch(self) -> tuple[Path, ...]:
-        """The files to look at."""
-        return (*self._watched, self._folder / shares.FILE)
+        self._keeper.wait()
+        self.watch: list[Path] = [*watched]
+        """The files to look at: that of the shares is among them from the first specification on that strangles a route."""
+        if plans(first):
+            self._begin()
 
     @property
     def state(self) -> Path:
@@ -134,7 +150,7 @@ class Loading:
         now = shares.read(self._folder)
         moved = now.version != self._version and self._last is not None
         try:
-            spec = self._last if moved and not self._watched and self._last is not None else self._read()
+            spec = self._last if moved and not self._read_by_itself and self._last is not None else self._read()
         except ConfigurationError as error:
             if not moved or self._last is None:
                 raise
@@ -142,8 +158,13 @@ class Loading:
             spec = self._last
         self._last, self._version = spec, now.version
         if plans(spec):
-            self._keeper.start()
+            self._begin()
         return applied(spec, now)
+
+    def _begin(self) -> None:
+        self._keeper.start()
+        if (file := self._folder / shares.FILE) not in self.watch:
+            self.watch.append(file)
 
     def close(self) -> None:
         """End the process that decides."""
@@ -153,16 +174,16 @@ class Loading:
 @contextmanager
 def served(
     load: Load, first: GatewaySpec, *, spec: Path | None, folder: Path | None, watched: tuple[Path, ...] = ()
-) -> Iterator[tuple[Load, tuple[Path, ...], dict[str, Any]]]:
+) -> Iterator[tuple[Load, Sequence[Path], dict[str, Any]]]:
     """What to give an engine: `load`, `watch` and, by name, what else, for a specification whose `first` reading is at hand.
 
-    One in which nothing is strangled at first, or that is no file of ours (`spec` None), gets what it gets anyway: no folder,
-    no process. `folder` None is `STATE`.
+    As long as no route is strangled there is no folder and no process; both come with the first reading that has one. What is
+    no file of ours (`spec` None) never has. `folder` None is `STATE`.
     """
-    if spec is None or not plans(first):
+    if spec is None:
         yield load, watched, {}
         return
-    loading = Loading(load, folder=folder or STATE, spec=spec, watched=watched)
+    loading = Loading(load, folder=folder or STATE, spec=spec, first=first, watched=watched)
     try:
         yield loading.load, loading.watch, {"state": loading.state}
     finally:
