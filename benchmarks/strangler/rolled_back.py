@@ -69,7 +69,7 @@ async def _measure(engine: str, rounds: int) -> tuple[list[float], int, int]:
 async def _roll_back(spec: Path, folder: Path, candidate: Upstream) -> float:
     plan = plans(reading.read(spec))["moved"]
     with Ramps(folder) as ramps:
-        ramps.start("moved", plan, Place("ramping", 50.0), at=time.time(), reason="measured")
+        ramp = ramps.start("moved", plan, Place("ramping", 50.0), at=time.time(), reason="measured")
         began = time.perf_counter()
         while candidate.last < began:
             if time.perf_counter() - began > PATIENCE:
@@ -77,7 +77,7 @@ async def _roll_back(spec: Path, folder: Path, candidate: Upstream) -> float:
             await asyncio.sleep(0.01)
         await asyncio.sleep(SETTLED)
         began = time.perf_counter()
-        ramps.change("moved", Change("roll_back", "person", Place("rolled_back", 0.0), "measured", {}), at=time.time())
+        ramps.change(ramp, Change("roll_back", "person", Place("rolled_back", 0.0), "measured", {}), at=time.time())
         await asyncio.sleep(SETTLED)
     return max(0.0, candidate.last - began) * 1000
 

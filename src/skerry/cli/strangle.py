@@ -17,6 +17,7 @@ from skerry.errors import ConfigurationError, DeployError
 
 if TYPE_CHECKING:
     from skerry.gateway.model import Strangle
+    from skerry.gateway.strangler.ramp_rows import Ramp
     from skerry.gateway.strangler.ramps import Ramps
     from skerry.gateway.strangler.report import Report, State, Verdict
 
@@ -115,7 +116,7 @@ def step(route: str, to: float | None, state: Path, output: str) -> None:
             raise ConfigurationError(
                 f"route {route!r} is at {ramp.place.percent:g} % already; there is no further step"
             )
-        _move(ramps, route, "step", "ramping", later[0] if to is None else to)
+        _move(ramps, ramp, "step", "ramping", later[0] if to is None else to)
         _show(ramps, route, output)
 
 
@@ -127,7 +128,7 @@ def hold(route: str, state: Path, output: str) -> None:
     """Stay at this share until resume. It still goes back by itself when it is worse."""
     with _ramps(state) as ramps:
         ramp = _under_way(ramps, route)
-        _move(ramps, route, "hold", "held", ramp.place.percent)
+        _move(ramps, ramp, "hold", "held", ramp.place.percent)
         _show(ramps, route, output)
 
 
@@ -141,7 +142,7 @@ def resume(route: str, state: Path, output: str) -> None:
         ramp = _under_way(ramps, route)
         if ramp.place.state != "held":
             raise ConfigurationError(f"route {route!r} is not held, it is {ramp.place.state}")
-        _move(ramps, route, "step", "ramping" if ramp.place.percent else "comparing", ramp.place.percent)
+        _move(ramps, ramp, "step", "ramping" if ramp.place.percent else "comparing", ramp.place.percent)
         _show(ramps, route, output)
 
 
@@ -154,12 +155,13 @@ def resume(route: str, state: Path, output: str) -> None:
 def rollback(route: str, reason: str, state: Path, output: str, *, force: bool) -> None:
     """Send all requests to the control again. Who owns the writes stays as it is: see handback."""
     with _ramps(state) as ramps:
-        if _known(ramps, route).place.owner != "control" and not force:
+        ramp = _known(ramps, route)
+        if ramp.place.owner != "control" and not force:
             raise ConfigurationError(
                 f"route {route!r}: the control has not seen what was written since the hand-over, and would answer as if it were "
                 "not there: hand the writes back first, or say --force"
             )
-        _move(ramps, route, "roll_back", "rolled_back", 0.0, reason=reason)
+        _move(ramps, ramp, "roll_back", "rolled_back", 0.0, reason=reason)
         _show(ramps, route, output)
 
 
@@ -285,7 +287,7 @@ def _ramps(folder: Path) -> Ramps:
     return Ramps(folder)
 
 
-def _known(ramps: Ramps, route: str) -> Any:
+def _known(ramps: Ramps, route: str) -> Ramp:
     found = ramps.find(route)
     if found is None:
         raise ConfigurationError(
@@ -294,7 +296,7 @@ def _known(ramps: Ramps, route: str) -> Any:
     return found
 
 
-def _under_way(ramps: Ramps, route: str) -> Any:
+def _under_way(ramps: Ramps, route: str) -> Ramp:
     from skerry.gateway.strangler.ramp_rows import COMPARED
 
     found = _known(ramps, route)
@@ -303,11 +305,12 @@ def _under_way(ramps: Ramps, route: str) -> Any:
     return found
 
 
-def _move(ramps: Ramps, route: str, verdict: Verdict, state: State, percent: float, *, reason: str = BY_PERSON) -> None:
+def _move(ramps: Ramps, ramp: Ramp, verdict: Verdict, state: State, percent: float, *, reason: str = BY_PERSON) -> None:
+    """From where it was looked at: what somebody else, or the evidence, did meanwhile is not undone unseen."""
     from skerry.gateway.strangler.ramp_rows import Change
 
-    place = replace(_known(ramps, route).place, state=state, percent=percent)
-    ramps.change(route, Change(verdict, "person", place, reason, {}), at=SYSTEM.now())
+    place = replace(ramp.place, state=state, percent=percent)
+    ramps.change(ramp, Change(verdict, "person", place, reason, {}), at=SYSTEM.now())
 
 
 def _show(ramps: Ramps, route: str, output: str) -> Report:
@@ -356,6 +359,8 @@ def _numbers(ramps: Ramps, told: Report) -> dict[str, Any]:
         "steps": told.steps,
         "owner": told.owner,
         "needs": told.needs,
+        "note": told.note,
+        "left_out": told.left_out,
         "control": asdict(found.control) | {"timed": found.control_timed},
         "candidate": asdict(found.candidate) | {"timed": found.timed},
         "pairs": found.pairs,
@@ -369,9 +374,15 @@ def _numbers(ramps: Ramps, told: Report) -> dict[str, Any]:
 
 
 def _head(told: Report) -> str:
+    from skerry.gateway.strangler.report import LEFT_OUT
+
     line = f"{told.route}: {told.state}, {told.percent:g} % to {told.candidate}, the rest to {told.control}"
     line += f"; writes belong to {'nobody for a moment' if told.owner == 'nobody' else getattr(told, told.owner)}"
-    return plain(f"{line}\nneeds {told.needs}" if told.needs else line)
+    lines = [line, *([f"needs {told.needs}"] if told.needs else []), *([f"note: {told.note}"] if told.note else [])]
+    left_out = [f"{count:,} {LEFT_OUT[why]}" for why, count in told.left_out.items() if count]
+    if left_out:
+        lines.append(f"not compared: {'; '.join(left_out)}")
+    return plain("\n".join(lines))
 
 
 def _figures(found: dict[str, Any]) -> str:

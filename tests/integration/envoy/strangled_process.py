@@ -75,7 +75,7 @@ class Strangled(Stage):
 
         async def all_do() -> bool:
             found = tally.read(self.state)
-            return bool(found) and all(one.version == self.version for one in found.values() if tally.alive(one))
+            return bool(found) and all(one.version == self.version for one in found.values() if one.alive)
 
         await until(all_do)
 

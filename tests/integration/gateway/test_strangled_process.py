@@ -51,7 +51,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def tallies(folder: Path) -> list[tally.Tally]:
-    return [each for each in tally.read(folder / "state").values() if tally.alive(each)]
+    return [each for each in tally.read(folder / "state").values() if each.alive]
 
 
 def served(folder: Path) -> int:

@@ -192,7 +192,9 @@ def test_a_route_that_is_strangled_by_a_reload_is_led_like_any_other(
     """A gateway that began without one decides about it all the same: nobody has to start the gateway anew."""
     spec, state = tmp_path / "gateway.yaml", tmp_path / "state"
     with upstreams() as (control, candidate):
-        spec.write_text(f'services: {{monolith: {{urls: ["{control.url}"]}}}}\nroutes: [{{path: /, service: monolith}}]')
+        spec.write_text(
+            f'services: {{monolith: {{urls: ["{control.url}"]}}}}\nroutes: [{{path: /, service: monolith}}]'
+        )
         with running([spec, "--state", state, *more], engine=engine) as gateway:
             made = Ramping(gateway, control, candidate, spec, state)
             assert gateway.ask("/books").status == 200

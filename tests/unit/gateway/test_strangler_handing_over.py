@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,14 @@ PLAN = Strangle("monolith", "orders", shadow=None, position="/position")
 Told = dict[Side, dict[str, object]]
 
 
+@contextmanager
+def serving(folder: Path, name: str, *, version: int) -> Iterator[None]:
+    """A gateway that has confirmed `version`, and is there."""
+    with closing(tally.File(folder, name)) as file:
+        file.put(tally.text(Tally(os.getpid(), version)))
+        yield
+
+
 @pytest.fixture
 def clock() -> VirtualClock:
     return VirtualClock()
@@ -32,8 +41,8 @@ def clock() -> VirtualClock:
 def ramps(tmp_path: Path, clock: VirtualClock) -> Iterator[Ramps]:
     with Ramps(tmp_path, clock=clock) as made:
         made.start("orders", PLAN, Place("done", 100.0), at=clock.now(), reason="test")
-        tally.write(tmp_path, "gateway", Tally(os.getpid(), version=10**6))
-        yield made
+        with serving(tmp_path, "gateway", version=10**6):
+            yield made
 
 
 def _told(told: Told) -> Callable[[Side, str], Mapping[str, object]]:
@@ -105,9 +114,11 @@ def test_without_proof_it_stays(ramps: Ramps, clock: VirtualClock, told: Told, m
 
 def test_a_gateway_that_does_not_hold_its_writes_stops_it(ramps: Ramps, clock: VirtualClock) -> None:
     """As long as one may still send writes to the control, nothing that the control says is final."""
-    tally.write(ramps.folder, "another", Tally(os.getpid(), version=ramps.version))
     told: Told = {"control": {"written": 0}, "candidate": {"seen": 0, "written": 0}}
-    with pytest.raises(NotHandedOver, match="not every gateway"):
+    with (
+        serving(ramps.folder, "another", version=ramps.version),
+        pytest.raises(NotHandedOver, match="not every gateway"),
+    ):
         _handing(ramps, clock, told).hand_over()
     assert _owner(ramps) == ("control", "control")
 
@@ -136,13 +147,43 @@ def test_whoever_is_interrupted_leaves_the_owner(ramps: Ramps, clock: VirtualClo
 
 def test_whoever_was_killed_is_put_right_later(ramps: Ramps, clock: VirtualClock) -> None:
     """Nobody owns the writes for longer than it can take; then they are whose they were."""
-    ramps.own("orders", "nobody", verdict=None, reason="held", numbers={})
+    ramps.own("orders", "nobody", before="control", verdict=None, reason="held", numbers={})
     clock.advance(OVERDUE - 1)
     ramps.give_back(overdue=OVERDUE)
     assert _owner(ramps) == ("nobody", "nobody")
     clock.advance(2)
     ramps.give_back(overdue=OVERDUE)
     assert _owner(ramps) == ("control", "control")
+
+
+def test_whoever_took_too_long_changes_nothing(ramps: Ramps, clock: VirtualClock) -> None:
+    """Stopped in the middle, it was given back; what both sides told was of before, and counts no more."""
+
+    def ask(side: Side, _path: str) -> Mapping[str, object]:
+        if side == "candidate":
+            clock.advance(OVERDUE + 1)
+            ramps.give_back(overdue=OVERDUE)
+        return {"written": 7, "seen": 7}
+
+    with pytest.raises(NotHandedOver, match="went back to the control"):
+        replace(_handing(ramps, clock, {}), ask=ask).hand_over()
+    assert _owner(ramps) == ("control", "control")
+
+
+def test_a_clock_that_is_put_back_holds_no_writes(ramps: Ramps, clock: VirtualClock) -> None:
+    """A time that lies ahead is none: else requests would wait until the clock is there again."""
+    clock.advance(3600.0)
+    ramps.own("orders", "nobody", before="control", verdict=None, reason="held", numbers={})
+    with Ramps(ramps.folder, clock=VirtualClock()) as later:
+        later.give_back(overdue=OVERDUE)
+    assert _owner(ramps) == ("control", "control")
+
+
+def test_of_two_who_hand_over_at_once_one_is_told(ramps: Ramps) -> None:
+    """Who saw another owner than there is takes nothing from anybody."""
+    ramps.own("orders", "nobody", before="control", verdict=None, reason="held", numbers={})
+    with pytest.raises(ConfigurationError, match="changed meanwhile; it is nobody now"):
+        ramps.own("orders", "nobody", before="control", verdict=None, reason="held", numbers={})
 
 
 @pytest.mark.parametrize(
@@ -160,7 +201,7 @@ def test_what_cannot_be_tried_is_refused_before(
     """Nothing is held, and nobody is asked."""
     with Ramps(tmp_path, clock=clock) as ramps:
         ramps.start("orders", plan, Place("ramping", percent), at=clock.now(), reason="test")
-        ramps.own("orders", owner, verdict=None, reason="test", numbers={})
+        ramps.own("orders", owner, before="control", verdict=None, reason="test", numbers={})
         before = ramps.version
         with pytest.raises(ConfigurationError, match=message):
             _handing(ramps, clock, {}, plan).hand_over()

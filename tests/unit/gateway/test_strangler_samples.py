@@ -174,7 +174,7 @@ def test_files_are_for_their_owner_and_read_together(tmp_path: Path) -> None:
         kept = Samples(Redactor(()))
         for number in range(4):
             kept.add(f"GET /{name}/{number}", differing(1))
-        samples.write(tmp_path, name, {"books": kept})
+        samples.put(tmp_path, name, samples.text({"books": kept}))
     found = samples.read(tmp_path, "books")
     assert {sample.path for sample in found["$.a"]} == {"$.a"}
     assert len(found["$.a"]) == PER_PATH
@@ -186,7 +186,7 @@ def test_files_are_for_their_owner_and_read_together(tmp_path: Path) -> None:
 def test_files_of_old_processes_are_bounded(tmp_path: Path) -> None:
     """A gateway that is started again and again does not fill the disk; a broken file is passed over."""
     for number in range(samples.MAX_FILES + 3):
-        samples.write(tmp_path, f"p{number}", {})
+        samples.put(tmp_path, f"p{number}", samples.text({}))
     assert len(list((tmp_path / samples.FOLDER).glob("*.json"))) == samples.MAX_FILES
     (tmp_path / samples.FOLDER / "broken.json").write_text("{")
     assert samples.read(tmp_path, "books") == {}

@@ -97,18 +97,23 @@ class Comparer:
 
     def takes(self, exchange: Exchange, plan: Plan) -> bool:
         """Whether this safe request is one of the sample; then there is a place for it, which `compare` or `leave` gives back."""
-        head, counting = exchange.head, self._counting
-        if counting.clock.random() >= self.shadow.sample or head.upgrade:
-            return False
-        if any(name in _CONDITIONAL for name, _ in head.headers):
+        counting = self._counting
+        if counting.clock.random() >= self.shadow.sample or self._unfit(exchange):
             return False
         return self._enter(busy=counting.busy or plan.limit.waiting > 0)
 
     def copies(self, exchange: Exchange) -> bool:
         """Whether this unsafe request is one of the sample, if the candidate may have it at all."""
-        if not self.shadow.harmless or exchange.head.upgrade or self._counting.clock.random() >= self.shadow.sample:
+        if not self.shadow.harmless or self._counting.clock.random() >= self.shadow.sample or self._unfit(exchange):
             return False
         return self._enter(busy=self._counting.busy)
+
+    def _unfit(self, exchange: Exchange) -> bool:
+        """Whether both answers could be right and differ; that is counted, for what is not compared says nothing."""
+        head = exchange.head
+        found = bool(head.upgrade) or any(name in _CONDITIONAL for name, _ in head.headers)
+        self._noise.sums.unfit += found
+        return found
 
     def _enter(self, *, busy: bool) -> bool:
         if busy or self.active >= self.shadow.concurrency:

@@ -8,7 +8,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from skerry.clock import Clock
 from skerry.gateway.engine.comparison import Comparer
@@ -127,10 +127,11 @@ class _Writer:
         self.samples: str | None = ""
         self._folder = folder
         self._name = name
+        self._file = tally.File(folder, name)
         self._ended = False
         self._failed = False
         self._wake = threading.Event()
-        self._written: dict[str, Any] = {}
+        self._written: dict[str, str] = {}
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -150,16 +151,24 @@ class _Writer:
             self._thread = None
 
     def _write_on(self) -> None:
-        while not self._ended:
+        last = False
+        while not last:
             self._wake.wait()
             self._wake.clear()
+            last = self._ended  # told before what is written now, which so is the last of it
             try:
-                for kind, content, put in (("tally", self.tally, tally.put), ("samples", self.samples, samples.put)):
-                    if content and content != self._written.get(kind):
-                        put(self._folder, self._name, content)
-                        self._written[kind] = content
+                self._write()
                 self._failed = False
             except OSError as error:
                 if not self._failed:
                     _log.error("what strangled routes did cannot be written: %s", error)
                 self._failed = True
+        self._file.close()
+
+    def _write(self) -> None:
+        if (counted := self.tally) and counted != self._written.get("tally"):
+            self._file.put(counted)
+            self._written["tally"] = counted
+        if (kept := self.samples) and kept != self._written.get("samples"):
+            samples.put(self._folder, self._name, kept)
+            self._written["samples"] = kept

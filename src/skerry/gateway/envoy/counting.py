@@ -80,7 +80,7 @@ class Counting:
     def __init__(self, state: Path, admin: Admin, *, life: Callable[[], object], clock: Clock) -> None:
         self.tally: tally.Tally = tally.Tally(os.getpid())
         self.name: str = f"{os.getpid()}-{clock.random_bytes(_NAME_BYTES).hex()}"
-        self._state = state
+        self._file = tally.File(state, self.name)
         self._admin = admin
         self._life = life
         self._clock = clock
@@ -112,17 +112,18 @@ class Counting:
 
     async def run(self) -> None:
         """Look and write, until cancelled."""
-        while True:
-            began = self._clock.monotonic()
-            if self._version is not None:
-                await self.look()
-            pause = min(_LONGEST_PAUSE, max(tally.EVERY, _REST * (self._clock.monotonic() - began)))
-            if self._holds and self._looks < _SETTLED:
-                pause = tally.EVERY
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-            self._wake.clear()
+        with contextlib.closing(self._file):
+            while True:
+                began = self._clock.monotonic()
+                if self._version is not None:
+                    await self.look()
+                pause = min(_LONGEST_PAUSE, max(tally.EVERY, _REST * (self._clock.monotonic() - began)))
+                if self._holds and self._looks < _SETTLED:
+                    pause = tally.EVERY
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
+                self._wake.clear()
 
     async def look(self) -> None:
         """Ask Envoy once, and tell what it says."""
@@ -183,7 +184,7 @@ class Counting:
         if content == self._written:
             return
         try:
-            tally.put(self._state, self.name, content)
+            self._file.put(content)
             self._written, self._failed = content, False
         except OSError as error:
             if not self._failed:

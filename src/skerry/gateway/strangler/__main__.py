@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from skerry.gateway.strangler.controller import EVERY, SOON, Controller
 from skerry.settings import Settings
 from skerry.telemetry import configure_logging, log_signals
 
+_log = logging.getLogger("skerry.gateway.strangler")
 LOCK = "controller.lock"
 NAME = "strangler"
 
@@ -54,13 +56,26 @@ def _work(spec: Path, folder: Path, stop: threading.Event) -> None:
                 return
         controller = Controller(spec, folder)
         try:
-            due = 0.0
+            due, failure = 0.0, ""
             while not SYSTEM.wait(stop, SOON):
                 if SYSTEM.monotonic() >= due or controller.awaited:
                     due = SYSTEM.monotonic() + EVERY
-                    controller.look()
+                    failure = _look(controller, failure)
         finally:
             controller.close()
+
+
+def _look(controller: Controller, before: str) -> str:
+    """One look; why it failed, which is told when it is another reason than before. What was counted is there the next time."""
+    try:
+        controller.look()
+    except ConfigurationError as error:
+        if str(error) != before:
+            _log.error("ramps stay where they are: %s", error)
+        return str(error)
+    if before:
+        _log.info("ramps are decided about again")
+    return ""
 
 
 def _locked(descriptor: int) -> bool:

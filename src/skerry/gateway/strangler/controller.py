@@ -23,7 +23,7 @@ from skerry.gateway.strangler.differences import counts, nothing
 from skerry.gateway.strangler.handing_over import OVERDUE
 from skerry.gateway.strangler.ramp_rows import COMPARED, Change, Ramp
 from skerry.gateway.strangler.ramps import Ramps
-from skerry.gateway.strangler.report import Interval
+from skerry.gateway.strangler.report import OVERRULED, Interval
 from skerry.gateway.strangler.tally import RouteTally, Tally
 from skerry.gateway.strangler.weighing import TESTS, Counts
 
@@ -79,7 +79,7 @@ class Controller:
         self._watched: dict[str, _Watched] = {}
         self._dead: set[str] = set()
         self.ramps.publish()
-        self.ramps.forget_processes_but(set(tally.read(folder)))
+        self.ramps.forget_processes_but(tally.names(folder))
         self._fit()
 
     def close(self) -> None:
@@ -124,7 +124,9 @@ class Controller:
                 self.ramps.gone(ramp.route, gone=not fits)
                 _log.warning("the specification has %s route %s", "again" if fits else "no more", ramp.route)
             if fits and plan is not None:
-                self.ramps.plan(ramp.route, plan)
+                kept = self.ramps.plan(ramp.route, plan)
+                if kept.overruled and ramp.place.state in COMPARED:
+                    _log.warning("route %s: %s", ramp.route, OVERRULED)
         self._known = -1
         self._watched.clear()
 
@@ -145,11 +147,11 @@ class Controller:
             if before is not None and (before.ramp.id, before.ramp.since) == (ramp.id, ramp.since):
                 before.ramp = ramp
                 continue
-            seen = self.ramps.seen(ramp.route)
-            self._watched[ramp.route] = _Watched(ramp, plan, now, seen, Recent(plan.guard))
+            seen, judging = self.ramps.seen(ramp.route), ramp.plan.judging(plan)
+            self._watched[ramp.route] = _Watched(ramp, judging, now, seen, Recent(judging.guard))
 
     def _confirm(self, tallies: Mapping[str, Tally]) -> None:
-        living = [told.version for told in tallies.values() if tally.alive(told)]
+        living = [told.version for told in tallies.values() if told.alive]
         if living:
             self.ramps.confirm(min(living), at=self._clock.now())
 
@@ -189,7 +191,13 @@ class Controller:
             change = Change(judgement.verdict, judgement.by, judgement.to, judgement.reason, judgement.numbers)
         needs = "" if change is not None else deciding.waits_for(plan, ramp.place, after)
         interval = _interval(watched, found, after, at=self._clock.now())
-        if self.ramps.close_interval(ramp, interval, after, watched.now, change, needs=needs):
+        try:
+            closed = self.ramps.close_interval(ramp, interval, after, watched.now, change, needs=needs)
+        except ConfigurationError:  # the database says how far that got
+            del self._watched[ramp.route]
+            self._known = -1
+            raise
+        if closed:
             # one whose file could not be read just now is not new when it can be again
             watched.seen, watched.requests, watched.errors = {**watched.seen, **watched.now}, 0, 0
             watched.began = self._clock.monotonic()
@@ -206,7 +214,7 @@ class Controller:
                 self.ramps.forget_process(name)
                 for each in self._watched.values():
                     each.seen.pop(name, None)
-        self._dead = {name for name, told in tallies.items() if not tally.alive(told)}
+        self._dead = {name for name, told in tallies.items() if not told.alive}
 
 
 def _interval(watched: _Watched, found: Counts, after: weighing.Evidence, *, at: float) -> Interval:

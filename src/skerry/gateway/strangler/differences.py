@@ -23,6 +23,9 @@ def counts(now: Mapping[str, RouteTally], before: Mapping[str, RouteTally]) -> C
         differing=sum(_more(a.compared.differing, b.compared.differing) for a, b in pairs),
         control_pairs=sum(_more(a.compared.control_pairs, b.compared.control_pairs) for a, b in pairs),
         control_differing=sum(_more(a.compared.control_differing, b.compared.control_differing) for a, b in pairs),
+        unfit=sum(_more(a.compared.unfit, b.compared.unfit) for a, b in pairs),
+        shed=sum(_more(a.compared.shed, b.compared.shed) for a, b in pairs),
+        unread=sum(_more(a.compared.unread, b.compared.unread) for a, b in pairs),
         paths=_paths((a.compared.paths, b.compared.paths) for a, b in pairs),
     )
 

@@ -14,6 +14,7 @@ Whoever dies in between leaves `nobody` as the owner, with the time: `overdue` s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol
@@ -33,6 +34,7 @@ OVERDUE: Final = 2 * HOLD
 _LOOK: Final = 0.02
 Side = Literal["control", "candidate"]
 Numbers = Mapping[str, float]
+_NO_NUMBERS: Final[Numbers] = {}
 
 
 class NotHandedOver(SkerryError):
@@ -46,8 +48,12 @@ class Ledger(Protocol):
         """What a route is at."""
         ...
 
-    def own(self, route: str, owner: Owner, *, verdict: Verdict | None, reason: str, numbers: Numbers) -> int:
-        """Change the owner; a `verdict` makes it a decision. Returns the version that gateways then have to confirm."""
+    def own(
+        self, route: str, owner: Owner, *, before: Owner, verdict: Verdict | None, reason: str, numbers: Numbers
+    ) -> int:
+        """Change the owner; a `verdict` makes it a decision. Returns the version that gateways then have to confirm. Raises
+        `ConfigurationError` when the owner is not `before` any more.
+        """
         ...
 
     def handed_over(self, route: str) -> Numbers:
@@ -111,21 +117,36 @@ class HandingOver:
     def _held(self, before: Side, after: Side, settle: Callable[[float], Numbers]) -> Numbers:
         """Hold unsafe requests, let `settle` find out whether the owner may change, and change it or leave it."""
         until = self.clock.monotonic() + PATIENCE
-        version = self.ledger.own(self.route, "nobody", verdict=None, reason="unsafe requests are held", numbers={})
+        version = self._own("nobody", before=before, reason="unsafe requests are held")
         try:
             if not self._until(lambda: self._confirmed(version) and not self._writing(), until):
                 raise NotHandedOver("not every gateway held its unsafe requests in time, or some were still under way")
             numbers = settle(until)
         except BaseException as error:
             why = str(error) if isinstance(error, SkerryError) else type(error).__name__
-            self.ledger.own(self.route, before, verdict=None, reason=why, numbers={})
+            with suppress(ConfigurationError):  # somebody else has settled by now whose they are
+                self._own(before, before="nobody", reason=why)
             if isinstance(error, SkerryError):
                 raise NotHandedOver(f"{self.route}: the {before} stays the owner: {why}") from error
             raise
         verdict: Verdict = "hand_over" if after == "candidate" else "hand_back"
-        version = self.ledger.own(self.route, after, verdict=verdict, reason=f"the {after} owns it", numbers=numbers)
+        try:
+            version = self._own(after, before="nobody", reason=f"the {after} owns it", verdict=verdict, numbers=numbers)
+        except ConfigurationError as error:  # what both sides told is of a time before writes went on
+            raise NotHandedOver(f"{self.route}: it took so long that its writes went back to the {before}") from error
         self._until(lambda: self._confirmed(version), self.clock.monotonic() + PATIENCE)
         return numbers
+
+    def _own(
+        self,
+        owner: Owner,
+        *,
+        before: Owner,
+        reason: str,
+        verdict: Verdict | None = None,
+        numbers: Numbers = _NO_NUMBERS,
+    ) -> int:
+        return self.ledger.own(self.route, owner, before=before, verdict=verdict, reason=reason, numbers=numbers)
 
     def _caught_up(self, until: float) -> Numbers:
         if self.plan.position is None:
@@ -149,10 +170,10 @@ class HandingOver:
         return {"new": 0}
 
     def _confirmed(self, version: int) -> bool:
-        return all(each.version >= version for each in tally.read(self.folder).values() if tally.alive(each))
+        return all(each.version >= version for each in tally.read(self.folder).values() if each.alive)
 
     def _writing(self) -> int:
-        told = (each.routes.get(self.route) for each in tally.read(self.folder).values() if tally.alive(each))
+        told = (each.routes.get(self.route) for each in tally.read(self.folder).values() if each.alive)
         return sum(route.writing for route in told if route is not None)
 
     def _told(self, side: Side, key: str) -> int:

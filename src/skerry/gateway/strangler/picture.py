@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Final
 
 from skerry.gateway.strangler.charts import Axis, Line, Style, chart, number, span, text
-from skerry.gateway.strangler.report import Decision, Interval, Mismatch, Report
+from skerry.gateway.strangler.report import LEFT_OUT, Decision, Interval, Mismatch, Report
 
 MOST_ROWS: Final = 200
 """Of decisions, paths and intervals each; the newest, or those that differ most."""
@@ -72,9 +72,10 @@ def _said(report: Report) -> str:
     sentences.append(f"Writes belong to {owner[report.owner]}.")
     why = f"<p>{text(f'Last it {_VERDICTS[last.verdict]}: {last.reason}.')}</p>" if last and last.reason else ""
     needs = f"<p>{text(f'It needs {report.needs}.')}</p>" if report.needs else ""
+    note = f"<p>{text(f'Note: {report.note}.')}</p>" if report.note else ""
     return (
         f'<section class="said {report.state}" aria-label="What happened"><strong>{_STATES[report.state]}</strong>'
-        f"<p>{text(' '.join(sentences))}</p>{why}{needs}</section>"
+        f"<p>{text(' '.join(sentences))}</p>{why}{needs}{note}</section>"
     )
 
 
@@ -90,6 +91,9 @@ def _numbers(report: Report) -> str:
     pairs = sum(each.pairs for each in report.intervals)
     differing = sum(each.differing for each in report.intervals)
     entries.append(("compared", f"{pairs:,}", f"pairs of answers, {differing:,} differ"))
+    if left_out := {why: count for why, count in report.left_out.items() if count}:
+        whys = "; ".join(f"{count:,} {LEFT_OUT[why]}" for why, count in left_out.items())
+        entries.append(("not compared", f"{sum(left_out.values()):,}", whys))
     shown = "".join(
         f"<div><dt>{text(name)}</dt><dd>{text(value)}<small>{text(more)}</small></dd></div>"
         for name, value, more in entries

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, cast
 
+from skerry.gateway.model import GuardSpec, Shadow, Strangle
 from skerry.gateway.strangler import weighing
 from skerry.gateway.strangler.deciding import Place
 from skerry.gateway.strangler.report import Interval, Side, State, Verdict
@@ -41,12 +42,36 @@ SELECT: Final = "SELECT id, route, plan, state, percent, owner, gone, needs, sin
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept of a plan, so that a ramp can be told of without its specification."""
+    """What is kept of a plan, so that a ramp can be told of without its specification.
+
+    A ramp is judged to its end by the `guard` that it began with, and by whether it was to be `compared`: who could change them
+    on the way, after a look at the evidence, could have any verdict, and alpha would bound nothing. `overruled`: the
+    specification says otherwise by now, which counts from the next start on.
+    """
 
     control: str
     candidate: str
     steps: tuple[float, ...]
     limit: float
+    guard: GuardSpec
+    compared: bool
+    overruled: bool = False
+
+    @classmethod
+    def of(cls, plan: Strangle) -> Kept:
+        """At the beginning of a ramp."""
+        compared = plan.shadow is not None
+        return cls(plan.control, plan.candidate, plan.steps, weighing.limit(plan), plan.guard, compared)
+
+    def follow(self, plan: Strangle) -> Kept:
+        """After the specification was read again."""
+        overruled = plan.guard != self.guard or (plan.shadow is not None) != self.compared
+        return replace(self, control=plan.control, candidate=plan.candidate, steps=plan.steps, overruled=overruled)
+
+    def judging(self, plan: Strangle) -> Strangle:
+        """The plan of the specification as it counts for this ramp."""
+        shadow = (plan.shadow or Shadow()) if self.compared else None
+        return replace(plan, guard=self.guard, shadow=shadow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +108,7 @@ def ramp_of(row: tuple[Any, ...]) -> Ramp:
     return Ramp(
         id=number,
         route=route,
-        plan=Kept(told["control"], told["candidate"], tuple(told["steps"]), told["limit"]),
+        plan=Kept(**{**told, "steps": tuple(told["steps"]), "guard": GuardSpec(**told["guard"])}),
         place=Place(cast("State", state), percent, cast("Owner", owner)),
         gone=bool(gone),
         needs=needs,

@@ -112,7 +112,7 @@ class Ramps:
                     f"route {route!r} is {before.place.state} already, at {before.place.percent:g} %"
                 )
             owner: Owner = before.place.owner if before is not None else "control"
-            kept = Kept(plan.control, plan.candidate, plan.steps, weighing.limit(plan))
+            kept = Kept.of(plan)
             row = (route, json.dumps(asdict(kept)), "idle", 0.0, owner, at, json.dumps(weighing.as_json(Evidence())))
             self._sql.execute(
                 "INSERT INTO ramps (route, plan, state, percent, owner, since, evidence) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -125,22 +125,44 @@ class Ramps:
             self._move(ramp, Change("start", "person", replace(place, owner=owner), reason, {}), at)
         return self._known(route)
 
-    def change(self, route: str, change: Change, *, at: float) -> Ramp:
-        """Record a decision and move the ramp, without a look at what is being counted."""
+    def change(self, ramp: Ramp, change: Change, *, at: float) -> Ramp:
+        """Record a decision about `ramp` and move it, without a look at what is being counted.
+
+        Raises `ConfigurationError` when it is not where it was when it was looked at: somebody else moved it.
+        """
         with self._changing():
-            self._move(self._known(route), change, at)
-        return self._known(route)
+            now = self._known(ramp.route)
+            if not _same_place(now, ramp):
+                raise ConfigurationError(
+                    f"route {ramp.route!r} was moved meanwhile: it is {now.place.state} at {now.place.percent:g} % now"
+                )
+            self._move(now, change, at)
+        return self._known(ramp.route)
 
     def share(self, route: str) -> Share:
         """What a route is at."""
         return share_of(self._known(route))
 
     def own(
-        self, route: str, owner: Owner, *, verdict: Verdict | None, reason: str, numbers: Mapping[str, float]
+        self,
+        route: str,
+        owner: Owner,
+        *,
+        before: Owner,
+        verdict: Verdict | None,
+        reason: str,
+        numbers: Mapping[str, float],
     ) -> int:
-        """Change the owner; a `verdict` makes it a decision. Returns the version that gateways then have to confirm."""
+        """Change the owner; a `verdict` makes it a decision. Returns the version that gateways then have to confirm.
+
+        Raises `ConfigurationError` when the owner is not `before` any more: somebody else changed it.
+        """
         with self._changing():
             ramp, at = self._known(route), self._clock.now()
+            if ramp.place.owner != before:
+                raise ConfigurationError(
+                    f"route {route!r}: who owns its writes was changed meanwhile; it is {ramp.place.owner} now"
+                )
             if verdict is None:
                 self._sql.execute("UPDATE version SET number = number + 1")
             else:
@@ -163,17 +185,19 @@ class Ramps:
         """Give to whom they belonged before the writes that nobody has owned for more than `overdue` seconds: whoever handed them
         over is gone.
         """
-        late = "SELECT route, before FROM ramps WHERE owner = 'nobody' AND owned < ?"
-        for route, before in self._sql.execute(late, (self._clock.now() - overdue,)).fetchall():
-            self.own(route, before, verdict=None, reason="who handed it over is gone", numbers={})
+        now = self._clock.now()  # a time that lies ahead is none: the clock was put back
+        late = "SELECT route, before FROM ramps WHERE owner = 'nobody' AND NOT owned BETWEEN ? AND ?"
+        for route, owner in self._sql.execute(late, (now - overdue, now + overdue)).fetchall():
+            with suppress(ConfigurationError):  # it was settled just now
+                self.own(route, owner, before="nobody", verdict=None, reason="who handed it over is gone", numbers={})
 
-    def plan(self, route: str, plan: Strangle) -> None:
-        """Keep what the specification says now; one with other services is another ramp's."""
-        kept = Kept(plan.control, plan.candidate, plan.steps, weighing.limit(plan))
+    def plan(self, route: str, plan: Strangle) -> Kept:
+        """Keep what the specification says now, as far as it counts for a ramp that has begun; what does count."""
         with self._writing():
-            self._sql.execute(
-                "UPDATE ramps SET plan = ? WHERE id = ?", (json.dumps(asdict(kept)), self._known(route).id)
-            )
+            ramp = self._known(route)
+            kept = ramp.plan.follow(plan)
+            self._sql.execute("UPDATE ramps SET plan = ? WHERE id = ?", (json.dumps(asdict(kept)), ramp.id))
+        return kept
 
     def gone(self, route: str, *, gone: bool) -> None:
         """Whether the specification has the route no more."""
@@ -197,7 +221,7 @@ class Ramps:
         """
         with self._changing():
             now = self.find(ramp.route)
-            if now is None or (now.id, now.place, now.since) != (ramp.id, ramp.place, ramp.since):
+            if now is None or not _same_place(now, ramp):
                 return False
             self._sql.execute(
                 "INSERT INTO intervals (ramp, told) VALUES (?, ?)", (ramp.id, json.dumps(asdict(interval)))
@@ -278,20 +302,23 @@ class Ramps:
             raise ConfigurationError(f"{self.folder / FILE} is kept by another writer: {error}") from error
         try:
             yield
-        except BaseException:
-            self._sql.execute("ROLLBACK")
+            self._sql.execute("COMMIT")
+        except BaseException as error:
+            if self._sql.in_transaction:  # an error of the disk may have ended it
+                self._sql.execute("ROLLBACK")
+            if isinstance(error, OSError | sqlite3.Error):
+                raise ConfigurationError(f"{self.folder} cannot be written: {error}") from error
             raise
-        self._sql.execute("COMMIT")
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """A transaction after which the file of shares is made to follow, and what changed is told."""
+        """A transaction after which what changed is told, and the file of shares is made to follow."""
         self._changed: list[signals.RampChanged] = []
         with self._writing():
             yield
-        self.publish()
         for changed in self._changed:
             signals.emit(changed)
+        self.publish()
 
     def _move(self, ramp: Ramp, change: Change, at: float) -> None:
         after = change.to
@@ -360,3 +387,7 @@ class Ramps:
             both = merged(interval_of(json.loads(a)), interval_of(json.loads(b)))
             self._sql.execute("UPDATE intervals SET told = ? WHERE id = ?", (json.dumps(asdict(both)), second))
             self._sql.execute("DELETE FROM intervals WHERE id = ?", (first,))
+
+
+def _same_place(a: Ramp, b: Ramp) -> bool:
+    return (a.id, a.place, a.since) == (b.id, b.place, b.since)

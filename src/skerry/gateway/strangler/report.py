@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
 from skerry.gateway.strangler.shares import Owner
 
+OVERRULED: Final = "it keeps the guard, and the comparing, that it began with; what the specification says now counts from the next start on"
+"""What a ramp has to say when the specification was changed under it."""
+LEFT_OUT: Final[Mapping[str, str]] = {
+    "unfit": "conditional, for a part, or to be upgraded",
+    "shed": "for want of room",
+    "unread": "an answer was too long, or could not be had",
+}
+"""Why requests of the sample are not compared, in words."""
 State = Literal["idle", "comparing", "ramping", "held", "rolled_back", "done"]
 Verdict = Literal["start", "promote", "hold", "roll_back", "step", "hand_over", "hand_back"]
 
@@ -81,3 +89,7 @@ class Report:
     intervals: tuple[Interval, ...] = ()
     decisions: tuple[Decision, ...] = ()
     mismatches: tuple[Mismatch, ...] = ()
+    note: str = ""
+    """What else is to be known of it; empty when nothing."""
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Requests of the sample that were not compared, by why: see `LEFT_OUT`."""

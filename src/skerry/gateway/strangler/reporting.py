@@ -7,9 +7,9 @@ from typing import Final
 
 from skerry.errors import ConfigurationError
 from skerry.gateway.strangler import samples
-from skerry.gateway.strangler.ramp_rows import Ramp
+from skerry.gateway.strangler.ramp_rows import COMPARED, Ramp
 from skerry.gateway.strangler.ramps import Ramps
-from skerry.gateway.strangler.report import Mismatch, Report
+from skerry.gateway.strangler.report import LEFT_OUT, OVERRULED, Mismatch, Report
 
 MOST_MISMATCHES: Final = 50
 """Places that are told, those first that differ most beyond the noise."""
@@ -30,6 +30,8 @@ def report(ramps: Ramps, route: str) -> Report:
         percent=ramp.place.percent,
         owner=ramp.place.owner,
         needs="the route in the specification: it has it no more" if ramp.gone else ramp.needs,
+        note=OVERRULED if ramp.plan.overruled and ramp.place.state in COMPARED else "",
+        left_out={why: getattr(ramp.evidence, why) for why in LEFT_OUT},
         intervals=ramps.intervals(ramp),
         decisions=ramps.decisions(ramp),
         mismatches=_mismatches(ramp, ramps.folder),

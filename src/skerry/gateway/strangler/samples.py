@@ -68,11 +68,6 @@ class Samples:
         return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 3] + "..."
 
 
-def write(folder: Path, name: str, routes: Mapping[str, Samples]) -> None:
-    """Put the file of a process in place, whole."""
-    put(folder, name, text(routes))
-
-
 def text(routes: Mapping[str, Samples]) -> str:
     """What the file of a process says."""
     return json.dumps({route: [asdict(sample) for sample in samples.kept] for route, samples in routes.items()})

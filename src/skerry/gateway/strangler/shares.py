@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -55,7 +56,10 @@ def write(folder: Path, shares: Shares) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     content = {"version": shares.version, "routes": {name: asdict(share) for name, share in shares.routes.items()}}
     beside = folder / f".{FILE}.new"
-    beside.write_text(json.dumps(content))
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(content))
+        file.flush()
+        os.fsync(file.fileno())
     beside.replace(folder / FILE)
 
 

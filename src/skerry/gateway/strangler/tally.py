@@ -1,11 +1,14 @@
 """What gateways count of strangled routes: a file of each process, with sums since it began, replaced a few times a second.
 
-Sums lose nothing when whoever reads them was away. A process that died leaves its last file; the reader takes it away.
+Sums lose nothing when whoever reads them was away. A process that died leaves its last file; the reader takes it away. Whether
+it lives is told by a lock on its file, which ends with it: a number of a process is used again, and means another one in
+another container.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 from bisect import bisect_left
@@ -52,9 +55,11 @@ class Arm:
 class Compared:
     """`pairs` of control and candidate, of which so many were `differing`; pairs of control and control, likewise: the noise.
 
-    `noisy` pairs differed only where the control differs from itself; `settled` ones no longer when they were asked again; `shed`
-    were left out for want of room, `unread` for an answer that could not be had or was too long. `paths`: how often each
-    JSON path differed between control and candidate, and between control and control.
+    `noisy` pairs differed only where the control differs from itself; `settled` ones no longer when they were asked again.
+    `paths`: how often each JSON path differed between control and candidate, and between control and control.
+
+    Requests of the sample that make no pair: `unfit` ones are conditional, for a part, or to be upgraded; `shed` were left out
+    for want of room, `unread` for an answer that could not be had or was too long.
     """
 
     pairs: int = 0
@@ -63,6 +68,7 @@ class Compared:
     control_differing: int = 0
     noisy: int = 0
     settled: int = 0
+    unfit: int = 0
     shed: int = 0
     unread: int = 0
     paths: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
@@ -83,11 +89,12 @@ class RouteTally:
 
 @dataclass(slots=True)
 class Tally:
-    """Of one process: `version` is that of the shares that it serves now."""
+    """Of one process: `version` is that of the shares that it serves now. `read` tells whether it is `alive` still."""
 
     pid: int
     version: int = 0
     routes: dict[str, RouteTally] = field(default_factory=dict[str, RouteTally])
+    alive: bool = False
 
     def route(self, name: str) -> RouteTally:
         """The sums of a route."""
@@ -97,14 +104,10 @@ class Tally:
         return found
 
 
-def write(folder: Path, name: str, tally: Tally) -> None:
-    """Put the file of a process in place, whole. `name` is that of the process, and never used for another."""
-    put(folder, name, text(tally))
-
-
 def text(tally: Tally) -> str:
     """What the file of a process says: for who counts in one thread and writes in another."""
-    return json.dumps(tally, default=_fields)
+    told = {"pid": tally.pid, "version": tally.version, "routes": tally.routes}
+    return json.dumps(told, default=_fields)
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -112,22 +115,49 @@ def _fields(value: Any) -> dict[str, Any]:
     return {each: getattr(value, each) for each in value.__slots__}
 
 
-def put(folder: Path, name: str, content: str) -> None:
-    """Write the file of a process, whose `content` is from `text`."""
-    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    path = folder / FOLDER / f"{name}.json"
-    beside = path.with_suffix(".new")
-    beside.write_text(content)
-    beside.replace(path)
+class File:
+    """The file of this process in a state folder, for as long as it counts. `name` is never used for another process."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._path = folder / FOLDER / f"{name}.json"
+        self._locked: int | None = None
+
+    def put(self, content: str) -> None:
+        """Put it in place, whole; `content` is from `text`. Raises `OSError` when it cannot be written."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self._path.with_suffix(".new")
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before anybody can know it
+            with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
+                file.write(content)
+            beside.replace(self._path)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self.close()
+        self._locked = descriptor
+
+    def close(self) -> None:
+        """What it says is the last: from now on the process counts as gone."""
+        if self._locked is not None:
+            os.close(self._locked)
+            self._locked = None
 
 
 def read(folder: Path) -> dict[str, Tally]:
     """The files of all processes, by name. One that cannot be read is left out."""
     found: dict[str, Tally] = {}
     for path in sorted((folder / FOLDER).glob("*.json")):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            found[path.stem] = _tally(json.loads(path.read_bytes()))
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError), path.open("rb") as file:
+            alive = _locked(file.fileno()) or path.stat().st_ino != os.fstat(file.fileno()).st_ino  # replaced just now
+            found[path.stem] = _tally(json.loads(file.read()), alive=alive)
     return found
+
+
+def names(folder: Path) -> set[str]:
+    """Of all processes that left a file, also of those whose file cannot be read just now."""
+    return {path.stem for path in (folder / FOLDER).glob("*.json")}
 
 
 def remove(folder: Path, name: str) -> None:
@@ -135,19 +165,18 @@ def remove(folder: Path, name: str) -> None:
     (folder / FOLDER / f"{name}.json").unlink(missing_ok=True)
 
 
-def alive(tally: Tally) -> bool:
-    """Whether the process is still there."""
+def _locked(descriptor: int) -> bool:
+    """Whether another process keeps the file; who else only looks is none."""
     try:
-        os.kill(tally.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    return True
+    return False
 
 
-def _tally(told: dict[str, Any]) -> Tally:
-    return Tally(told["pid"], told["version"], {name: route_from_json(route) for name, route in told["routes"].items()})
+def _tally(told: dict[str, Any], *, alive: bool) -> Tally:
+    routes = {name: route_from_json(route) for name, route in told["routes"].items()}
+    return Tally(told["pid"], told["version"], routes, alive)
 
 
 def route_from_json(told: dict[str, Any]) -> RouteTally:

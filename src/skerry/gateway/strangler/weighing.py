@@ -54,6 +54,9 @@ class Counts:
     differing: int = 0
     control_pairs: int = 0
     control_differing: int = 0
+    unfit: int = 0
+    shed: int = 0
+    unread: int = 0
     paths: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
 
 
@@ -87,6 +90,9 @@ class Evidence:
     differing: int = 0
     control_pairs: int = 0
     control_differing: int = 0
+    unfit: int = 0
+    shed: int = 0
+    unread: int = 0
     paths: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     times: Times = ()
     unstaked: float = 1.0
@@ -201,6 +207,9 @@ def weighed(before: Evidence, counts: Counts, plan: Strangle, *, percent: float,
         differing=before.differing + counts.differing,
         control_pairs=before.control_pairs + counts.control_pairs,
         control_differing=before.control_differing + counts.control_differing,
+        unfit=before.unfit + counts.unfit,
+        shed=before.shed + counts.shed,
+        unread=before.unread + counts.unread,
         paths=_paths(before.paths, counts.paths),
         times=_times(before.times, counts.control_times),
         bunches=_bunches(before, control, timed=timed and before.control_timed > 0),
@@ -348,6 +357,9 @@ def from_json(told: Mapping[str, Any]) -> Evidence:
         differing=told["differing"],
         control_pairs=told["control_pairs"],
         control_differing=told["control_differing"],
+        unfit=told["unfit"],
+        shed=told["shed"],
+        unread=told["unread"],
         paths={path: (counted[0], counted[1]) for path, counted in told["paths"].items()},
         times=tuple(told["times"]),
         bunches={test: (both[0], both[1]) for test, both in told["bunches"].items()},

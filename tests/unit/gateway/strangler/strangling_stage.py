@@ -12,20 +12,20 @@ from skerry.gateway.strangler import shares, tally
 from skerry.gateway.strangler.controller import EVERY, Controller
 from skerry.testing.virtual_time import VirtualClock
 
-GONE = 2**22 + 1
-"""No process has this id: Linux has none above 2**22."""
 SPEC = """
 services: {{monolith: {{urls: ["http://127.0.0.1:1"]}}, catalogue: {{urls: ["http://127.0.0.1:2"]}}}}
 routes:
   - {{name: other, path: /other, service: monolith}}
   - name: {route}
     path: /
-    strangle: {{from: monolith, to: catalogue, steps: [{steps}], shadow: {shadow}, guard: {{interval: 1}}}}
+    strangle: {{from: monolith, to: catalogue, steps: [{steps}], shadow: {shadow}, guard: {{{guard}}}}}
 """
 
 
-def write_spec(path: Path, *, route: str = "books", steps: str = "10%, 100%", shadow: str = "false") -> Path:
-    path.write_text(SPEC.format(route=route, steps=steps, shadow=shadow))
+def write_spec(
+    path: Path, *, route: str = "books", steps: str = "10%, 100%", shadow: str = "false", guard: str = "interval: 1"
+) -> Path:
+    path.write_text(SPEC.format(route=route, steps=steps, shadow=shadow, guard=guard))
     return path
 
 
@@ -36,6 +36,9 @@ class Gateway:
     folder: Path
     name: str = "a"
     tally: tally.Tally = field(default_factory=lambda: tally.Tally(os.getpid()))
+
+    def __post_init__(self) -> None:
+        self.file = tally.File(self.folder, self.name)
 
     def serve(self) -> None:
         self.tally.version = shares.read(self.folder).version
@@ -49,7 +52,10 @@ class Gateway:
         self.write()
 
     def write(self) -> None:
-        tally.write(self.folder, self.name, self.tally)
+        self.file.put(tally.text(self.tally))
+
+    def die(self) -> None:
+        self.file.close()
 
 
 @dataclass
@@ -92,4 +98,5 @@ def stage(folder: Path, **spec: str) -> Iterator[Stage]:
     try:
         yield made
     finally:
+        made.gateway.die()
         made.controller.close()

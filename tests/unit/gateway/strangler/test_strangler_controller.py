@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from strangling_stage import GONE, Gateway, Stage, stage, write_spec
+from click.testing import CliRunner
+from strangling_stage import Gateway, Stage, stage, write_spec
 
 from skerry import signals
+from skerry.cli.main import main
 from skerry.errors import ConfigurationError
 from skerry.gateway import reading
 from skerry.gateway.strangler import deciding, shares, tally
 from skerry.gateway.strangler.controller import plans
 from skerry.gateway.strangler.deciding import Place
 from skerry.gateway.strangler.handing_over import OVERDUE
+from skerry.gateway.strangler.picture import page
 from skerry.gateway.strangler.ramp_rows import Change, Ramp
 from skerry.gateway.strangler.ramps import Ramps
 from skerry.gateway.strangler.reporting import report
@@ -31,6 +35,12 @@ def begin(staged: Stage) -> Ramp:
     plan = plans(reading.read(staged.spec))["books"]
     with Ramps(staged.folder) as ramps:
         return ramps.start("books", plan, deciding.begun(plan), at=staged.clock.now(), reason="a test")
+
+
+def known(ramps: Ramps) -> Ramp:
+    found = ramps.find("books")
+    assert found is not None
+    return found
 
 
 def verdicts(staged: Stage) -> list[str]:
@@ -106,7 +116,7 @@ def test_shares_that_were_not_written_follow_at_the_next_look(staged: Stage) -> 
     before = (staged.folder / shares.FILE).read_bytes()
     with Ramps(staged.folder) as ramps:
         back = Change("roll_back", "person", Place("rolled_back", 0.0), "a test", {})
-        ramps.change("books", back, at=staged.clock.now())
+        ramps.change(known(ramps), back, at=staged.clock.now())
     (staged.folder / shares.FILE).write_bytes(before)
     staged.kill()
     assert staged.share == Share(0.0)
@@ -124,14 +134,89 @@ def test_processes_that_are_gone_are_counted_and_taken_away(staged: Stage) -> No
     """What a worker counted before its end counts, once, and its file goes."""
     begin(staged)
     staged.gateway.serve()
-    dead = Gateway(staged.folder, "dead", tally.Tally(GONE))
+    dead = Gateway(staged.folder, "dead")
     dead.count(30, 0, 270)
+    dead.die()
     staged.pass_time(2.5)
     assert set(tally.read(staged.folder)) == {"a"}
     staged.second(10, 0, 90)
     found = staged.controller.ramps.find("books")
     assert found is not None
     assert found.evidence.candidate.requests == 40
+
+
+def test_a_process_that_has_the_number_of_a_dead_one_is_another(staged: Stage) -> None:
+    """In a container each life of a gateway has the same number; what the one before served is waited for by nobody."""
+    before = Gateway(staged.folder, "before")
+    before.serve()
+    before.die()
+    staged.gateway.serve()
+    begin(staged)
+    staged.gateway.serve()
+    staged.pass_time(0.2)
+    assert [each.effective is None for each in report(staged.controller.ramps, "books").decisions] == [False]
+
+
+def test_what_somebody_else_did_meanwhile_is_not_undone_unseen(staged: Stage) -> None:
+    """Of two operators, or one and the evidence, who looked before the other moved is told, and moves nothing."""
+    seen = begin(staged)
+    step = Change("step", "person", Place("ramping", 100.0), "a test", {})
+    with Ramps(staged.folder) as ramps:
+        ramps.change(
+            seen, Change("roll_back", "person", Place("rolled_back", 0.0), "a test", {}), at=staged.clock.now()
+        )
+        with pytest.raises(ConfigurationError, match="moved meanwhile: it is rolled_back at 0 % now"):
+            ramps.change(seen, step, at=staged.clock.now())
+    assert verdicts(staged) == ["start", "roll_back"]
+
+
+@pytest.mark.parametrize(("guard", "shadow"), [("alpha: 0.2", "false"), ("interval: 1", "true")])
+def test_a_ramp_is_judged_by_what_it_began_with(staged: Stage, guard: str, shadow: str) -> None:
+    """Who changes alpha, or the number of tests, after a look at the evidence changes the next ramp, and is told so."""
+    before = begin(staged).plan
+    write_spec(staged.spec, shadow=shadow, guard=guard)
+    staged.second(20, 0, 180)
+    told = report(staged.controller.ramps, "books")
+    assert known(staged.controller.ramps).plan.guard == before.guard
+    assert {each.limit for each in told.intervals} == {before.limit}
+    assert "next start" in told.note
+    with Ramps(staged.folder) as ramps:
+        back = Change("roll_back", "person", Place("rolled_back", 0.0), "a test", {})
+        ramps.change(known(ramps), back, at=staged.clock.now())
+    after = begin(staged).plan
+    assert (after.limit, after.overruled) != (before.limit, True)
+    assert not report(staged.controller.ramps, "books").note
+
+
+def test_a_decision_whose_file_cannot_be_written_is_taken_once(staged: Stage) -> None:
+    """A full disk is an error that says where; gateways are told as soon as there is room, and nothing is decided twice."""
+    begin(staged)
+    staged.gateway.serve()
+    staged.gateway.count(50, 30, 450)
+    in_the_way = staged.folder / f".{shares.FILE}.new"
+    in_the_way.mkdir()
+    for _ in range(3):
+        with pytest.raises(ConfigurationError, match="state cannot be written"):
+            staged.pass_time(1.3)
+    assert staged.share.percent == 10.0
+    in_the_way.rmdir()
+    staged.pass_time(0.2)
+    assert staged.share.percent == 0.0
+    assert verdicts(staged) == ["start", "roll_back"]
+
+
+def test_what_is_not_compared_is_told_with_why(staged: Stage) -> None:
+    """A client that asks `If-None-Match` only gives no pairs: who waits for them sees why there are none."""
+    begin(staged)
+    compared = staged.gateway.tally.route("books").compared
+    compared.unfit, compared.unread = 1200, 3
+    staged.second(20, 0, 180)
+    command = ["strangle", "status", "books", "--state", str(staged.folder)]
+    text = CliRunner().invoke(main, command).output
+    assert "not compared: 1,200 conditional, for a part, or to be upgraded; 3 an answer was too long" in text
+    told = json.loads(CliRunner().invoke(main, [*command, "-o", "json"]).output)
+    assert told["left_out"] == {"unfit": 1200, "shed": 0, "unread": 3}
+    assert "1,203" in page(report(staged.controller.ramps, "books"))
 
 
 def test_what_was_counted_before_a_ramp_is_none_of_its_own(staged: Stage) -> None:
@@ -172,7 +257,7 @@ def test_what_a_person_does_counts_from_the_next_look_on(staged: Stage) -> None:
     begin(staged)
     staged.second(10, 0, 90)
     with Ramps(staged.folder) as ramps:
-        ramps.change("books", Change("hold", "person", Place("held", 10.0), "a test", {}), at=staged.clock.now())
+        ramps.change(known(ramps), Change("hold", "person", Place("held", 10.0), "a test", {}), at=staged.clock.now())
     for _ in range(30):
         staged.second(100, 0, 900)
     assert verdicts(staged) == ["start", "hold"]
@@ -205,7 +290,7 @@ def test_writes_that_nobody_owns_for_long_go_back_to_who_had_them(staged: Stage)
     """Who handed them over is gone, and unsafe requests do not wait for ever."""
     begin(staged)
     with Ramps(staged.folder, clock=staged.clock) as ramps:
-        ramps.own("books", "nobody", verdict=None, reason="a test", numbers={})
+        ramps.own("books", "nobody", before="control", verdict=None, reason="a test", numbers={})
     staged.pass_time(OVERDUE - 1)
     assert staged.share.owner == "nobody"
     staged.pass_time(2)
@@ -240,7 +325,7 @@ def test_intervals_beyond_the_bound_are_merged(staged: Stage, monkeypatch: pytes
     monkeypatch.setattr("skerry.gateway.strangler.ramps.MOST_INTERVALS", 10)
     begin(staged)
     with Ramps(staged.folder) as ramps:
-        ramps.change("books", Change("hold", "person", Place("held", 10.0), "a test", {}), at=staged.clock.now())
+        ramps.change(known(ramps), Change("hold", "person", Place("held", 10.0), "a test", {}), at=staged.clock.now())
     for _ in range(40):
         staged.second(10, 0, 90)
     intervals = report(staged.controller.ramps, "books").intervals
