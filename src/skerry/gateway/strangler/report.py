@@ -8,7 +8,9 @@ from typing import Final, Literal
 
 from skerry.gateway.strangler.shares import Owner
 
-OVERRULED: Final = "it keeps the guard, and the comparing, that it began with; what the specification says now counts from the next start on"
+OVERRULED: Final = (
+    "it keeps the guard and the shadow that it began with; the specification's count from the next start on"
+)
 """What a ramp has to say when the specification was changed under it."""
 LEFT_OUT: Final[Mapping[str, str]] = {
     "unfit": "conditional, for a part, or to be upgraded",
