@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import click
 
-from skerry.cli import options
+from skerry.cli import browser, options
+from skerry.cli.watching import console_for
 from skerry.clock import SYSTEM
-from skerry.deploy import LogFiles, Mesh, Supervisor
+from skerry.deploy import ConsoleServer, LogFiles, Mesh, Supervisor
 from skerry.errors import ConfigurationError, MissingExtra
 from skerry.store.analytics import connect
 from skerry.topology import load
@@ -43,6 +44,7 @@ INTERRUPTED = 130
     type=click.Choice(list(ANALYTICS)),
     help="Also keep each sale in a column store: ClickHouse inside the analytics service. [default: no]",
 )
+@click.option("--console", "watched", is_flag=True, help="Also run the console, and open it where there is a browser.")
 @options.output
 def demo(
     orders: int,
@@ -57,6 +59,7 @@ def demo(
     mesh: Mesh | None,
     *,
     keep: bool,
+    watched: bool,
     output: str,
 ) -> None:
     """Start the shop, place orders, kill payment and order meanwhile, then audit: does everything add up?
@@ -78,10 +81,12 @@ def demo(
         system, servers = load(shop / "skerry.toml"), options.servers_for(database, broker)
         system = options.with_engine(system, engine)
         env = {"analytics": {"SKERRY_ANALYTICS": columns}} if columns else {}
-        supervisor = Supervisor(system, data=folder, port=port, output=logs, servers=servers, env=env, mesh=mesh)
+        console, _ = console_for(system, wanted=watched)
+        all_servers = [*servers, *([console] if console else [])]
+        supervisor = Supervisor(system, data=folder, port=port, output=logs, servers=all_servers, env=env, mesh=mesh)
         job = {"orders": orders, "seed": seed, "rate": rate, "tell": show.tell, "servers": [s.name for s in servers]}
         job["analytics"] = columns
-        code = asyncio.run(_serve(supervisor, shop, job, keep=keep, output=output, show=show))
+        code = asyncio.run(_serve(supervisor, shop, job, keep=keep, output=output, show=show, console=console))
     sys.exit(code)
 
 
@@ -95,7 +100,14 @@ def _shop() -> Path:
 
 
 async def _serve(
-    supervisor: Supervisor, shop: Path, job: dict[str, Any], *, keep: bool, output: str, show: _Screen
+    supervisor: Supervisor,
+    shop: Path,
+    job: dict[str, Any],
+    *,
+    keep: bool,
+    output: str,
+    show: _Screen,
+    console: ConsoleServer | None,
 ) -> int:
     loop = asyncio.get_running_loop()
     main = asyncio.current_task()
@@ -119,6 +131,8 @@ async def _serve(
         servers = "".join(f"{name}, " for name in job["servers"])
         show.tell(f"starting {servers}seven services and their gateway", 0, 0)
         async with supervisor:
+            if console is not None:
+                show.watched(console)
             where = {"databases": supervisor.addresses.databases, "events": supervisor.addresses.events}
             report = await run(supervisor, supervisor.system, url=supervisor.url, data=supervisor.data, **where, **job)
             working = False
@@ -175,6 +189,12 @@ class _Screen:
     def tell(self, what: str, done: int, total: int) -> None:
         """Show what is going on."""
         self._progress.update(self._task, description=what, completed=done, total=total or None)
+
+    def watched(self, server: ConsoleServer) -> None:
+        """Say where the console is, on standard error beside `-o json`, and open it where somebody can look at it."""
+        self._progress.console.print(f"the console is at {server.opening}", soft_wrap=True, highlight=False)
+        if self._console.is_terminal and browser.is_there():
+            browser.open_page(server.opening, server.folder)
 
     def done(self) -> None:
         """Take the bar away."""

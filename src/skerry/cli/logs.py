@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import click
 
 from skerry.cli import options
-from skerry.cli.text import plain
 from skerry.clock import SYSTEM
+from skerry.deploy.colours import wants_colour
+from skerry.deploy.readable import Prefixes
 from skerry.errors import ConfigurationError
 
 FOLDER: Final = "logs"
@@ -21,6 +25,9 @@ MOST: Final = 4 * 1024 * 1024
 """Bytes of a file that are looked at for its last lines."""
 LONGEST: Final = 64 * 1024
 """Bytes of a line that has no end yet; beyond it, it is shown as it is."""
+
+_TIME: Final = re.compile(r'\{"time": "([0-9T:.-]{19,30}Z)"')
+"""Of a line as services and gateways write it."""
 
 
 @click.command(epilog="Example: skerry logs payment --follow")
@@ -47,16 +54,15 @@ def logs(
             f"there is no log of {unknown[0]!r} in {folder}; there are: {', '.join(known) or 'none'}"
         )
     names = list(process) or known
-    width = max(map(len, names), default=0)
+    prefixes = Prefixes(known, colour=wants_colour(sys.stdout, os.environ), only=names)
     tails = [Tail(folder / f"{name}.log", name) for name in names]
     try:
-        for tail in tails:
-            for line in tail.last(lines):
-                _show(tail.name, line, width, output)
+        for name, line in in_order({tail.name: tail.last(lines) for tail in tails}):
+            _show(name, line, prefixes, output)
         while follow:
             for tail in tails:
                 for line in tail.new():
-                    _show(tail.name, line, width, output)
+                    _show(tail.name, line, prefixes, output)
             SYSTEM.sleep_sync(LOOK_EVERY)
     except KeyboardInterrupt:
         return
@@ -71,15 +77,30 @@ def _folder(data: Path | None, file: Path | None) -> Path:
     return Path(options.running_system(data, file).data) / FOLDER
 
 
-def _show(name: str, line: str, width: int, output: str) -> None:
+def _show(name: str, line: str, prefixes: Prefixes, output: str) -> None:
     if output == "text":
-        click.echo(f"{name:{width}} | {plain(line)}")
+        click.echo(prefixes.line(name, line), color=True)
         return
     try:
         said: Any = json.loads(line)
     except (ValueError, RecursionError):
         said = None
     click.echo(json.dumps({"process": name, "said": said if isinstance(said, dict) else line}))
+
+
+def in_order(found: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """The lines of several processes by the time they tell, each process's own in their order.
+
+    A line that tells none comes with the one before it.
+    """
+
+    def timed(name: str) -> Iterator[tuple[str, str, str]]:
+        latest = ""
+        for line in found[name]:
+            latest = max(latest, time[1] if (time := _TIME.match(line)) else "")
+            yield latest, name, line
+
+    return ((name, line) for _, name, line in heapq.merge(*map(timed, found), key=lambda each: each[0]))
 
 
 class Tail:

@@ -10,9 +10,13 @@ from typing import Any, Final
 import click
 
 from skerry.cli import options
-from skerry.cli.text import plain
+from skerry.cli.text import columns, plain
 from skerry.cli.watching import told
-from skerry.deploy import ask
+from skerry.clock import SYSTEM
+from skerry.console import sentence_of
+from skerry.deploy import Entry, ask
+from skerry.errors import ConfigurationError
+from skerry.topology import GATEWAY, ServiceSpec, System, load
 
 MAX_SENTENCE: Final = 1000
 COLUMNS = ("name", "state", "pid", "restarts", "url")
@@ -24,52 +28,50 @@ COLUMNS = ("name", "state", "pid", "restarts", "url")
 def ps(data: Path | None, file: Path | None, output: str) -> None:
     """Show the processes of a running system: first whether all is well, then each process.
 
-    With a console the first line is its sentence.
+    The first line is the console's sentence; where no console runs, one by the same rules from the processes alone.
     """
     entry = options.running_system(data, file)
     processes = ask(Path(entry.socket), "ps")["processes"]
     if output == "json":
         click.echo(json.dumps(processes, indent=2))
         return
-    click.echo(said(Path(entry.data), processes) or summary(entry.name, processes))
+    click.echo(sentence(entry, processes))
     click.echo()
     click.echo(table(processes))
 
 
-def said(data: Path, processes: Sequence[Mapping[str, Any]]) -> str:
-    """The sentence of the console that runs with the system; empty when none does, or it does not answer within a second."""
-    view = told(data, processes, "/api/view")
+def sentence(entry: Entry, processes: Sequence[Mapping[str, Any]]) -> str:
+    """How the system is, as its console says, or as it would say if there were one, by the same rules."""
+    view = told(Path(entry.data), processes, "/api/view")
     try:
-        sentence = view["sentence"]["text"]
+        said = str(view["sentence"]["text"])
     except (KeyError, TypeError):
+        said = sentence_of(_system(entry, processes), processes, now=SYSTEM.now()).text
+    return plain(said).replace("\n", " ")[:MAX_SENTENCE]
+
+
+def _system(entry: Entry, processes: Sequence[Mapping[str, Any]]) -> System:
+    """As its file has it; where somebody is in the midst of changing that, by the processes alone."""
+    file = Path(entry.file)
+    try:
+        return load(file)
+    except ConfigurationError:
+        names = [str(process["name"]) for process in processes]
+        services = {name: ServiceSpec(name=name, app="") for name in names if name != GATEWAY}
+        return System(name=entry.name, file=file, services=services)
+
+
+def table(processes: Sequence[Mapping[str, Any]]) -> str:
+    """The processes in columns; the last one says why those ended that are not ready, and when they are started again."""
+    rows = [[*("-" if process[column] is None else process[column] for column in COLUMNS)] for process in processes]
+    why = [_why(process) for process in processes]
+    if not any(why):
+        return columns(COLUMNS, rows)
+    return columns((*COLUMNS, "why"), ([*row, text] for row, text in zip(rows, why, strict=True)))
+
+
+def _why(process: Mapping[str, Any]) -> str:
+    if process["ready"] or not process["reason"]:
         return ""
-    return plain(str(sentence)).replace("\n", " ")[:MAX_SENTENCE]
-
-
-def summary(name: str, processes: list[dict[str, Any]]) -> str:
-    """One sentence: `shop: all 8 processes are ready`, or what is not and in which state it is."""
-    others = [process for process in processes if not process["ready"]]
-    if not others:
-        return (
-            f"{name}: its process is ready"
-            if len(processes) == 1
-            else f"{name}: all {len(processes)} processes are ready"
-        )
-    listed = ", ".join(f"{process['name']} ({_in_words(process['state'])})" for process in others)
-    return (
-        f"{name}: {len(others)} of {len(processes)} processes {'is' if len(others) == 1 else 'are'} not ready: {listed}"
-    )
-
-
-def table(processes: list[dict[str, Any]]) -> str:
-    """The processes in columns, each as wide as its widest entry."""
-    rows = [[column.upper() for column in COLUMNS]]
-    rows += [["-" if process[column] is None else str(process[column]) for column in COLUMNS] for process in processes]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
-
-
-def _in_words(state: str) -> str:
-    return "running, but its check fails" if state == "running" else state
+    again = process["retry_in"]
+    return process["reason"] if again is None else f"{process['reason']}, again in {again:.1f} s"

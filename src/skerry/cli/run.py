@@ -14,7 +14,8 @@ from pathlib import Path
 import click
 
 from skerry import signals
-from skerry.cli import options
+from skerry.cli import browser, options
+from skerry.cli.watching import console_for
 from skerry.deploy import Both, Console, ConsoleServer, LogFiles, Mesh, Supervisor, sidecar_name
 from skerry.signals import AuthoritiesChanged, IdentityRenewed, ProcessChanged, Signal
 from skerry.topology import FILE_NAME, GATEWAY, System, load
@@ -50,8 +51,9 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option(
     "--console/--no-console",
     "watched",
-    default=False,
-    help="Also run the console, and have every process tell it what happens. [default: --no-console]",
+    default=None,
+    help="Also run the console, have every process tell it what happens, and open it where there is a browser. "
+    "[default: on a terminal, when it is installed]",
 )
 @options.output
 def run(
@@ -66,7 +68,7 @@ def run(
     mesh: Mesh | None,
     output: str,
     *,
-    watched: bool,
+    watched: bool | None,
 ) -> None:
     """Run every service of a system and its gateway, restart what crashes, and stop them all on Ctrl-C.
 
@@ -77,7 +79,8 @@ def run(
     if port is None and system.gateway is not None:
         port = system.gateway.port
     with ExitStack() as stack:
-        watching = _console(system) if watched else None
+        terminal = output == "text" and sys.stdout.isatty()
+        watching, without = console_for(system, wanted=watched if watched is not None or terminal else False)
         servers = [*options.servers_for(database, broker), *([watching] if watching else [])]
         variables = options.environment_for(system, database, broker, env)
         sidecars = [sidecar_name(name) for name in [*system.services, GATEWAY]] if mesh else []
@@ -91,26 +94,21 @@ def run(
         )
         progress: JsonProgress | TextProgress = JsonProgress(system, console)
         if output == "text":
-            progress = TextProgress(system, console, supervisor.names)
+            progress = TextProgress(system, console, supervisor.names, opens=terminal and browser.is_there())
+            progress.note(without)
         stack.callback(signals.subscribe(progress.on_signal))
         asyncio.run(serve(supervisor, progress, watching))
-
-
-def _console(system: System) -> ConsoleServer:
-    """Raises `MissingExtra` here, where it is one line, and not in a process that keeps ending."""
-    import skerry.console.app  # noqa: F401
-
-    return ConsoleServer(system.file)
 
 
 class TextProgress:
     """Tells a person what happens, among the lines of the processes."""
 
-    def __init__(self, system: System, console: Console, names: Sequence[str]) -> None:
+    def __init__(self, system: System, console: Console, names: Sequence[str], *, opens: bool = False) -> None:
         self._system = system
         self._console = console
         self._waiting = list(names)
         self._count = len(self._waiting)
+        self._opens = opens
 
     def on_signal(self, change: Signal) -> None:
         if isinstance(change, IdentityRenewed) and change.error:
@@ -137,8 +135,14 @@ class TextProgress:
         }
         self._console.say(texts[state])
 
-    def watched(self, url: str, opening: str) -> None:  # noqa: ARG002 - the other one's
-        self._console.say(f"skerry: the console is at {opening}")
+    def watched(self, server: ConsoleServer) -> None:
+        self._console.say(f"skerry: the console is at {server.opening}")
+        if self._opens:
+            browser.open_page(server.opening, server.folder)
+
+    def note(self, text: str) -> None:
+        if text:
+            self._console.say(f"skerry: {text}")
 
 
 class JsonProgress:
@@ -160,8 +164,8 @@ class JsonProgress:
     def system(self, state: str, url: str) -> None:
         self._say(event="system", name=self._system.name, state=state, url=url)
 
-    def watched(self, url: str, opening: str) -> None:
-        self._say(event="console", url=url, open=opening)
+    def watched(self, server: ConsoleServer) -> None:
+        self._say(event="console", url=server.url, open=server.opening)
 
     def _say(self, **values: object) -> None:
         self._console.say(json.dumps(values))
@@ -179,7 +183,7 @@ async def serve(
         if not supervisor.is_stopping:
             progress.system("ready", supervisor.url)
             if watching is not None:
-                progress.watched(watching.url, f"{watching.url}/?token={watching.token}")
+                progress.watched(watching)
         await supervisor.wait()
         progress.system("stopping", supervisor.url)
     progress.system("stopped", "")

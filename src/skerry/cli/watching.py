@@ -1,8 +1,9 @@
-"""Asking the console that runs with a system."""
+"""The console that runs with a system: whether there is one, and asking it."""
 
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,9 +13,42 @@ from urllib.parse import urlsplit
 from skerry.deploy import ConsoleServer, SecretFolder
 from skerry.deploy.secrets import FOLDER
 from skerry.deploy.servers.console import TOKEN
+from skerry.errors import MissingExtra
+from skerry.topology import System
 
 PATIENCE: Final = 1.0
+PACKAGES: Final = ("starlette", "uvicorn", "google.protobuf")
+"""What a console needs."""
 LARGEST: Final = 4 * 1024 * 1024
+
+
+def console_for(system: System, *, wanted: bool | None) -> tuple[ConsoleServer | None, str]:
+    """The console to run with `system`, and else why there is none, as a sentence or nothing.
+
+    `wanted` is None for one that is welcome where it can be. One that is wanted and cannot be raises `MissingExtra` here, where
+    it is one line, and not in a process that keeps ending.
+    """
+    if wanted is False:
+        return None, ""
+    if wanted is None and ConsoleServer.name in system.services:
+        return None, f"there is no console beside a service named {ConsoleServer.name}"
+    try:
+        _installed()
+    except MissingExtra as error:
+        if wanted:
+            raise
+        return None, f"there is no console: {error}"
+    return ConsoleServer(system.file), ""
+
+
+def _installed() -> None:
+    # looked for by their names: reading them in takes a second that the first service could have
+    try:
+        found = all(importlib.util.find_spec(name) is not None for name in PACKAGES)
+    except ModuleNotFoundError:  # what one of them is part of
+        found = False
+    if not found:
+        raise MissingExtra("The console", "console")
 
 
 def told(data: Path, processes: Sequence[Mapping[str, Any]], path: str) -> Any:

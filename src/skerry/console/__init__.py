@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from skerry.console.diagnosis import diagnose
 from skerry.console.facts import BreakerFact, EdgeFact, Facts, OutboxFact, SagaFact, Sentence, ServiceFact, state_of
+from skerry.console.standing import sentence_of
 
 if TYPE_CHECKING:
     from skerry.console.app import create_app
@@ -30,6 +31,7 @@ __all__ = [
     "create_app",
     "diagnose",
     "new_token",
+    "sentence_of",
     "serve",
     "state_of",
 ]

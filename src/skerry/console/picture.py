@@ -10,6 +10,7 @@ from skerry.console.diagnosis import FAILING, diagnose
 from skerry.console.facts import EdgeFact, Facts, Kind, ServiceFact, State, state_of
 from skerry.console.heard import Record, Span
 from skerry.console.sources import Sources
+from skerry.console.standing import below, declared
 from skerry.console.states import States
 from skerry.console.stores import Stores
 from skerry.console.told import Told
@@ -46,10 +47,11 @@ class Picture:
 
     def facts(self) -> Facts:
         """What the sentence is worked out from."""
+        topology = self.sources.topology
         return Facts(
             at=self._clock.now(),
             services=tuple(self._services()),
-            edges=(*self._edges(), *self._below()),
+            edges=(*self._edges(), *(below(topology, self.states.names()) if topology else ())),
             breakers=tuple(self.told.breakers.values()),
             outboxes=() if self.stores is None else self.stores.outboxes(),
             sagas=None if self.stores is None else self.stores.sagas(),
@@ -179,8 +181,9 @@ class Picture:
 
     def _edges(self) -> list[EdgeFact]:
         """Those that were declared and those that were seen, each once."""
-        now = self._clock.now()
-        found = {key: EdgeFact(source=key[0], target=key[1], kind=key[2]) for key in self._declared()}  # type: ignore[arg-type]
+        now, topology = self._clock.now(), self.sources.topology
+        known = declared(topology) if topology else ()
+        found = {key: EdgeFact(source=key[0], target=key[1], kind=key[2]) for key in known}  # type: ignore[arg-type]
         for (source, target, kind), series in self.window.edges.items():
             rate, errors, failures = series.lately(now)
             found[source, target, kind] = EdgeFact(
@@ -192,35 +195,6 @@ class Picture:
                 failures=failures,
             )
         return list(found.values())
-
-    def _declared(self) -> Iterator[tuple[str, str, str]]:
-        topology = self.sources.topology
-        if topology is None:
-            return
-        if topology.gateway is not None:
-            for callee in topology.gateway.calls:
-                yield GATEWAY, callee, "call"
-        for spec in topology.services.values():
-            for callee in spec.calls:
-                yield spec.name, callee, "call"
-            for topic in spec.subscribes:
-                owner = topology.topics[topic].owner if topic in topology.topics else ""
-                if owner and owner != spec.name:
-                    yield owner, spec.name, "event"
-
-    def _below(self) -> Iterator[EdgeFact]:
-        """What everybody stands on and nobody draws: started servers, and the sidecar beside a service."""
-        topology, running = self.sources.topology, self.states.names()
-        if topology is None:
-            return
-        for spec in topology.services.values():
-            if "postgresql" in running and spec.database is not None:
-                yield EdgeFact(source=spec.name, target="postgresql")
-            if "nats" in running and (spec.publishes or spec.subscribes):
-                yield EdgeFact(source=spec.name, target="nats")
-            for name in running:
-                if name.startswith(f"{spec.name}-") and name not in topology.services:
-                    yield EdgeFact(source=spec.name, target=name)
 
     def _service(self, fact: ServiceFact, facts: Facts) -> dict[str, Any]:
         now = facts.at

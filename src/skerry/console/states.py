@@ -42,7 +42,9 @@ class States:
         for process in processes:
             name = str(process.get("name", ""))[:120]
             seen.add(name)
-            self._see(name, state_of(str(process.get("state", ""))), int(process.get("restarts") or 0), now)
+            since = process.get("since")  # the supervisor knows it also of what was before anybody looked
+            begun = min(now, since) if isinstance(since, int | float) else now
+            self._see(name, state_of(str(process.get("state", ""))), int(process.get("restarts") or 0), begun)
         for name in [name for name in self._known if name not in seen]:
             del self._known[name]
 
@@ -67,16 +69,16 @@ class States:
         known, now = self._known.get(name), self._clock.now()
         return 0 if known is None else sum(now - at <= REMEMBERED for at in known.falls)
 
-    def _see(self, name: str, state: State, restarts: int, now: float) -> None:
+    def _see(self, name: str, state: State, restarts: int, begun: float) -> None:
         known = self._known.get(name)
         if known is None:
-            put(self._known, name, Known(state, now, restarts), MAX_PROCESSES)
+            put(self._known, name, Known(state, begun, restarts), MAX_PROCESSES)
             return
         unseen = restarts > known.restarts and known.state == state
         if known.state != state or unseen:
             was = known.state
             if was == "ready":
-                known.falls.append(now)
-            known.state, known.since = state, now
-            self._told.note(name, "state", "was restarted" if unseen else f"{was} -> {state}", at=now)
+                known.falls.append(begun)
+            known.state, known.since = state, begun
+            self._told.note(name, "state", "was restarted" if unseen else f"{was} -> {state}", at=begun)
         known.restarts = restarts

@@ -23,7 +23,11 @@ LAST_LINES = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessInfo:
-    """What `ps` shows of a process. `restarts` counts starts after a crash, not those after a hold."""
+    """What `ps` shows of a process. `restarts` counts starts after a crash, not those after a hold.
+
+    `since` is when it came into its state, in seconds since 1970; `reason` why it ended last, empty when it never did; `retry_in`
+    in how many seconds it is started again, None when nobody waits for that.
+    """
 
     name: str
     pid: int | None
@@ -31,6 +35,9 @@ class ProcessInfo:
     ready: bool
     url: str
     restarts: int
+    since: float
+    reason: str = ""
+    retry_in: float | None = None
 
 
 class Backoff:
@@ -77,6 +84,8 @@ class Keeper:
         self._clock = clock
         self._backoff = Backoff(clock)
         self._state: State = "starting"
+        self._since = clock.now()
+        self._retry_at = 0.0
         self._restarts = 0
         self._ready_since: float | None = None
         self._process: Process | None = None
@@ -96,6 +105,9 @@ class Keeper:
             ready=self._state == "ready",
             url=f"{launch.scheme}://{HOST}:{launch.port}" if launch.where is None else launch.where,
             restarts=self._restarts,
+            since=self._since,
+            reason=self.reason,
+            retry_in=max(0.0, round(self._retry_at - self._clock.monotonic(), 2)) if self._state == "crashed" else None,
         )
 
     def begin(self) -> None:
@@ -148,6 +160,7 @@ class Keeper:
                 self._down.clear()
                 delay = await self._live()
                 if not self._held and not self._stopping:
+                    self._retry_at = self._clock.monotonic() + delay
                     self._become("crashed")
                     await self._pause(delay)
                     self._restarts += not self._held and not self._stopping
@@ -158,7 +171,7 @@ class Keeper:
     async def _live(self) -> float:
         """Run the process once, until it ends; returns how many seconds to wait before the next time."""
         self._ready_since = None
-        self._state = "starting"
+        self._state, self._since = "starting", self._clock.now()
         self.last_lines.clear()
         try:
             self._process = await Process.start(self.launch, self._line)
@@ -207,7 +220,7 @@ class Keeper:
     def _become(self, state: State) -> None:
         if state == self._state or (self._state == "stopping" and state != "stopped"):
             return
-        self._state = state
+        self._state, self._since = state, self._clock.now()
         if state == "ready":
             self.was_ready = True
             self._ready_since = self._clock.monotonic()

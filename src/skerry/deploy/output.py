@@ -9,13 +9,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Protocol, TextIO, cast
 
+from skerry.deploy.colours import shown, wants_colour
+from skerry.deploy.readable import Prefixes
+
 MAX_LINE = 64 * 1024
 """Bytes. What a process writes beyond this on one line is left out."""
 MAX_LOG_FILE = 10 * 1024 * 1024
 """Bytes. A log file beyond this becomes NAME.log.1, replacing the one before."""
 QUEUED_LINES = 10_000
 _CLOSE_TIMEOUT = 2.0
-_COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
 class Output(Protocol):
@@ -63,19 +65,15 @@ class LineSplitter:
 
 
 class Console:
-    """Writes `name | text` to a stream, the name coloured on a terminal.
+    """Writes `name | text` to a stream, the name coloured on a terminal; of the text only what a terminal does not obey.
 
     A thread of its own writes, so a terminal that is paused or a slow pipe holds up nobody; lines that find its queue full are
     left out and counted.
     """
 
     def __init__(self, stream: TextIO, names: Iterable[str], *, colour: bool | None = None) -> None:
-        names = list(names)
         self._descriptor = os.dup(stream.fileno())
-        self._width = max((len(name) for name in names), default=0)
-        if colour is None:
-            colour = stream.isatty() and "NO_COLOR" not in os.environ
-        self._colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)} if colour else {}
+        self._prefixes = Prefixes(names, colour=wants_colour(stream, os.environ) if colour is None else colour)
         self._queue: queue.Queue[str | None] = queue.Queue(QUEUED_LINES)
         self._dropped = 0
         self._closed = False
@@ -84,13 +82,13 @@ class Console:
         self._thread.start()
 
     def line(self, name: str, text: str) -> None:
-        shown = f"{name:{self._width}} |"
-        if name in self._colours:
-            shown = f"\x1b[{self._colours[name]}m{shown}\x1b[0m"
-        self.say(f"{shown} {text}")
+        self._put(self._prefixes.line(name, text))
 
     def say(self, text: str) -> None:
         """Write a line of the supervisor's own, without a prefix."""
+        self._put(shown(text, styled=False))
+
+    def _put(self, text: str) -> None:
         if self._dropped:
             text = f"({self._dropped} lines left out: they came faster than they could be shown)\n{text}"
         try:

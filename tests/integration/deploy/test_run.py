@@ -20,6 +20,8 @@ from skerry.cli.main import main
 from skerry.deploy import find_running, running
 from skerry.errors import DeployError
 
+KEYS = ["name", "pid", "state", "ready", "url", "restarts", "since", "reason", "retry_in"]
+
 
 class Run:
     """A supervisor in a process and a process group of its own."""
@@ -130,7 +132,7 @@ def test_supervisor_survives_its_reader(tmp_path: Path) -> None:
         system.process.stdout.close()
         skerry("hold", "one", "--data", system.data)
         skerry("release", "one", "--data", system.data)
-        until_sync(lambda: "all 3 processes are ready" in skerry("ps", "--data", system.data).output)
+        until_sync(lambda: "All 3 services are healthy" in skerry("ps", "--data", system.data).output)
         system.process.stdout = None
         system.process.send_signal(signal.SIGTERM)
         assert system.process.wait(BOUND) == 0
@@ -150,14 +152,14 @@ def test_ps_shows_every_process(tmp_path: Path) -> None:
     with run(tmp_path) as system:
         ready = system.ready().events[-1]
         rows = json.loads(skerry("ps", "--data", system.data, "-o", "json").output)
-        assert [list(row) for row in rows] == [["name", "pid", "state", "ready", "url", "restarts"]] * 3
+        assert [list(row) for row in rows] == [KEYS] * 3
         assert [(row["name"], row["state"], row["ready"], row["restarts"]) for row in rows] == [
             (name, "ready", True, 0) for name in ("one", "other", "gateway")
         ]
         assert rows[-1]["url"] == ready["url"]
         shown = skerry("ps", "--file", system.file)
         assert shown.exit_code == 0
-        assert shown.output.startswith("tiny: all 3 processes are ready\n\nNAME")
+        assert shown.output.startswith("All 3 services are healthy for ")
 
 
 def test_hold_and_release(tmp_path: Path) -> None:
@@ -167,9 +169,9 @@ def test_hold_and_release(tmp_path: Path) -> None:
         held = json.loads(skerry("hold", "other", "--data", system.data, "-o", "json").output)
         assert (held["name"], held["state"], held["pid"]) == ("other", "held", None)
         shown = skerry("ps", "--data", system.data).output
-        assert shown.startswith("tiny: 1 of 3 processes is not ready: other (held)\n")
+        assert shown.startswith("other is held back since ")
         assert "may start again" in skerry("release", "other", "--data", system.data).output
-        until_sync(lambda: "all 3 processes are ready" in skerry("ps", "--data", system.data).output)
+        until_sync(lambda: "All 3 services are healthy" in skerry("ps", "--data", system.data).output)
         wrong = skerry("hold", "nobody", "--data", system.data)
         assert (wrong.exit_code, wrong.stdout) == (1, "")
         assert wrong.stderr == "error: tiny has no process 'nobody': it has one, other, gateway\n"

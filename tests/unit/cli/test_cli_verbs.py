@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from skerry import __version__
 from skerry.cli import main as main_module
 from skerry.cli.main import VERBS, main
-from skerry.cli.ps import summary, table
+from skerry.cli.ps import table
 
 
 @pytest.fixture(autouse=True)
@@ -101,24 +101,10 @@ def process(name: str, state: str = "ready") -> dict[str, object]:
         "ready": state == "ready",
         "url": "u",
         "restarts": 0,
+        "since": 1.0,
+        "reason": "exit code 1" if state == "crashed" else "",
+        "retry_in": 2.5 if state == "crashed" else None,
     }
-
-
-@pytest.mark.parametrize(
-    ("states", "sentence"),
-    [
-        (["ready", "ready"], "shop: all 2 processes are ready"),
-        (["ready"], "shop: its process is ready"),
-        (["ready", "held"], "shop: 1 of 2 processes is not ready: p1 (held)"),
-        (
-            ["crashed", "running"],
-            "shop: 2 of 2 processes are not ready: p0 (crashed), p1 (running, but its check fails)",
-        ),
-    ],
-)
-def test_ps_begins_with_a_sentence(states: list[str], sentence: str) -> None:
-    """The first line says whether all is well, and if not, what is down."""
-    assert summary("shop", [process(f"p{i}", state) for i, state in enumerate(states)]) == sentence
 
 
 def test_ps_table_is_aligned() -> None:
@@ -126,6 +112,14 @@ def test_ps_table_is_aligned() -> None:
     assert table([process("order"), process("a", "held")]) == (
         "NAME   STATE  PID  RESTARTS  URL\norder  ready  7    0         u\na      held   -    0         u"
     )
+
+
+def test_ps_says_why_and_when_again() -> None:
+    """Of a process that crashed it tells how it ended and when the next try is."""
+    assert table([process("order"), process("a", "crashed")]).splitlines()[1:] == [
+        "order  ready    7    0         u",
+        "a      crashed  7    0         u    exit code 1, again in 2.5 s",
+    ]
 
 
 def test_verbs_are_modules_of_their_name() -> None:

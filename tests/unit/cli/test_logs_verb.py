@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from skerry.cli.logs import LONGEST, Tail
+from skerry.cli.logs import LONGEST, Tail, in_order
 from skerry.cli.main import main
 
 
@@ -30,7 +30,7 @@ def test_the_last_lines_of_each_process_are_shown(data: Path) -> None:
     shown = _logs(data, "--lines", "2").output.splitlines()
     assert shown[:2] == ["order   | line 498", "order   | line 499"]
     assert shown[2] == 'payment | {"level": "info", "message": "ready"}'
-    assert shown[3] == "payment | \N{REPLACEMENT CHARACTER}[31mred"
+    assert shown[3] == "payment | red"
 
 
 def test_one_process_can_be_named(data: Path) -> None:
@@ -53,6 +53,24 @@ def test_json_keeps_objects_as_objects(data: Path) -> None:
 def test_no_lines_are_no_lines(data: Path) -> None:
     """`--lines 0` is for those who only want what comes."""
     assert _logs(data, "--lines", "0").output == ""
+
+
+def test_processes_are_told_together() -> None:
+    """Lines are in the order of their times, whoever wrote them, and what tells no time stays behind the line before it."""
+
+    def at(second: int) -> str:
+        return f'{{"time": "2026-11-29T14:02:{second:02}.000Z", "level": "info"}}'
+
+    found = {"order": ["first", at(2), "  more", at(4)], "payment": [at(1), at(3), at(2)]}
+    assert list(in_order(found)) == [
+        ("order", "first"),
+        ("payment", at(1)),
+        ("order", at(2)),
+        ("order", "  more"),
+        ("payment", at(3)),
+        ("payment", at(2)),
+        ("order", at(4)),
+    ]
 
 
 def test_a_tail_goes_on_where_it_was(tmp_path: Path) -> None:

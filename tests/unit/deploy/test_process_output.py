@@ -43,7 +43,7 @@ def test_bytes_that_are_no_text() -> None:
     ("colour", "expected"),
     [
         (False, "order   | hi\nnot ours\npayment | ho\n"),
-        (True, "\x1b[36morder   |\x1b[0m hi\nnot ours\n\x1b[33mpayment |\x1b[0m ho\n"),
+        (True, "\x1b[38;5;133morder   |\x1b[0m hi\nnot ours\n\x1b[38;5;66mpayment |\x1b[0m ho\n"),
     ],
 )
 def test_console_prefixes_lines(tmp_path: Path, colour: bool, expected: str) -> None:

@@ -39,10 +39,17 @@ class ConsoleServer:
         self.url: str = ""
         """Where it is, once it is ready."""
         self.token: str = ""
+        self.folder: Path = Path()
+        """What is its own of the data folder, once it is prepared."""
+
+    @property
+    def opening(self) -> str:
+        """The address that opens it. It holds the token."""
+        return f"{self.url}/?token={self.token}"
 
     def prepare(self, data: Path, port: int, clock: Clock) -> Program:
         """See `Server.prepare`."""
-        folder = data / HOME
+        self.folder = folder = data / HOME
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.token = token(data, clock)
         asked = ("--quiet", "--port", str(port), "--data", str(data), "--file", str(self._file))
