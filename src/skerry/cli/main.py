@@ -12,6 +12,7 @@ from skerry.errors import SkerryError
 
 VERBS = {
     "demo": "Run the example shop and see it survive.",
+    "new": "Make a system or a service from a template, or update one.",
     "run": "Run the system of this folder until Ctrl-C.",
     "gateway": "Check, run and export what a gateway serves.",
     "mesh": "Show and renew who is who between services.",
