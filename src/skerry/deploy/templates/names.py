@@ -46,7 +46,7 @@ def package_of(name: str) -> str:
 def _check(name: str, what: str) -> None:
     if not is_name(name) or "--" in name:
         raise ConfigurationError(f"{quoted(name)} is no name for {what}: {NAME_RULE}, no two hyphens together")
-    if keyword.iskeyword(name) or keyword.issoftkeyword(name):
+    if keyword.iskeyword(name):
         raise ConfigurationError(f"{quoted(name)} is no name for {what}: it is a word of Python's own")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from skerry.errors import ConfigurationError
+
+MAX_DEPTH: Final = 100
+"""Lists and mappings inside each other; an alias can be inside itself."""
 
 
 def add_route(text: str, *, path: str, service: str, rewrite: str) -> str:
@@ -17,11 +20,9 @@ def add_route(text: str, *, path: str, service: str, rewrite: str) -> str:
     """
     route = {"path": path, "methods": ["GET", "POST"], "service": service, "rewrite": rewrite}
     block = [f"- path: {path}", "  methods: [GET, POST]", f"  service: {service}", f"  rewrite: {rewrite}"]
-    wanted = yaml.safe_load(text)
     routes = _routes(text)
     if not isinstance(routes, yaml.SequenceNode) or (routes.flow_style and routes.value):
         raise _by_hand(block)
-    wanted["routes"].append(route)
     if not routes.value:
         begin, end = routes.start_mark.index, routes.end_mark.index
         added = text[:begin].rstrip(" ") + "".join(f"\n  {line}" for line in block) + text[end:]
@@ -34,10 +35,12 @@ def add_route(text: str, *, path: str, service: str, rewrite: str) -> str:
         lines[last + 1 : last + 1] = [f"{indent}{line}\n" for line in block]
         added = "".join(lines)
     try:
-        read = yaml.safe_load(added)
-    except yaml.YAMLError:
-        read = None
-    if read != wanted:
+        wanted = yaml.safe_load(text)
+        wanted["routes"].append(route)
+        same = yaml.safe_load(added) == wanted
+    except (yaml.YAMLError, RecursionError):
+        same = False
+    if not same:
         raise _by_hand(block)
     return added
 
@@ -54,7 +57,9 @@ def _routes(text: str) -> Any:
 
 def _end(node: Any) -> int:
     """The number, from 0, of the last line of a node: that of its last text or bracket, not of what comes after it."""
-    while not isinstance(node, yaml.ScalarNode) and not node.flow_style and node.value:
+    for _ in range(MAX_DEPTH):
+        if isinstance(node, yaml.ScalarNode) or node.flow_style or not node.value:
+            break
         last = node.value[-1]
         node = last[1] if isinstance(last, tuple) else last
     mark = node.end_mark
