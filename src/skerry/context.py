@@ -76,7 +76,7 @@ EMPTY = CallContext()
 Ambient = tuple[CallContext, float, bool]
 """A context, and the deadline (`math.inf` for none) and the retried mark that hold instead of its own."""
 ambient: ContextVar[Ambient] = ContextVar("skerry_context", default=(EMPTY, math.inf, False))
-"""For policies only: they narrow it for every call, and a tuple costs a tenth of a context, which hardly any call looks at."""
+"""For what narrows it for every call, policies and sagas: a tuple costs a tenth of a context, which hardly any call looks at."""
 
 
 def current() -> CallContext:

@@ -85,6 +85,7 @@ class Saga:
         self._input = adapter(input, f"the input of {name!r}")
         self._redact = checked(redact, f"the input of {name!r}")
         self._signed: tuple[list[object], str] = ([], "")
+        self._grouped: tuple[int, list[list[Step]]] = (0, [])
 
     def step(
         self, *, retry: Retry = STEP_RETRY, timeout: float = 5.0, redact: Collection[str] = ()
@@ -224,7 +225,10 @@ class Saga:
 
     def groups(self) -> list[list[Step]]:
         """The steps in the order in which they run; those that stand together run at the same time."""
-        return [list(steps) for _, steps in itertools.groupby(self.steps, key=lambda step: step.group or step.name)]
+        if self._grouped[0] != len(self.steps):  # steps are only ever added
+            by = itertools.groupby(self.steps, key=lambda step: step.group or step.name)
+            self._grouped = (len(self.steps), [list(steps) for _, steps in by])
+        return self._grouped[1]
 
     def signature(self) -> str:
         """What the steps are called, their kinds, and which can be undone: a running saga must find it as it was."""
@@ -236,7 +240,7 @@ class Saga:
     def dump(self, value: Any) -> str:
         """An input as the journal keeps it. Raises `DefinitionError` when it does not fit the declared type."""
         try:
-            return dumped(self._input, self._input.validate_python(value))
+            return dumped(self._input, self._input.validator.validate_python(value))[0]
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -246,7 +250,7 @@ class Saga:
 
     def load(self, text: str) -> Any:
         """An input as the steps get it."""
-        return self._input.validate_json(text)
+        return self._input.validator.validate_json(text)
 
     def _adder(
         self, kind: Kind, retry: Retry, timeout: float, redact: Collection[str]

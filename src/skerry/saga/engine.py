@@ -122,7 +122,7 @@ class Engine:
             self._started(new)
             while saga_id in self._running:
                 ended = self._ended.setdefault(saga_id, _Ending())  # another one when it was taken up again meanwhile
-                await until(ended.event, LOOK)
+                await ended.event.wait()  # however it ends to be driven, that is told
                 if ended.status is not None:
                     return ended.status
         return await self.wait(saga_id)

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -129,6 +128,7 @@ class Run:
         self._results = {
             step.name: step.load(status.results[step.name]) for step in saga.steps if step.name in status.results
         }
+        self._seen = MappingProxyType(self._results)
         # what the steps do is within the saga's own span, which began with it and outlives processes
         self._ambient = CallContext(traceparent=status.traceparent)
         self._hurry = asyncio.Event()
@@ -138,12 +138,24 @@ class Run:
 
     def status(self) -> SagaStatus:
         """The saga as it stands, as far as it is written down."""
-        return replace(
-            self._begun_as,
-            status=self._status,
-            reason=self._reason,
-            steps=dict(self._steps),
-            results=dict(self._texts),
+        begun = self._begun_as  # not `replace`, which takes twice as long
+        return SagaStatus(
+            begun.id,
+            begun.name,
+            begun.version,
+            begun.key,
+            self._status,
+            self._reason,
+            begun.signature,
+            begun.traceparent,
+            begun.input,
+            dict(self._steps),
+            dict(self._texts),
+            begun.started_at,
+            begun.waits,
+            begun.parent,
+            begun.taken_back,
+            begun.redact,
         )
 
     @property
@@ -185,7 +197,12 @@ class Run:
             left = [step for step in group if self._steps.get(step.name) != "done"]
             if not left:
                 continue
-            failures = await self._together(left, unknown=unknown, ends=group is groups[-1] and len(group) == 1)
+            ends = group is groups[-1] and len(group) == 1
+            if len(left) == 1 and not isinstance(left[0], (Wait, Child)):
+                failures: list[tuple[Step, _Failure]] = []
+                await self._take(left[0], failures, [], unknown=unknown, ends=ends)
+            else:
+                failures = await self._together(left, unknown=unknown, ends=ends)
             if failures:
                 await self._fail(failures)
                 return
@@ -227,20 +244,22 @@ class Run:
         """Take one step, and write down that it is done; or see why it is not."""
         try:
             if isinstance(step, Wait):
-                result = await self._wait(step, failures)
+                text = await self._wait(step, failures)
             elif isinstance(step, Child):
-                result = await self._child(step, failures)
+                text = await self._child(step, failures)
             else:
-                result = await self._attempts(step, step.action, DO, step.retry, unknown=unknown, failures=failures)
+                text, result = await self._attempts(
+                    step, step.action, DO, step.retry, unknown=unknown, failures=failures
+                )
         except (Rejected, _GaveUp) as error:
             failures.append((step, error))
             self._hurry.set()
         except _Waits as error:
             waits.append((step, error))
         else:
-            await self._write(step, "done", result, "completed" if ends else None)
-            self._texts[step.name] = result
-            self._results[step.name] = step.load(result)
+            await self._write(step, "done", text, "completed" if ends else None)
+            self._texts[step.name] = text
+            self._results[step.name] = step.load(text) if isinstance(step, (Wait, Child)) else result
 
     async def _pause_for(self, waits: list[tuple[Step, _Waits]]) -> None:
         """Write down what steps wait for; nobody has to look at the saga before one of them is over."""
@@ -300,8 +319,8 @@ class Run:
         *,
         unknown: bool,
         failures: Collection[object] = (),
-    ) -> Any:
-        """Try until it succeeds. Raises `Rejected`, `_GaveUp`, or `_Stopped` when the engine stops first.
+    ) -> tuple[str, Any]:
+        """Try until it succeeds; see `_once`. Raises `Rejected`, `_GaveUp`, or `_Stopped` when the engine stops first.
 
         `failures` are those of steps beside it: when there is one, a compensatable step begins no further attempt.
         """
@@ -311,10 +330,13 @@ class Run:
             if action == DO and (reason := self._turns_back(step, failures, unknown=unknown)):
                 raise _GaveUp(reason, unknown=unknown)
             try:
-                async with self._slots:
+                await self._slots.acquire()  # not `async with`: two coroutines less for each step
+                try:
                     if self._stopping.is_set():
                         raise _Stopped
                     return await self._once(step, function, action, attempt)
+                finally:
+                    self._slots.release()
             except _Stopped:
                 raise
             except Exception as error:
@@ -444,46 +466,42 @@ class Run:
             return self._cancelled or BESIDE
         return "the deadline has passed" if self._clock.now() >= self._until else ""
 
-    async def _once(self, step: Step, function: StepFunction, action: str, attempt: int) -> str | None:
-        """One attempt; the result as the journal keeps it."""
+    async def _once(self, step: Step, function: StepFunction, action: str, attempt: int) -> tuple[str, Any]:
+        """One attempt; the result as the journal keeps it, and as it is read from there."""
         ctx = self._context(step, action, attempt)
         arguments = (ctx, self._input) if action == DO else (ctx, self._input, self._results.get(step.name))
-        deadline = self._clock.monotonic() + step.timeout
-        # the engine retries, so the clients inside do not: one layer only
-        with (
-            self._span(step, action, attempt) as own,
-            context.use(CallContext(deadline, own.traceparent, retries_above=True)),
-        ):
-            try:
-                result = await within(step.timeout, function(*arguments))
-            except asyncio.CancelledError as error:
-                # one that nobody asked of this task, such as that of another task it waits for, is a failure like others
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    raise
-                raise RuntimeError("it was cancelled from inside") from error
-        return step.dump(result) if action == DO else None
+        if HUB.traced:
+            name = f"{self.saga.name} {step.name}" if action == DO else f"{self.saga.name} undo {step.name}"
+            with span(
+                name, "internal", self._ambient, clock=self._clock, saga_key=self._key, saga_attempt=attempt
+            ) as own:
+                result = await self._call(step, function, arguments, own)
+        else:
+            result = await self._call(step, function, arguments, self._ambient)
+        return step.kept(result) if action == DO else ("", None)
 
-    def _span(self, step: Step, action: str, attempt: int) -> AbstractContextManager[CallContext]:
-        """That of one attempt, while somebody wants to see it."""
-        if not HUB.traced:
-            return nullcontext(self._ambient)
-        name = f"{self.saga.name} {step.name}" if action == DO else f"{self.saga.name} undo {step.name}"
-        return span(name, "internal", self._ambient, clock=self._clock, saga_key=self._key, saga_attempt=attempt)
+    async def _call(self, step: Step, function: StepFunction, arguments: tuple[Any, ...], own: CallContext) -> Any:
+        """Call what a step does, within its time and its span."""
+        # the engine retries, so the clients inside do not: one layer only
+        token = context.ambient.set((own, self._clock.monotonic() + step.timeout, True))
+        try:
+            return await within(step.timeout, function(*arguments))
+        except asyncio.CancelledError as error:
+            # one that nobody asked of this task, such as that of another task it waits for, is a failure like others
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise RuntimeError("it was cancelled from inside") from error
+        finally:
+            context.ambient.reset(token)
 
     def _context(self, step: Step, action: str, attempt: int) -> StepContext:
-        results: Mapping[str, Any] = MappingProxyType(self._results)
+        results: Mapping[str, Any] = self._seen
         if step.group and action == DO:
             beside = {other.name for other in self.saga.steps if other.group == step.group}
             results = {name: result for name, result in self._results.items() if name not in beside}
-        return StepContext(
-            saga=self.saga.name,
-            saga_id=self._id,
-            step=step.name,
-            key=action_key(self._id, step.name, action),
-            attempt=attempt,
-            results=results,
-        )
+        key = action_key(self._id, step.name, action)
+        return StepContext(self.saga.name, self._id, step.name, key, attempt, results)
 
     def _report(self, step: Step, action: str, attempt: int, error: Exception) -> None:
         emit(
@@ -499,13 +517,15 @@ class Run:
 
     async def _write(self, step: Step, what: Any, result: str | None, status: Status | None, reason: str = "") -> None:
         waited = isinstance(step, (Wait, Child))
-        await self._journal.write(self._record(step.name, what, result, status=status, reason=reason, waited=waited))
+        await self._journal.write(
+            Record(self._id, step.name, what, result, status, reason, waited, self.parent, self._erases)
+        )
         self._steps[step.name] = what
         if status is not None:
             self._became(status, reason, step.name)
 
-    def _record(self, step: str = "", what: What = "done", result: str | None = None, **more: Any) -> Record:
-        return Record(self._id, step, what, result, parent=self.parent, erases=self._erases, **more)
+    def _record(self, step: str = "", what: What = "done", *, status: Status | None = None, reason: str = "") -> Record:
+        return Record(self._id, step, what, status=status, reason=reason, parent=self.parent, erases=self._erases)
 
     async def _change(self, status: Status, reason: str, step: str) -> None:
         await self._journal.write(self._record(status=status, reason=reason))
@@ -514,7 +534,7 @@ class Run:
     def _became(self, status: Status, reason: str, step: str) -> None:
         self._status, self._reason = status, as_text(reason)
         emit(SagaChanged(saga=self.saga.name, key=self._key, status=status, step=step, reason=reason))
-        if self.ended:
+        if self.ended and HUB.traced:
             tell(
                 self.saga.name,
                 "internal",

@@ -94,11 +94,15 @@ class Step:
 
     def dump(self, result: Any) -> str:
         """A result as the journal keeps it. Raises a `ValueError` when it could not be read from there again."""
+        return self.kept(result)[0]
+
+    def kept(self, result: Any) -> tuple[str, Any]:
+        """`dump`, and the result as it will be read from the journal: what later steps get in this process too."""
         return dumped(self._result, result)
 
     def load(self, text: str | None) -> Any:
         """A result as the step returned it; None when there is none."""
-        return None if text is None else self._result.validate_json(text)
+        return None if text is None else self._result.validator.validate_json(text)
 
 
 class Wait(Step):
@@ -166,8 +170,8 @@ def adapter(annotation: Any, what: str) -> TypeAdapter[Any]:
         raise DefinitionError(f"{what} cannot be kept as JSON: {error.message.splitlines()[0]}") from None
 
 
-def dumped(adapter: TypeAdapter[Any], value: Any) -> str:
-    """`value` as JSON from which the same type can be read again; the reading is tried."""
-    text = adapter.dump_json(value, by_alias=True, round_trip=True, warnings=False).decode()
-    adapter.validate_json(text)
-    return text
+def dumped(adapter: TypeAdapter[Any], value: Any) -> tuple[str, Any]:
+    """`value` as JSON from which the same type can be read again, and what is read there."""
+    # the adapter's own methods pass on a dozen options that are not set, which takes longer than a small value
+    written = adapter.serializer.to_json(value, by_alias=True, round_trip=True, warnings=False)
+    return written.decode(), adapter.validator.validate_json(written)
