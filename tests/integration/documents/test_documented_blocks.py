@@ -62,6 +62,9 @@ def test_the_tutorial_does_what_it_shows(shown: list[Block], tmp_path: Path) -> 
             if block.language == "console":
                 for command, expected in commands(block.text):
                     opened.run(command, expected)
+                    if command.startswith("pip install"):  # the console gets no PYTHONPATH
+                        [packages] = (opened.here / ".venv" / "lib").glob("python3*/site-packages")
+                        (packages / "found.pth").write_text(str(tmp_path / "dependencies"))
             elif block.file:
                 (opened.here / block.file).parent.mkdir(exist_ok=True)
                 (opened.here / block.file).write_text(block.text)
