@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
+from urllib.parse import urlsplit
 
 from skerry import context
 from skerry.client.balancing import BalancedTransport
@@ -18,15 +19,15 @@ from skerry.client.policy import BadReply, default_policy, judged, only_unsent, 
 from skerry.client.redirects import next_request
 from skerry.client.reply import Reply
 from skerry.client.stream import Stream, Timing
+from skerry.client.telling import Attempt
 from skerry.client.transport import Request, Response, Transport
 from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext
 from skerry.errors import RedirectRefused
 from skerry.resilience import Policy, deadline
 from skerry.settings import Settings
-from skerry.telemetry.spans import span
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Response | Reply)
 
 DEFAULT_MAX_REPLY = 8 * 1024 * 1024
 """Bytes of a decoded reply body."""
@@ -72,6 +73,9 @@ class ServiceClient:
         told = given(service, url)
         found = located(service, told)
         self.url: str = address(service, told if found is None else found.url)
+        parts = urlsplit(self.url)
+        self._address = parts.hostname or ""
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self.policy: Policy = policy or default_policy(service, clock=clock)
         self._clock = clock
         self._max_reply = max_reply
@@ -176,18 +180,24 @@ class ServiceClient:
         # a call that is not repeated here leaves repeating to the layers below, unless one above does it
         marked = plan.repeatable or context.current().retries_above
 
+        tries = 0
+
         async def attempt() -> T:
-            around = context.current()
-            with span(request.method, "client", around, clock=self._clock, peer_service=self.service) as own:
+            nonlocal tries
+            tries += 1
+            with Attempt(request, self._address, self._port, resent=tries - 1, clock=self._clock) as work:
                 carried: dict[str, str] = {}
-                context.inject(carried, own, clock=self._clock)
+                context.inject(carried, work.context, clock=self._clock)
                 if not marked:
                     carried.pop(context.RETRIED_HEADER, None)
                 headers = [*request.headers, *carried.items()]
                 going = Request(request.service, request.method, request.url, headers, request.body)
                 if plan.redirects:
-                    return await finish(await self._followed(going, plan.redirects))
-                return await finish(await self._transport.send(going))
+                    answer = await finish(await self._followed(going, plan.redirects))
+                else:
+                    answer = await finish(await self._transport.send(going))
+                work.status = answer.status
+                return answer
 
         policy = self.policy if plan.repeatable else only_unsent(self.policy)
         return await policy.call(attempt)

@@ -77,8 +77,8 @@ class _Call:
 class Window:
     """What spans have told. Every collection in it has a bound; what does not fit is `dropped` or pushes out the oldest.
 
-    A call is an edge from the service of its client span to `peer.service`, else to the service of the span below it, else to
-    the host, database or broker that it names.
+    A call is an edge from the service of its client span to `service.peer.name` (`peer.service`, as it was called), else to the
+    service of the span below it, else to the host, database or broker that it names.
     """
 
     def __init__(self, *, clock: Clock = SYSTEM) -> None:
@@ -186,7 +186,7 @@ class Window:
             self.answering.add(service)
 
     def _called(self, span: Span, below: list[Span], now: float) -> None:
-        peer = str(span.attributes.get("peer.service", ""))
+        peer = str(span.attributes.get("service.peer.name") or span.attributes.get("peer.service", ""))
         callee = peer or (below[0].service if below else "")
         if callee:
             self._edge(span.service, callee, now, seconds=span.seconds, error=span.error, event=span.kind == "producer")

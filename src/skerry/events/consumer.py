@@ -295,7 +295,7 @@ class Consumer:
         try:
             opened = [self._opened(message) for message in messages]
             envelopes, registration = [envelope for envelope, _ in opened], opened[0][1]
-            await self._inbox.run(tx, envelopes, registration, alone=first or self._repeatable)
+            await self._inbox.run(tx, envelopes, registration, group=self.group, alone=first or self._repeatable)
         except Exception as error:
             if _is_trouble(error):
                 raise

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +24,13 @@ from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
 from skerry.events.outbox import SQL, cause
 from skerry.resilience.within import within
-from skerry.signals import HUB
+from skerry.signals import HUB, HandlerTimed, emit
 from skerry.store import Database, Receipts, Transaction
 from skerry.store.tx import Parameters
-from skerry.telemetry.spans import span
+from skerry.telemetry.spans import span, wanted
 
+SYSTEM_NAME = "skerry"
+"""`messaging.system` of OpenTelemetry's semantic conventions: the bus, whatever broker is below it."""
 EventHandler = Callable[[Any, Transaction], Awaitable[None]]
 
 
@@ -64,11 +66,11 @@ class Inbox:
         """
         if not await self._receipts.insert(tx, f"inbox:{group}", event_id, "handled"):
             return False
-        await self._call(tx, [envelope], registration)
+        await self._call(tx, [envelope], registration, group)
         return True
 
     async def run(
-        self, tx: Transaction, envelopes: Sequence[Envelope], registration: Registration, *, alone: bool
+        self, tx: Transaction, envelopes: Sequence[Envelope], registration: Registration, *, group: str, alone: bool
     ) -> None:
         """Call the handler once for all of `envelopes`; `known` and `mark` are the receipts.
 
@@ -76,10 +78,10 @@ class Inbox:
         has to go.
         """
         if alone:
-            await self._call(tx, envelopes, registration)
+            await self._call(tx, envelopes, registration, group)
             return
         async with tx.savepoint():
-            await self._call(tx, envelopes, registration)
+            await self._call(tx, envelopes, registration, group)
 
     def doubt(self, group: str, deliveries: Sequence[Delivery]) -> tuple[str, Parameters]:
         """The query that finds nothing when the group has handled none of these, and has parked nothing at all."""
@@ -96,21 +98,17 @@ class Inbox:
         """Write, with the next statement or the commit, the receipts of events that `run` has handled in `tx`."""
         self._receipts.insert_later(tx, f"inbox:{group}", ids, "handled")
 
-    async def _call(self, tx: Transaction, envelopes: Sequence[Envelope], registration: Registration) -> None:
+    async def _call(
+        self, tx: Transaction, envelopes: Sequence[Envelope], registration: Registration, group: str
+    ) -> None:
         events = [registration.event.from_envelope(envelope) for envelope in envelopes]
         alone = envelopes[0] if len(envelopes) == 1 else None  # many causes are none
         token = cause.set(alone.id if alone else "")
         trace = context.EMPTY
         if alone is not None and alone.traceparent:
             trace = CallContext(traceparent=context.extract({"traceparent": alone.traceparent}).traceparent)
-        type_ = envelopes[0].type
         try:
-            within_span = (
-                span(f"handle {type_}", "consumer", trace, messaging_destination_name=type_)
-                if HUB.traced
-                else nullcontext(trace)
-            )
-            with within_span as own, context.use(own):
+            with _handling(envelopes, group, trace) as own, context.use(own):
                 handled = registration.handler(events if registration.batch > 1 else events[0], tx)
                 await within(registration.timeout, handled)
         except asyncio.CancelledError:
@@ -127,3 +125,31 @@ class Inbox:
             "SELECT 1 FROM skerry_receipts WHERE scope = ? AND key = ?", (f"inbox:{group}", event_id)
         )
         return row is not None
+
+
+@contextmanager
+def _handling(envelopes: Sequence[Envelope], group: str, trace: CallContext) -> Iterator[CallContext]:
+    """The span of handling these, and how long it took, while anybody wants to know."""
+    if not (wanted() or HUB.measured):
+        yield trace
+        return
+    type_, count = envelopes[0].type, len(envelopes)
+    told: dict[str, str | int] = {
+        "messaging.system": SYSTEM_NAME,
+        "messaging.operation.name": "handle",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": type_,
+        "messaging.consumer.group.name": group,
+    }
+    told |= {"messaging.message.id": envelopes[0].id} if count == 1 else {"messaging.batch.message_count": count}
+    work = span(f"handle {type_}", "consumer", trace, attributes=told)
+    error = ""
+    try:
+        with work:
+            yield work.context
+    except BaseException as failure:
+        error = type(failure).__name__
+        raise
+    finally:
+        if HUB.measured:
+            emit(HandlerTimed(group=group, type=type_, count=count, seconds=work.seconds, error=error))

@@ -18,7 +18,6 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import ClassVar, Final
 
-from skerry import context
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import OutboxFull
 from skerry.events.brokers import Message
@@ -27,6 +26,7 @@ from skerry.events.event import DomainEvent
 from skerry.signals import OutboxChanged, emit
 from skerry.store import Database, Dialect, Queries, Schema, Tx, adapt, adapt_sync, migrate
 from skerry.store.tx import Parameters
+from skerry.telemetry.spans import here
 
 SQL = Queries("skerry.events", "sql/events.sql")
 
@@ -165,7 +165,7 @@ class Outbox:
             key=event.key,
             version=event.event_version,
             data=event.model_dump(mode="json"),
-            traceparent=context.current().traceparent,
+            traceparent=here().traceparent,
             causation=cause.get(),
         )
 

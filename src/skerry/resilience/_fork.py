@@ -10,6 +10,9 @@ import os
 from typing import ClassVar
 from weakref import WeakSet
 
+LOOKS = 10
+"""At most, at a set that other threads add to."""
+
 
 class Forked:
     """Something that is told, in the child, that the process was forked. A mixin: call `survive_forks` at construction."""
@@ -31,5 +34,15 @@ class Forked:
 
     @staticmethod
     def _in_child() -> None:
-        for living in list(Forked._living or ()):
-            living.after_fork()
+        for each in living():
+            each.after_fork()
+
+
+def living() -> list[Forked]:
+    """All that there are in this process; one that another thread makes meanwhile may be missing."""
+    for _ in range(LOOKS):
+        try:
+            return list(Forked._living or ())
+        except RuntimeError:  # another thread made one while we looked
+            continue
+    return []

@@ -16,7 +16,6 @@ from contextvars import Context
 from typing import Any
 from weakref import WeakValueDictionary
 
-from skerry import context
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import DefinitionError, NotNow, StoreError, UnknownSaga
 from skerry.saga.definition import Saga
@@ -27,6 +26,7 @@ from skerry.saga.run import Run, until
 from skerry.saga.step import Wait
 from skerry.signals import SagaChanged, SagaSignalled, SagasRecovered, emit
 from skerry.store import RETENTION, Database, adapt
+from skerry.telemetry.spans import child, here
 
 MAX_RUNNING = 200
 """Steps, and looks into the journal, under way at the same time."""
@@ -134,7 +134,7 @@ class Engine:
             raise DefinitionError(f"the saga {saga.name!r} has no steps")
         if "\x00" in key or not key.isprintable():
             _demand_text(key)
-        trace = context.current().child(self._clock).traceparent
+        trace = child(saga.name, "internal", here(), clock=self._clock).traceparent
         return beginning(saga, saga.dump(value), key, trace=trace, clock=self._clock)
 
     async def wait(self, saga_id: str) -> SagaStatus:

@@ -22,8 +22,8 @@ from skerry.saga.definition import Child, Saga
 from skerry.saga.entry import Pause, Record, SagaStatus, Start, Status, TurnBack, What, beginning
 from skerry.saga.journal import Journal, as_text
 from skerry.saga.step import Step, StepContext, StepFunction, Wait
-from skerry.signals import HUB, SagaChanged, SagaStepFailed, SagaWaits, emit
-from skerry.telemetry.spans import span, tell
+from skerry.signals import SagaChanged, SagaStepFailed, SagaWaits, emit
+from skerry.telemetry.spans import span, tell, wanted
 
 NEVER = 1e12
 """Seconds since 1970: when a wait ends that has no time-out."""
@@ -470,12 +470,11 @@ class Run:
         """One attempt; the result as the journal keeps it, and as it is read from there."""
         ctx = self._context(step, action, attempt)
         arguments = (ctx, self._input) if action == DO else (ctx, self._input, self._results.get(step.name))
-        if HUB.traced:
+        if wanted():
             name = f"{self.saga.name} {step.name}" if action == DO else f"{self.saga.name} undo {step.name}"
-            with span(
-                name, "internal", self._ambient, clock=self._clock, saga_key=self._key, saga_attempt=attempt
-            ) as own:
-                result = await self._call(step, function, arguments, own)
+            told: dict[str, str | int] = {"saga.key": self._key, "saga.attempt": attempt}
+            with span(name, "internal", self._ambient, attributes=told, clock=self._clock) as work:
+                result = await self._call(step, function, arguments, work.context)
         else:
             result = await self._call(step, function, arguments, self._ambient)
         return step.kept(result) if action == DO else ("", None)

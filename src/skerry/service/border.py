@@ -15,8 +15,9 @@ from skerry.service.problem import Answer, Problem, of
 from skerry.service.server import ASGIApp, Message, Receive, Scope, Send
 from skerry.service.shedding import Shedding
 from skerry.signals import RequestFailed, RequestServed, emit
+from skerry.telemetry.conventions import MAX_PATH, request_of, span_name
 from skerry.telemetry.metrics import CONTENT_TYPE
-from skerry.telemetry.spans import tell
+from skerry.telemetry.spans import span, wanted
 
 MAX_DIGITS = 18
 """Of a Content-Length that is worth converting."""
@@ -78,27 +79,32 @@ class Border:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         arriving = context.extract(headers, clock=self._clock, default=self._timeout)
-        ambient = arriving.child(self._clock)
-        with context.use(ambient):
+        method, told = scope["method"], wanted()
+        work = span(method, "server", arriving, attributes=_asked(scope) if told else {}, clock=self._clock)
+        with context.use(work.context):
             exchange = _Exchange(receive, send, self._max_body)
-            began = self._clock.monotonic()
-            problem, status = await self._answer(scope, exchange, headers), exchange.status
-            if problem is not None and not exchange.answered:
-                status = problem.status
-                await _send(send, problem.answer(instance=scope["path"], trace_id=ambient.trace_id))
-            seconds = self._clock.monotonic() - began
-            method, route = scope["method"], _route(scope)
-            tell(
-                f"{method} {route}".rstrip(),
-                "server",
-                own=ambient.traceparent,
-                parent=arriving.traceparent,
-                seconds=seconds,
-                error="" if problem is None or status < 500 else problem.code,
-                attributes={"http.request.method": method, "http.route": route, "http.response.status_code": status},
-                clock=self._clock,
+            problem: Problem | None = None
+            status, cut_off = 0, "cancelled"
+            try:
+                problem, status = await self._answer(scope, exchange, headers), exchange.status
+                if problem is not None and not exchange.answered:
+                    status = problem.status
+                    trace_id = work.context.trace_id
+                    await _send(send, problem.answer(instance=scope["path"], trace_id=trace_id))
+                cut_off = ""
+            finally:
+                route = _route(scope)
+                if told:
+                    work.name = span_name(method, route)
+                    work.add(_answered(route, status))
+                failed = (problem.code if problem is not None else str(status)) if status >= 500 else ""
+                work.end(cut_off or failed)
+            seconds, scheme = work.seconds, scope.get("scheme", "http")
+            emit(
+                RequestServed(
+                    service=self._owner.name, method=method, route=route, status=status, seconds=seconds, scheme=scheme
+                )
             )
-            emit(RequestServed(service=self._owner.name, method=method, route=route, status=status, seconds=seconds))
 
     async def _health_at(self, path: str) -> HealthReport:
         if path == "/health/ready":
@@ -178,6 +184,17 @@ class _Exchange:
             self.answered = True
             self.status = message.get("status", self.status)
             await self._send(message)
+
+
+def _asked(scope: Scope) -> dict[str, str | int]:
+    """What a span tells of a request from its beginning: not its query, in which people put what nobody else should read."""
+    path, scheme = scope["path"], scope.get("scheme", "http")
+    return request_of(scope["method"]) | {"url.path": path[:MAX_PATH], "url.scheme": scheme}
+
+
+def _answered(route: str, status: int) -> dict[str, str | int]:
+    found: dict[str, str | int] = {"http.route": route} if route else {}
+    return found | {"http.response.status_code": status} if status else found
 
 
 def _route(scope: Scope) -> str:

@@ -37,6 +37,47 @@ class CallRefused(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSent(Signal):
+    """An attempt of a call over HTTP is over, after so many seconds; told only while somebody measures (`Hub.measured`).
+
+    `status` is 0 without an answer, and then `error` says why, as a class name. `address` and `port` are those of the service's
+    URL, whichever instance it was.
+    """
+
+    service: str
+    method: str
+    address: str
+    port: int
+    status: int
+    seconds: float
+    error: str = ""
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RpcSent(Signal):
+    """An attempt of a call over gRPC is over, after so many seconds; told only while somebody measures (`Hub.measured`).
+
+    `method` is "package.Service/Method", `code` the name of the status; empty when no call was made, and then `error` says why.
+    """
+
+    service: str
+    method: str
+    address: str
+    port: int
+    code: str
+    seconds: float
+    error: str = ""
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitChanged(Signal):
     """An adaptive limit lets another number of calls run at once; told once a second at most, and then what it is by now."""
 

@@ -309,6 +309,42 @@ class RequestServed(Signal):
     route: str
     status: int
     seconds: float
+    scheme: str = "http"
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RpcServed(Signal):
+    """A service has answered a call over gRPC, after so many seconds; told only while somebody measures (`Hub.measured`).
+
+    `method` is "package.Service/Method", `code` the name of the status.
+    """
+
+    service: str
+    method: str
+    code: str
+    seconds: float
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerTimed(Signal):
+    """One attempt to handle an event or a batch of them is over; told only while somebody measures (`Hub.measured`).
+
+    `error` is a class name when it failed. Its effect is not committed yet: that is what `EventHandled` tells.
+    """
+
+    group: str
+    type: str
+    count: int
+    seconds: float
+    error: str = ""
 
     @property
     def level(self) -> Level:

@@ -31,6 +31,7 @@ class Hub:
     def __init__(self) -> None:
         self._subscribers: tuple[Subscriber, ...] = ()
         self._tracing = 0
+        self._measuring = 0
         self._lock = threading.Lock()
 
     @property
@@ -38,17 +39,27 @@ class Hub:
         """Whether anybody wants to hear of spans, which are not made otherwise."""
         return self._tracing > 0
 
-    def subscribe(self, subscriber: Subscriber, *, spans: bool = False) -> Callable[[], None]:
-        """Call `subscriber` with every signal from now on; the returned function ends that. With `spans` there are spans too."""
+    @property
+    def measured(self) -> bool:
+        """Whether anybody wants to hear of each call and attempt: `RequestSent`, `RpcSent`, `RpcServed`, not told otherwise."""
+        return self._measuring > 0
+
+    def subscribe(self, subscriber: Subscriber, *, spans: bool = False, measures: bool = False) -> Callable[[], None]:
+        """Call `subscriber` with every signal from now on; the returned function ends that.
+
+        With `spans` there are spans too, and with `measures` the signals of single calls, which cost something each.
+        """
         with self._lock:
             self._subscribers = (*self._subscribers, subscriber)
             self._tracing += spans
+            self._measuring += measures
 
         def unsubscribe() -> None:
             with self._lock:
                 if subscriber in self._subscribers:
                     self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
                     self._tracing -= spans
+                    self._measuring -= measures
 
         return unsubscribe
 
@@ -67,6 +78,6 @@ HUB = Hub()
 emit: Callable[[Signal], None] = HUB.emit
 
 
-def subscribe(subscriber: Subscriber, *, spans: bool = False) -> Callable[[], None]:
+def subscribe(subscriber: Subscriber, *, spans: bool = False, measures: bool = False) -> Callable[[], None]:
     """`Hub.subscribe` at the process's hub."""
-    return HUB.subscribe(subscriber, spans=spans)
+    return HUB.subscribe(subscriber, spans=spans, measures=measures)

@@ -54,7 +54,7 @@ def span_of(told: SpanEnded) -> dict[str, Any]:
         "kind": _KINDS[told.kind],
         "startTimeUnixNano": str(began),
         "endTimeUnixNano": str(began + int(told.seconds * 1e9)),
-        "attributes": _attributes(told.attributes),
+        "attributes": _attributes({**told.attributes, "error.type": told.error} if told.error else told.attributes),
         "status": {"code": _FAILED, "message": told.error} if told.error else {},
     }
     return found | {"parentSpanId": told.parent_id} if told.parent_id else found
@@ -64,8 +64,7 @@ def record_of(told: Signal, *, at: float, trace_id: str = "") -> dict[str, Any]:
     """A signal as a log record: its class is `event.name`, such as `skerry.breaker_changed`, its fields are attributes."""
     name = event_name(type(told))
     number, text = _SEVERITIES[told.level]
-    own = {field.name: _plain(getattr(told, field.name)) for field in fields(told)}
-    named = {"event.name": name, **{key: value for key, value in own.items() if value is not None}}
+    named = {"event.name": name, **fields_of(told)}
     found: dict[str, Any] = {
         "timeUnixNano": str(int(at * 1e9)),
         "severityNumber": number,
@@ -74,6 +73,12 @@ def record_of(told: Signal, *, at: float, trace_id: str = "") -> dict[str, Any]:
         "attributes": _attributes(named),
     }
     return found | {"traceId": trace_id} if len(trace_id) == 32 else found
+
+
+def fields_of(told: Signal) -> dict[str, Value]:
+    """The fields of a signal that have a value, without secrets and not too long."""
+    own = {field.name: _plain(getattr(told, field.name)) for field in fields(told)}
+    return {key: value for key, value in own.items() if value is not None}
 
 
 def event_name(signal: type[Signal]) -> str:

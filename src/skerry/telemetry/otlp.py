@@ -18,7 +18,18 @@ from urllib.parse import urlsplit
 
 from skerry.clock import SYSTEM, Clock
 from skerry.context import current
-from skerry.signals import HUB, EventHandled, ExportChanged, Hub, RequestServed, Signal
+from skerry.signals import (
+    HUB,
+    EventHandled,
+    ExportChanged,
+    HandlerTimed,
+    Hub,
+    RequestSent,
+    RequestServed,
+    RpcSent,
+    RpcServed,
+    Signal,
+)
 from skerry.telemetry.encoding import record_of, records_request, span_of, spans_request
 from skerry.telemetry.spans import SpanEnded
 
@@ -37,7 +48,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 AT_THE_END: Final = 1.0
 """Seconds for what is left when it ends."""
 _AGAIN: Final = frozenset({429, 502, 503, 504})
-_TOLD_BY_SPANS: Final = (RequestServed, EventHandled)
+_TOLD_BY_SPANS: Final = (RequestServed, RequestSent, RpcServed, RpcSent, EventHandled, HandlerTimed)
 _LARGEST_ANSWER: Final = 64 * 1024
 
 

@@ -1,31 +1,26 @@
-"""Spans: the pieces of work of a trace, told as signals, and written down for whoever draws them.
+"""Spans: the pieces of work of a trace, told as signals and to a tracer.
 
 Every request, call, step and handler has a span of its own in the context anyway, for that is what travels. Here it becomes
-something to look at, while somebody wants to. The file is OTLP's JSON encoding, a request to export a line (OpenTelemetry
-Protocol 1.x, JSON Protobuf encoding; OpenTelemetry Collector's file exporter).
+something to look at, while somebody wants to: a signal when it is over, and, where OpenTelemetry's SDK is in use, a span of
+the SDK from its beginning, so that what the application itself traces stands below it.
 """
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, Literal
+from types import MappingProxyType
+from typing import Final, Literal, Protocol, Self
 
 from skerry.clock import SYSTEM, Clock
-from skerry.context import CallContext
-from skerry.errors import ConfigurationError
-from skerry.signals import HUB, Hub, Level, Signal
-from skerry.telemetry.encoding import Value, span_of, spans_request
+from skerry.context import CallContext, current
+from skerry.signals import HUB, Level, Signal
+from skerry.telemetry.encoding import Value
 
-TOGETHER: Final = 64
-"""Spans in a line, at most."""
-SOON: Final = 0.5
-"""Seconds after which a line is written all the same, as soon as there is another span."""
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
+_SAMPLED: Final = frozenset("13579bdf")
+"""The last digit of a traceparent whose trace is kept: its lowest bit says so (W3C Trace Context, trace-flags)."""
+_NOTHING: Final[Mapping[str, Value]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,26 +46,125 @@ class SpanEnded(Signal):
         return "debug"
 
 
-@contextmanager
-def span(
-    name: str, kind: Kind, around: CallContext, *, clock: Clock = SYSTEM, **attributes: Value
-) -> Iterator[CallContext]:
-    """A piece of work within `around`; gives its own context, which is what travels on. In `attributes` `_` stands for a dot."""
-    own = around.child(clock)
-    if not HUB.traced:
-        yield own
-        return
-    began = clock.monotonic()
-    error = ""
-    try:
-        yield own
-    except BaseException as failure:
-        error = type(failure).__name__
-        raise
-    finally:
-        named = {key.replace("_", "."): value for key, value in attributes.items()}
-        tell(name, kind, own=own.traceparent, parent=around.traceparent, seconds=clock.monotonic() - began,
-             error=error, attributes=named, clock=clock)  # fmt: skip
+class Live(Protocol):
+    """A span of a tracer that has begun."""
+
+    context: CallContext
+    """What travels on."""
+
+    def end(self, name: str, error: str, attributes: Mapping[str, Value]) -> None:
+        """It is over, in the task or thread in which it began."""
+        ...
+
+
+class Tracer(Protocol):
+    """What makes spans of its own while they are under way; see `skerry.telemetry.use_opentelemetry`."""
+
+    def begin(
+        self, name: str, kind: Kind, around: CallContext, attributes: Mapping[str, Value], *, ambient: bool
+    ) -> Live | None:
+        """A span within `around`; `ambient` until it ends: what the application traces meanwhile stands below it. None: it is
+        left to somebody else, and `around` travels on as it is.
+        """
+        ...
+
+    def tell(self, told: SpanEnded, *, sampled: bool) -> None:
+        """A span that nobody saw begin in this process, with ids that were given out long ago."""
+        ...
+
+    def adopt(self, around: CallContext) -> CallContext:
+        """`around`, below the span that the application itself has begun, where that is of the same trace or there is none."""
+        ...
+
+    def samples(self, trace_id: str, name: str, kind: Kind) -> bool:
+        """Whether a trace that begins here, with this id, is to be kept."""
+        ...
+
+
+class Tracing:
+    """Where a tracer is put in. Like the hub there is one for the process on purpose: the application decides."""
+
+    __slots__ = ("tracer",)
+
+    def __init__(self) -> None:
+        self.tracer: Tracer | None = None
+
+
+TRACING: Final = Tracing()
+
+
+def wanted() -> bool:
+    """Whether anybody wants spans, so that it is worth while to say more of them."""
+    return TRACING.tracer is not None or HUB.traced
+
+
+class span:  # noqa: N801 - it is used like a function
+    """A piece of work within `around`: `with span("count the stock", "internal", around) as work: ...`.
+
+    `context` is its own, which is what travels on; `attributes` may be added to until its end; `error`, unless None, is what
+    it failed of whatever was raised, and empty when that was no failure. `seconds` is how long it took, once it is over. Where
+    spans are not wanted it is no more than a new id in the context. One that is not `ambient` may end elsewhere than where it
+    began.
+    """
+
+    __slots__ = ("_around", "_began", "_clock", "_kind", "_live", "attributes", "context", "error", "name", "seconds")
+
+    def __init__(
+        self,
+        name: str,
+        kind: Kind,
+        around: CallContext,
+        *,
+        attributes: Mapping[str, Value] = _NOTHING,
+        ambient: bool = True,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self.name: str = name
+        self.attributes: Mapping[str, Value] = attributes
+        self.error: str | None = None
+        self.seconds: float = 0.0
+        self._kind = kind
+        self._around = around
+        self._clock = clock
+        self._live: Live | None = None
+        tracer = TRACING.tracer
+        if tracer is None:
+            self.context: CallContext = around.child(clock)
+        else:
+            self._live = tracer.begin(name, kind, around, attributes, ambient=ambient)
+            self.context = tracer.adopt(around) if self._live is None else self._live.context
+        self._began = clock.monotonic()
+
+    def add(self, more: Mapping[str, Value]) -> None:
+        """More attributes."""
+        self.attributes = {**self.attributes, **more}
+
+    def end(self, error: str = "") -> None:
+        """It is over, and failed of `error` if that is no empty text."""
+        self.seconds = self._clock.monotonic() - self._began
+        failed = error if self.error is None else self.error
+        if self._live is not None:
+            self._live.end(self.name, failed, self.attributes)
+        if HUB.traced and (self._live is not None or TRACING.tracer is None):
+            tell_hub(self._told(failed))
+
+    def _told(self, error: str) -> SpanEnded:
+        return ended(
+            self.name,
+            self._kind,
+            own=self.context.traceparent,
+            parent=self._around.traceparent,
+            seconds=self.seconds,
+            error=error,
+            attributes=self.attributes,
+            clock=self._clock,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        self.end("" if kind is None else kind.__name__)
 
 
 def tell(
@@ -85,54 +179,62 @@ def tell(
     clock: Clock = SYSTEM,
 ) -> None:
     """Tell of a span that ends now, `own` and `parent` in the words of W3C's traceparent, if anybody wants to hear of it."""
-    if HUB.traced:
-        HUB.emit(
-            SpanEnded(
-                name=name,
-                kind=kind,
-                trace_id=own[3:35],
-                span_id=own[36:52],
-                parent_id=parent[36:52] if parent[3:35] == own[3:35] else "",
-                began=clock.now() - seconds,
-                seconds=seconds,
-                error=error,
-                attributes=attributes,
-            )
+    if wanted():
+        told = ended(
+            name, kind, own=own, parent=parent, seconds=seconds, error=error, attributes=attributes, clock=clock
         )
+        if TRACING.tracer is not None:
+            TRACING.tracer.tell(told, sampled=own[54:55] in _SAMPLED)
+        tell_hub(told)
 
 
-def write_traces(path: Path, *, service: str, hub: Hub = HUB, clock: Clock = SYSTEM) -> Callable[[], None]:
-    """Append the spans of this process to `path` from now on, as lines of OTLP JSON; the returned function ends that.
+def here() -> CallContext:
+    """The context of the running task or thread, below what the application itself traces."""
+    around = current()
+    return around if TRACING.tracer is None else TRACING.tracer.adopt(around)
 
-    Several processes may write to one file. A process that is killed loses what it has not written, half a second of it at most
-    while there is something to do. Raises `ConfigurationError` when the file cannot be written.
-    """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise ConfigurationError(f"traces cannot be written to {path}: {error.strerror}") from error
-    waiting: list[dict[str, Any]] = []
-    lock, since = threading.Lock(), [clock.monotonic()]
 
-    def write() -> None:
-        spans, waiting[:] = list(waiting), []
-        since[0] = clock.monotonic()
-        if spans:
-            os.write(descriptor, spans_request(service, spans) + b"\n")  # in one piece: others append to the same file
+def child(name: str, kind: Kind, around: CallContext, *, clock: Clock = SYSTEM) -> CallContext:
+    """The context of a span that is told of when it is over (`tell`), maybe by another process."""
+    own = around.child(clock)
+    if around.traceparent:
+        return own
+    flags = kept(own.trace_id, name, kind)
+    return CallContext(own.deadline, own.traceparent[:53] + flags, own.tracestate, own.priority, own.retries_above)
 
-    def heard(signal: Signal) -> None:
-        if isinstance(signal, SpanEnded):
-            with lock:
-                waiting.append(span_of(signal))
-                if len(waiting) >= TOGETHER or clock.monotonic() - since[0] >= SOON:
-                    write()
 
-    unsubscribe = hub.subscribe(heard, spans=True)
+def kept(trace_id: str, name: str, kind: Kind) -> str:
+    """The flags of a trace that begins here: "01" to be kept, as always without a tracer, else "00"."""
+    tracer = TRACING.tracer
+    return "01" if tracer is None or tracer.samples(trace_id, name, kind) else "00"
 
-    def end() -> None:
-        unsubscribe()
-        with lock:
-            write()
-            os.close(descriptor)
 
-    return end
+def ended(
+    name: str,
+    kind: Kind,
+    *,
+    own: str,
+    parent: str,
+    seconds: float,
+    error: str,
+    attributes: Mapping[str, Value],
+    clock: Clock,
+) -> SpanEnded:
+    """The signal of a span that ends now."""
+    return SpanEnded(
+        name=name,
+        kind=kind,
+        trace_id=own[3:35],
+        span_id=own[36:52],
+        parent_id=parent[36:52] if parent[3:35] == own[3:35] else "",
+        began=clock.now() - seconds,
+        seconds=seconds,
+        error=error,
+        attributes=attributes,
+    )
+
+
+def tell_hub(told: SpanEnded) -> None:
+    """Tell those who subscribe to spans."""
+    if HUB.traced:
+        HUB.emit(told)

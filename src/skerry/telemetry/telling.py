@@ -9,7 +9,7 @@ from pathlib import Path
 from skerry.settings import Settings
 from skerry.telemetry.logs import log_signals
 from skerry.telemetry.otlp import send_telemetry
-from skerry.telemetry.spans import write_traces
+from skerry.telemetry.tracefile import write_traces
 
 
 @contextmanager

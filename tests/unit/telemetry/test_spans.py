@@ -9,7 +9,8 @@ from skerry.context import CallContext
 from skerry.errors import ConfigurationError
 from skerry.signals import HUB
 from skerry.telemetry import write_traces
-from skerry.telemetry.spans import TOGETHER, SpanEnded, span, tell
+from skerry.telemetry.spans import SpanEnded, span, tell
+from skerry.telemetry.tracefile import TOGETHER
 
 PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
 
@@ -34,19 +35,19 @@ def test_a_span_stands_in_the_trace_around_it(spans):
     """It has the trace of its parent, an id of its own, and what failed in it is its error, which passes."""
     with (
         pytest.raises(KeyError),
-        span("work", "internal", CallContext(traceparent=PARENT), peer_service="stock") as own,
+        span("work", "internal", CallContext(traceparent=PARENT), attributes={"service.peer.name": "stock"}) as work,
     ):
         raise KeyError
     [told] = spans
-    assert (told.trace_id, told.parent_id, told.span_id) == ("a" * 32, "b" * 16, own.traceparent[36:52])
-    assert (told.name, told.error, told.attributes) == ("work", "KeyError", {"peer.service": "stock"})
+    assert (told.trace_id, told.parent_id, told.span_id) == ("a" * 32, "b" * 16, work.context.traceparent[36:52])
+    assert (told.name, told.error, told.attributes) == ("work", "KeyError", {"service.peer.name": "stock"})
     assert told.seconds >= 0
 
 
 def test_without_a_trace_around_a_span_begins_one(spans):
     """The first of a trace has no parent."""
-    with span("work", "server", CallContext()) as own:
-        assert len(own.trace_id) == 32
+    with span("work", "server", CallContext()) as work:
+        assert len(work.context.trace_id) == 32
     assert [told.parent_id for told in spans] == [""]
 
 
@@ -81,6 +82,7 @@ def test_the_file_is_otlp(tmp_path):
         {"intValue": "3"},
         {"doubleValue": 0.5},
         {"boolValue": True},
+        {"stringValue": "Oops"},  # error.type
     ]
     assert end_of_trace is False
 

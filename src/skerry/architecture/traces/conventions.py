@@ -41,6 +41,8 @@ _RENAMED: Final = {
     "messaging.operation": "messaging.operation.type",
     "rpc.system.name": "rpc.system",
     "rpc.response.status_code": "rpc.grpc.status_code",
+    "rpc.status_code": "rpc.grpc.status_code",
+    "service.peer.name": "peer.service",
     "grpc.status_code": "rpc.grpc.status_code",
     "otel.status_description": "status.message",
 }

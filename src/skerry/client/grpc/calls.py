@@ -14,6 +14,7 @@ from grpc.aio import AioRpcError
 from skerry import context
 from skerry.client.grpc.connection import Connection
 from skerry.client.grpc.status import told
+from skerry.client.grpc.telling import Attempt, Peer
 from skerry.client.plan import CARRIED, KEY_HEADER
 from skerry.client.policy import only_unsent
 from skerry.clock import Clock
@@ -21,7 +22,6 @@ from skerry.context import CallContext
 from skerry.errors import AttemptTimeout, SkerryError
 from skerry.resilience import Policy, deadline
 from skerry.resilience.timeout import ran_out
-from skerry.signals import HUB
 
 GRACE = 0.1
 """Seconds. When gRPC or the service says so close to a limit of ours that time is over, ours may say which limit it was."""
@@ -30,10 +30,10 @@ Continuation = Callable[[Any, Any], Awaitable[Any]]
 
 
 def interceptors(
-    service: str, *, policy: Policy, safe: frozenset[str], connection: Connection, clock: Clock
+    peer: Peer, *, policy: Policy, safe: frozenset[str], connection: Connection, clock: Clock
 ) -> Sequence[grpc.aio.ClientInterceptor]:
     """One for each kind of call: gRPC takes an object for one kind only."""
-    calls = _Calls(service, policy, safe, connection, clock)
+    calls = _Calls(peer, policy, safe, connection, clock)
     return [_OneForOne(calls), _ManyForOne(calls), _OneForMany(calls), _ManyForMany(calls)]
 
 
@@ -49,10 +49,9 @@ class _Limit:
 class _Calls:
     """What the kinds of call have in common."""
 
-    def __init__(
-        self, service: str, policy: Policy, safe: frozenset[str], connection: Connection, clock: Clock
-    ) -> None:
-        self._service = service
+    def __init__(self, peer: Peer, policy: Policy, safe: frozenset[str], connection: Connection, clock: Clock) -> None:
+        self._peer = peer
+        self._service = peer.service
         self._policy = policy
         self._safe = safe
         self._connection = connection
@@ -64,13 +63,16 @@ class _Calls:
         marked = repeatable or context.current().retries_above
 
         async def attempt() -> Any:
-            await self._connection.ready()
-            call = await continuation(self._going(details, context.current(), marked=marked), request)
-            try:
-                await call
-            except AioRpcError as error:
-                raise await self._judged(error) from error
-            return call
+            with Attempt(self._peer, details.method, context.current(), clock=self._clock) as work:
+                await self._connection.ready()
+                call = await continuation(self._going(details, work.context, marked=marked), request)
+                try:
+                    await call
+                    work.code = "OK"
+                except AioRpcError as error:
+                    work.code = error.code().name
+                    raise await self._judged(error) from error
+                return call
 
         policy = self._policy if repeatable else only_unsent(self._policy)
         with self._within(details.timeout):
@@ -85,10 +87,13 @@ class _Calls:
         sent: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         marked = context.current().retries_above
 
+        work = Attempt(self._peer, details.method, context.current(), ambient=False, clock=self._clock)
+
         async def attempt() -> Any:
             await self._connection.ready()
-            whole = replace(context.current(), deadline=limit.until)
+            whole = replace(work.context, deadline=limit.until, retries_above=context.current().retries_above)
             call = await continuation(self._going(details, whole, marked=marked), requests)
+            work.follow(call)
             sent.set_result(call)
             try:
                 return await answer(call)
@@ -102,6 +107,7 @@ class _Calls:
             limit = self._limit()
             answering = asyncio.create_task(only_unsent(self._policy).call(attempt))
         answering.add_done_callback(_seen)
+        answering.add_done_callback(work.unless_sent)
         try:
             await asyncio.wait({sent, answering}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -129,9 +135,7 @@ class _Calls:
     def _going(self, details: Any, around: CallContext, *, marked: bool) -> Any:
         """What gRPC is told of the call. `marked`: layers below may take it that a failure is repeated here, or further out."""
         carried: dict[str, str] = {}
-        # no span of a call over gRPC is told, so what the service does stands right below what calls it
-        going = around if HUB.traced and around.traceparent else around.child(self._clock)
-        context.inject(carried, going, clock=self._clock)
+        context.inject(carried, around, clock=self._clock)
         if not marked:
             carried.pop(context.RETRIED_HEADER, None)
         own = [(name, value) for name, value in details.metadata or () if name.lower() not in CARRIED]

@@ -11,6 +11,7 @@ import grpc.aio
 
 from skerry.client.grpc.calls import interceptors
 from skerry.client.grpc.connection import Connection
+from skerry.client.grpc.telling import Peer
 from skerry.client.network import CONNECT_TIMEOUT
 from skerry.client.plan import address, given
 from skerry.client.policy import default_policy
@@ -75,14 +76,15 @@ def grpc_channel(
         if not method.startswith("/") or method.count("/") != 2:
             raise ConfigurationError(f"safe: {method!r} is no method; give it as '/package.Service/Method'")
     connection = Connection(service)
+    target, secure = _target(service, url)
+    host, _, port = target.removeprefix("dns:///").rpartition(":")
     around = interceptors(
-        service,
+        Peer(service, host.strip("[]"), int(port)),
         policy=policy or default_policy(service, clock=clock),
         safe=frozenset(safe),
         connection=connection,
         clock=clock,
     )
-    target, secure = _target(service, url)
     if secure:
         credentials = tls or grpc.ssl_channel_credentials()
         channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS, interceptors=around)

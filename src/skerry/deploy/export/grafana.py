@@ -44,8 +44,19 @@ _REQUESTS: Final = "http_server_request_duration_seconds"
 _FAILED: Final = '{job=~"$job", http_response_status_code=~"5.."}'
 
 
-def _slowest(share: float) -> str:
-    return f"histogram_quantile({share:g}, sum by (job, le) (rate({_REQUESTS}_bucket{_OF}{_RATE})))"
+_CALLS: Final = "http_client_request_duration_seconds"
+_RPC_SERVED, _RPC_SENT = "rpc_server_call_duration_seconds", "rpc_client_call_duration_seconds"
+_HANDLING: Final = "messaging_process_duration_seconds"
+
+
+def _slowest(metric: str, share: float, *by: str) -> tuple[str, str]:
+    """The duration that a share of all stay below."""
+    names = ("job", *by)
+    quantile = (
+        f"histogram_quantile({share:g}, sum by ({', '.join((*names, 'le'))}) (rate({metric}_bucket{_OF}{_RATE})))"
+    )
+    legend = " ".join(f"{{{{{name}}}}}" for name in names)
+    return quantile, f"{legend} {'half' if share == 0.5 else f'{share:.0%}'.replace('%', ' %')}"
 
 
 def _failing() -> str:
@@ -61,9 +72,13 @@ ROWS: Final[dict[str, tuple[Chart, ...]]] = {
         Chart(
             "How long they took",
             "Half of them took less, and all but one in a hundred.",
-            ((_slowest(0.5), "{{job}} half"), (_slowest(0.99), "{{job}} 99 %")),
+            (_slowest(_REQUESTS, 0.5), _slowest(_REQUESTS, 0.99)),
             "s",
         ),
+        Chart(
+            "Calls over gRPC", "Answered in a second, by status.", (_rate(f"{_RPC_SERVED}_count", "rpc_status_code"),)
+        ),
+        Chart("How long those took", "All but one in a hundred took less.", (_slowest(_RPC_SERVED, 0.99),), "s"),
         Chart(
             "Unexpected errors", "A mistake of the service's own.", (_rate("skerry_requests_failed_total", "route"),)
         ),
@@ -77,6 +92,20 @@ ROWS: Final[dict[str, tuple[Chart, ...]]] = {
         ),
     ),
     "Calls to others": (
+        Chart(
+            "Attempts",
+            "Sent in a second, by the service called and what it answered.",
+            (
+                _rate(f"{_CALLS}_count", "service_peer_name", "http_response_status_code"),
+                _rate(f"{_RPC_SENT}_count", "service_peer_name", "rpc_status_code"),
+            ),
+        ),
+        Chart(
+            "How long attempts took",
+            "All but one in a hundred took less, by the service called.",
+            (_slowest(_CALLS, 0.99, "service_peer_name"), _slowest(_RPC_SENT, 0.99, "service_peer_name")),
+            "s",
+        ),
         Chart(
             "Breakers",
             "Changes, by policy and the state they went to.",
@@ -98,7 +127,15 @@ ROWS: Final[dict[str, tuple[Chart, ...]]] = {
             ),
         ),
         Chart("Stood in for", "Failed calls that a fallback answered.", (_rate("skerry_fallbacks_total", "policy"),)),
-        Chart("Let run at once", "Where adaptive limits stand.", (_now("skerry_limit", "policy"),)),
+        Chart(
+            "At once",
+            "Calls under way and waiting, and how many a limit lets run, by policy; the busiest process of all.",
+            (
+                _now("skerry_calls_in_flight", "policy"),
+                _now("skerry_calls_waiting", "policy"),
+                _now("skerry_limit", "policy"),
+            ),
+        ),
     ),
     "Events": (
         Chart(
@@ -111,6 +148,12 @@ ROWS: Final[dict[str, tuple[Chart, ...]]] = {
             "Handled",
             "By group and type; duplicates had their effect before.",
             (_rate("skerry_events_handled_total", "group", "type", "duplicate"),),
+        ),
+        Chart(
+            "How long handling took",
+            "All but one in a hundred took less, by group.",
+            (_slowest(_HANDLING, 0.99, "messaging_consumer_group_name"),),
+            "s",
         ),
         Chart(
             "Failed",

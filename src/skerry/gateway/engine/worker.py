@@ -36,7 +36,7 @@ from skerry.gateway.wire.crossing import Judge
 from skerry.resilience._wheel import Wheel, numbers
 from skerry.service.problem import Answer, Problem
 from skerry.signals import HUB
-from skerry.telemetry import spans
+from skerry.telemetry import conventions, spans
 
 BACKLOG: Final = 4096
 LINGER: Final = 0.3
@@ -244,7 +244,8 @@ class Worker:
                 exchange.context = around.child(self.clock).traceparent
             else:
                 drawn = self._draw()
-                exchange.context = f"00-{drawn[:32]}-{drawn[32:]}-01"
+                kept = spans.kept(drawn[:32], exchange.head.method, "server")
+                exchange.context = f"00-{drawn[:32]}-{drawn[32:]}-{kept}"
         return exchange.context
 
     def _draw(self) -> str:
@@ -282,18 +283,38 @@ class Worker:
         """A request is over."""
         if self._access is not None:
             self._access.add(exchange, self.now() - exchange.started)
-        if HUB.traced:
-            head = exchange.head
-            told = exchange.head.context.get(b"traceparent", b"").decode("latin-1")
-            spans.tell(
-                head.method,
-                "server",
-                own=self.trace(exchange),
-                parent=told,
-                seconds=self.now() - exchange.started,
-                error=exchange.why if exchange.status >= 500 or not exchange.status else "",
-                attributes={"http.request.method": head.method, "http.response.status_code": exchange.status},
-                clock=self.clock,
+        if spans.wanted() or HUB.measured:
+            self._tell(exchange, self.now() - exchange.started)
+
+    def _tell(self, exchange: Exchange, seconds: float) -> None:
+        """Its span, and how long it took. The route is called as the specification calls it, for paths there are prefixes."""
+        head, status = exchange.head, exchange.status
+        route = "" if exchange.plan is None else exchange.plan.route.name
+        scheme = "https" if exchange.secure else "http"
+        told = conventions.request_of(head.method) | {
+            "url.path": head.path[: conventions.MAX_PATH],
+            "url.scheme": scheme,
+        }
+        if route:
+            told["skerry.route"] = route
+        if status:
+            told["http.response.status_code"] = status
+        spans.tell(
+            conventions.span_name(head.method, ""),
+            "server",
+            own=self.trace(exchange),
+            parent=head.context.get(b"traceparent", b"").decode("latin-1"),
+            seconds=seconds,
+            error=exchange.why if status >= 500 or not status else "",
+            attributes=told,
+            clock=self.clock,
+        )
+        if HUB.measured:
+            name = self.runtime.spec.name
+            signals.emit(
+                signals.RequestServed(
+                    service=name, method=head.method, route=route, status=status, seconds=seconds, scheme=scheme
+                )
             )
 
     def failed_inside(self, exchange: Exchange, error: Exception) -> None:

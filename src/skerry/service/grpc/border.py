@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -19,8 +20,9 @@ from skerry.service.grpc.health import HEALTH
 from skerry.service.grpc.status import told
 from skerry.service.problem import Problem, of
 from skerry.service.shedding import Shedding
-from skerry.signals import RequestFailed, emit
-from skerry.telemetry.spans import span
+from skerry.signals import HUB, RequestFailed, RpcServed, emit
+from skerry.telemetry.conventions import SERVER_FAULTS, rpc_of
+from skerry.telemetry.spans import span, wanted
 
 _MAKE: dict[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, Any]]] = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -63,12 +65,12 @@ class GrpcBorder(grpc.aio.ServerInterceptor):
         return make(serve, handler.request_deserializer, handler.response_serializer)
 
     async def _serve(self, method: str, call: Any, act: Callable[[], Awaitable[Any]]) -> Any:
-        arriving = self._context(call)
-        with (
-            span(method, "server", arriving, clock=self._clock, rpc_system="grpc", rpc_method=method) as ambient,
-            context.use(ambient),
+        name = method.lstrip("/")
+        attributes = rpc_of(name) if wanted() else {}
+        with self._told(
+            name, call, span(name, "server", self._context(call), attributes=attributes, clock=self._clock)
         ):
-            limit = asyncio.timeout(ambient.remaining(self._clock))
+            limit = asyncio.timeout(context.current().remaining(self._clock))
             try:
                 async with limit:
                     return await self._admitted(act)
@@ -78,6 +80,27 @@ class GrpcBorder(grpc.aio.ServerInterceptor):
                 timed_out = isinstance(error, TimeoutError) and limit.expired()
                 problem = self._problem(method, error, timed_out=timed_out)
             return await call.abort(*told(problem))
+
+    @contextmanager
+    def _told(self, method: str, call: Any, work: span) -> Iterator[None]:
+        """Inside the block the call has its own place in its trace; what it ended with is told."""
+        cancelled, code = True, ""
+        try:
+            with work, context.use(work.context):
+                try:
+                    yield
+                    cancelled = False
+                except Exception:
+                    cancelled = False
+                    raise
+                finally:
+                    code = "CANCELLED" if cancelled else _code(call)
+                    work.error = code if code in SERVER_FAULTS else ""
+                    if wanted():
+                        work.add({"rpc.status_code": code})
+        finally:
+            if HUB.measured:
+                emit(RpcServed(service=self._service, method=method, code=code, seconds=work.seconds))
 
     async def _admitted(self, act: Callable[[], Awaitable[Any]]) -> Any:
         """Hand the call to its handler, when its turn comes."""
@@ -108,6 +131,14 @@ class GrpcBorder(grpc.aio.ServerInterceptor):
         emit(RequestFailed(service=self._service, method="gRPC", route=method, error=type(error).__name__))
         _log.error("an unexpected error in gRPC %s", method, exc_info=error)
         return unexpected()
+
+
+def _code(call: Any) -> str:
+    """The name of what a call ended with: gRPC has it as a number, or as what the handler gave; nothing is OK."""
+    code = call.code()
+    if isinstance(code, grpc.StatusCode):
+        return code.name
+    return next((each.name for each in grpc.StatusCode if each.value[0] == code), "OK")
 
 
 async def _answer(behaviour: Any, request: Any, call: Any) -> Any:

@@ -15,7 +15,9 @@ from click.testing import CliRunner
 from skerry.cli.export import export as command
 from skerry.deploy.export import grafana
 from skerry.signals import Hub
-from skerry.telemetry.metrics import MEASURES, PrometheusMetrics
+from skerry.telemetry import PrometheusMetrics
+from skerry.telemetry.gauges import GAUGES
+from skerry.telemetry.measures import MEASURES
 
 SCHEMA = json.loads(Path(__file__).with_name("published").joinpath("dashboard.json").read_text())
 
@@ -43,17 +45,18 @@ def test_it_asks_for_every_metric_and_no_other() -> None:
     families = {line.split()[2] for line in metrics.page().decode().splitlines() if line.startswith("# TYPE ")}
     metrics.close()
     known = {name for family in families for name in (family, f"{family}_count", f"{family}_bucket")}
-    asked = {name for each in _expressions() for name in re.findall(r"\b(?:skerry|http)_\w+(?=\{)", each)}
+    asked = {name for each in _expressions() for name in re.findall(r"\b(?:skerry|http|rpc|messaging)_\w+(?=\{)", each)}
     assert asked <= known
     assert families - {re.sub(r"_(count|bucket)$", "", name) for name in asked} == set()
 
 
 def test_labels_are_those_of_the_metric() -> None:
     """A label that a metric does not have would put everything into one line."""
-    labels = {f"{measure.name}_total": measure.labels for measure in MEASURES.values() if measure.kind == "counter"}
-    labels |= {measure.name: measure.labels for measure in MEASURES.values() if measure.kind == "gauge"}
+    ends = {"counter": ("_total",), "gauge": ("",), "histogram": ("_count", "_bucket")}
+    labels = {f"{each.prometheus}{end}": (*each.labels, "le") for each in MEASURES for end in ends[each.kind]}
+    labels |= {gauge.prometheus: ("policy",) for gauge in GAUGES}
     for expression in _expressions():
-        for by, metric in re.findall(r"by \(([\w, ]+)\) \((?:rate\()?(skerry_\w+)\{", expression):
+        for by, metric in re.findall(r"by \(([\w, ]+)\) \((?:rate\()?(\w+)\{", expression):
             assert set(by.split(", ")) - {"job"} <= set(labels[metric]), expression
 
 

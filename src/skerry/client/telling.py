@@ -1,0 +1,75 @@
+"""What is told of each attempt of a call over HTTP: a span, and how long it took, while anybody wants to know.
+
+Source: OpenTelemetry semantic conventions 1.45.0, HTTP client spans and metrics.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from skerry import context
+from skerry.client.policy import BadReply
+from skerry.client.transport import Request
+from skerry.clock import Clock
+from skerry.context import CallContext
+from skerry.signals import HUB, RequestSent, emit
+from skerry.telemetry.conventions import MAX_PATH, request_of, span_name
+from skerry.telemetry.spans import span, wanted
+
+
+class Attempt:
+    """One attempt to send `request`. Its `context` is what travels; `status` is set when the answer is there.
+
+    The span has the URL without its query, in which people put what nobody else should read.
+    """
+
+    __slots__ = ("_address", "_port", "_request", "_told", "_work", "context", "status")
+
+    def __init__(self, request: Request, address: str, port: int, *, resent: int, clock: Clock) -> None:
+        self.status: int = 0
+        self._request = request
+        self._address = address
+        self._port = port
+        self._told = wanted()
+        around = context.current()
+        if self._told:
+            name = span_name(request.method, "")
+            self._work: span = span(name, "client", around, attributes=self._asked(resent), clock=clock)
+        else:
+            self._work = span(request.method, "client", around, clock=clock)
+        self.context: CallContext = self._work.context
+
+    def _asked(self, resent: int) -> dict[str, str | int]:
+        request = self._request
+        told = request_of(request.method) | {
+            "server.address": self._address,
+            "server.port": self._port,
+            "url.full": request.url.partition("?")[0][:MAX_PATH],
+            "service.peer.name": request.service,
+        }
+        return told | {"http.request.resend_count": resent} if resent else told
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, BadReply):
+            self.status = error.status
+        failed = "" if kind is None else kind.__name__
+        if self.status:
+            failed = str(self.status) if self.status >= 400 else failed
+        if self._told and self.status:
+            self._work.add({"http.response.status_code": self.status})
+        self._work.end(failed)
+        if HUB.measured:
+            emit(
+                RequestSent(
+                    service=self._request.service,
+                    method=self._request.method,
+                    address=self._address,
+                    port=self._port,
+                    status=self.status,
+                    seconds=self._work.seconds,
+                    error=failed,
+                )
+            )
