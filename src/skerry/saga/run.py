@@ -533,7 +533,7 @@ class Run:
     def _became(self, status: Status, reason: str, step: str) -> None:
         self._status, self._reason = status, as_text(reason)
         emit(SagaChanged(saga=self.saga.name, key=self._key, status=status, step=step, reason=reason))
-        if self.ended and HUB.traced:
+        if self.ended and wanted():
             tell(
                 self.saga.name,
                 "internal",
