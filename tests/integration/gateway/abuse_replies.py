@@ -84,6 +84,7 @@ REPLIES = [
     Reply("continue-unasked", "HTTP/1.1 100 Continue\r\n\r\n" + _raw("Content-Length: 3", body="abc"), EITHER, b"abc"),
     Reply("early-hints", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + _raw("Content-Length: 3", body="abc"), EITHER, b"abc"),
     Reply("a-thousand-early-hints", "{HTTP/1.1 103 Early Hints\r\n\r\n*1000}" + _raw("Content-Length: 3", body="abc"), EITHER, b"abc"),
+    Reply("early-hints-without-end", "{HTTP/1.1 103 Early Hints\r\n\r\n*50000}" + _raw("Content-Length: 3", body="abc")),
     Reply("nothing-and-closed", CLOSE, frozenset({502, 503})),
     Reply("hop-by-hop-of-a-service", _raw("Connection: X-Inner", "X-Inner: 1", "Keep-Alive: 9", "Content-Length: 0"), SERVED, b"", absent=("X-Inner", "Keep-Alive")),
     Reply("two-answers-at-once", _raw("Content-Length: 1", body="a") + _raw("Content-Length: 6", body="poison"), SERVED, b"a"),

@@ -17,6 +17,8 @@ EJECT_AFTER: Final = 5
 """Failures in a row that take an instance out, while there are others."""
 EJECT_FOR: Final = 5.0
 """Seconds."""
+MOST_INTERIM: Final = 100
+"""Answers with 1xx before the one: each costs time in the event loop, and none of them ends a request."""
 _DRAINED: Final = 64 * 1024
 """Bytes of an answer nobody wants that are read, so that its connection can be used again."""
 _HEAD, _LENGTH, _CHUNKED, _UNTIL_CLOSE, _TUNNEL = range(5)
@@ -53,6 +55,7 @@ class Upstream(asyncio.Protocol):
     __slots__ = (
         "_buffer",
         "_chunks",
+        "_interim",
         "_keep",
         "_left",
         "_method",
@@ -73,6 +76,7 @@ class Upstream(asyncio.Protocol):
         self.since: float = 0.0
         self._buffer = b""
         self._chunks: Chunks | None = None
+        self._interim = 0
         self._keep = True
         self._left = 0
         self._method = "GET"
@@ -83,6 +87,7 @@ class Upstream(asyncio.Protocol):
         self.receiver = receiver
         self._method = method
         self._state = _HEAD
+        self._interim = 0
         self.sent = False
 
     def drain(self) -> None:
@@ -130,6 +135,9 @@ class Upstream(asyncio.Protocol):
             data = data[end:]
             if head.status >= 200 or head.status == 101:
                 break
+            self._interim += 1
+            if self._interim > MOST_INTERIM:
+                raise BadMessage(502, "bad_reply", "The service behind this path announces an answer without end.")
         self._buffer = b""
         if head.status == 101:
             self._upgraded(head, data)

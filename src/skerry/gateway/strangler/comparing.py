@@ -23,6 +23,8 @@ from skerry.gateway.strangler.redacting import plain
 Kind = Literal["status", "header", "missing", "extra", "type", "value", "length", "order", "body"]
 STATUS: Final = "status"
 BODY: Final = "body"
+HEADER: Final = "header "
+"""How the path of a header begins; no JSON path does."""
 MAX_DIFFERENCES: Final = 100
 """Places that are told one by one of a pair."""
 MAX_ORDERED: Final = 2_000
@@ -85,7 +87,7 @@ def _headers(control: Answer, candidate: Answer, rules: Rules) -> Iterable[Diffe
     for name in rules.headers:
         ours, theirs = _header(control, name), _header(candidate, name)
         if ours != theirs:
-            where = f"header {name.decode('latin-1')}"
+            where = f"{HEADER}{name.decode('latin-1')}"
             kind: Kind = "missing" if theirs is None else "extra" if ours is None else "header"
             yield Difference(where, kind, where, ours, theirs)
 

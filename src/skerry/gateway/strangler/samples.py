@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from skerry.gateway.strangler.comparing import Difference
+from skerry.gateway.strangler.comparing import HEADER, Difference
 from skerry.gateway.strangler.redacting import HIDDEN, Redactor, plain, secret_name
 
 FOLDER: Final = "samples"
@@ -61,7 +61,7 @@ class Samples:
         return True
 
     def _side(self, difference: Difference, value: Any) -> str:
-        if difference.kind == "header" and secret_name(difference.path.removeprefix("header ")):
+        if difference.path.startswith(HEADER) and secret_name(difference.path.removeprefix(HEADER)):
             value = HIDDEN
         shown = json.dumps(self.redactor.value(value, difference.steps), ensure_ascii=False)
         text = shown.encode("utf-8", "replace").decode()  # half a pair of surrogates is no text that can be written
