@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from skerry.cli.split import moment, telling
+from skerry.cli.text import write
 
 
 @click.command()
@@ -29,7 +30,7 @@ def decide(path: Path, at: str | None, file: Path | None, output: str) -> None:
         case = measure(path, moment(at), progress=tell)
     record = as_markdown(case)
     if file is not None:
-        file.write_text(record)
+        write(record, file)
     if output == "json":
         click.echo(json.dumps(as_json(case), indent=2))
     elif file is None:

@@ -32,7 +32,7 @@ INTERRUPTED = 130
 @click.command()
 @click.option("--orders", type=click.IntRange(1, 100_000), default=300, show_default=True, help="How many orders.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Decides the mix of orders.")
-@click.option("--rate", type=click.FloatRange(0.1, 1000), default=15.0, show_default=True, help="Orders a second.")
+@click.option("--rate", type=options.Number(0.1, 1000), default=15.0, show_default=True, help="Orders a second.")
 @click.option("--data", type=click.Path(path_type=Path), help="Where the shop keeps its data. [default: a new folder]")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The gateway's port. [default: a free one]")
 @click.option("--keep", is_flag=True, help="Leave the shop running afterwards, until Ctrl-C.")

@@ -43,7 +43,7 @@ def _which_events(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--timeout",
-            type=click.FloatRange(0.1, 600),
+            type=options.Number(0.1, 600),
             default=30.0,
             show_default=True,
             help="Seconds to import one service.",

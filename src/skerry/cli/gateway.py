@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 import click
 
 from skerry.cli import options
+from skerry.cli.text import write
 from skerry.errors import ConfigurationError, Mistakes
 from skerry.topology import ENGINES
 
@@ -236,7 +237,7 @@ def export(ctx: click.Context, source: Source, out: Path | None, *, allow_loss: 
     if out is None:
         click.echo(made.text, nl=False)
     else:
-        out.write_text(made.text)
+        write(made.text, out)
 
 
 @gateway.command()

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from skerry.cli.split import counts, moment, telling
+from skerry.cli.text import write
 
 
 @click.command()
@@ -42,7 +43,7 @@ def guard(path: Path, tool: str, at: str | None, services: str, file: Path | Non
         boundary = Boundary(read(path, moment(at)), fewest, most)
     text = tach(boundary) if tool == "tach" else import_linter(boundary)
     if file is not None:
-        file.write_text(text)
+        write(text, file)
     if output == "json":
         click.echo(json.dumps({"tool": tool, "services": boundary.modules, "contracts": text}, indent=2))
     elif file is None:

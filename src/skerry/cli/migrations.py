@@ -59,7 +59,7 @@ class Done:
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(0.1, 86400),
+    type=options.Number(0.1, 86400),
     default=WAIT,
     show_default=True,
     metavar="SECONDS",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -20,6 +21,18 @@ BROKERS: Final[dict[str, type[Server] | None]] = {"sqlite": None, "nats": NatsSe
 """Words and the servers that are run for them."""
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Number(click.FloatRange):
+    """A number within bounds; unlike click's own ranges it refuses what is no number, or has no end."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, or an error of usage."""
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return found
+
 
 output: Callable[[F], F] = click.option(
     "-o", "output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="The output format."
@@ -112,7 +125,7 @@ def mesh(command: F) -> F:
 
 certificate_lifetime: Callable[[F], F] = click.option(
     "--lifetime",
-    type=click.FloatRange(SHORTEST, LONGEST),
+    type=Number(SHORTEST, LONGEST),
     help=f"Seconds that a certificate is valid. [default: {LEAF_LIFETIME:g}]",
 )
 

@@ -55,7 +55,7 @@ def list_(services: tuple[str, ...], limit: int, where: options.Where, output: s
 @click.option("--no-wait", is_flag=True, help="Return at once; `skerry projection list` shows when it is done.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, 86400),
+    type=options.Number(0, 86400),
     default=600.0,
     show_default=True,
     help="Seconds to wait until it is live.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from skerry.cli.text import write
 from skerry.clock import SYSTEM
 from skerry.errors import ConfigurationError, MissingExtra
 
@@ -103,10 +104,7 @@ def put(text: str, file: Path | None) -> None:
         click.echo(text, nl=False)
         return
     with usage():
-        try:
-            file.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(f"{file} cannot be written: {error.strerror or error}") from None
+        write(text, file)
     click.echo(f"written to {file}", err=True)
 
 

@@ -19,7 +19,7 @@ POLL = 0.05
 @options.which_system
 @options.output
 @click.option(
-    "--timeout", type=click.FloatRange(0, 3600), default=60.0, show_default=True, help="Seconds to wait for its end."
+    "--timeout", type=options.Number(0, 3600), default=60.0, show_default=True, help="Seconds to wait for its end."
 )
 def stop(data: Path | None, file: Path | None, output: str, timeout: float) -> None:
     """Stop a running system; returns when its processes have ended."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from skerry.cli import options
-from skerry.cli.text import columns, plain
+from skerry.cli.text import columns, plain, write
 from skerry.clock import SYSTEM
 from skerry.errors import ConfigurationError, DeployError
 
@@ -62,7 +62,7 @@ def strangle() -> None:
 @strangle.command()
 @click.argument("spec", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("route")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), default=20.0, show_default=True, help="Requests/s.")
+@click.option("--rate", type=options.Number(0.001, 1e6), default=20.0, show_default=True, help="Requests/s.")
 @options.output
 def plan(spec: Path, route: str, rate: float, output: str) -> None:
     """Tell the steps of a ramp, and how many requests and how long each takes if nothing fails."""
@@ -102,9 +102,7 @@ def start(route: str, spec: Path, state: Path, output: str) -> None:
 
 @strangle.command()
 @click.argument("route")
-@click.option(
-    "--to", type=click.FloatRange(0, 100, min_open=True), help="Another share than that of the next step, in percent."
-)
+@click.option("--to", type=options.Number(0.01, 100), help="Another share than that of the next step, in percent.")
 @_state
 @options.output
 def step(route: str, to: float | None, state: Path, output: str) -> None:
@@ -233,7 +231,7 @@ def report(ctx: click.Context, route: str, out: Path | None, output: str, state:
 
         drawn = page(told)
         if out is not None:
-            out.write_text(drawn, encoding="utf-8")
+            write(drawn, out)
         if output == "html":
             click.echo(drawn, nl=False)
     if output == "json":
@@ -397,6 +395,8 @@ def _figures(found: dict[str, Any]) -> str:
         of = "timed" if test == "latency" else "requests"
         sides = [f"{found[side][names[test]]:,} of {found[side][of]:,}" for side in ("candidate", "control")]
         rows.append((test, *sides, weight))
+    if not rows:
+        return "nothing is counted yet"
     shown = columns(("", found["to"], found["from"], "evidence"), rows)
     places = [(each["path"], each["pairs"], each["noise"]) for each in found["mismatches"]]
     if places:

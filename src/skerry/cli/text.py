@@ -1,9 +1,12 @@
-"""How verbs show things to a person."""
+"""How verbs show things to a person, or write them for one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
+
+from skerry.errors import ConfigurationError
 
 _UNITS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 _SHOWN: Final = 2
@@ -37,3 +40,11 @@ def age(seconds: float | None) -> str:
 def count(number: int, noun: str) -> str:
     """`1 event`, `2 events`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def write(text: str, file: Path) -> None:
+    """Write a file as it was asked for. Raises `ConfigurationError` when it cannot be written."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be written: {error.strerror or error}") from None

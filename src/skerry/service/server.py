@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import math
 import os
 import signal
@@ -20,6 +19,7 @@ from typing import Any, cast
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError, MissingExtra
+from skerry.service.hosting import bound, queued, settle_memory
 from skerry.settings import Settings
 
 try:
@@ -90,21 +90,13 @@ def serve(
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket. SO_REUSEPORT lets a successor bind before this process is gone."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
+        return bound(host, port)
+    except socket.gaierror as error:
         raise ConfigurationError(f"cannot listen on {host}: {error.strerror}; set SKERRY_HOST") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind(address)
     except OSError as error:
-        listener.close()
         message = f"cannot listen on {host}:{port}: {error.strerror}; set SKERRY_HOST and SKERRY_PORT"
         raise ConfigurationError(message) from error
-    return listener
 
 
 def _listen_at(path: str) -> socket.socket:
@@ -165,32 +157,20 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        # What was made until here stays: looking through it again and again would hold up everything for 10 ms and more.
-        gc.collect()
-        gc.freeze()
+        settle_memory()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Closing a listening socket resets the connections in its queue, so they are taken out of it first.
         spares = [listener.dup() for listener in sockets or ()]
         for server in self.servers:
             server.close()
-        for connection in [connection for spare in spares for connection in _queued(spare)]:
+        for connection in [connection for spare in spares for connection in queued(spare)]:
             with contextlib.suppress(OSError):
                 await asyncio.get_running_loop().connect_accepted_socket(self._new_protocol, connection)
         await super().shutdown(sockets)
 
     def _new_protocol(self) -> asyncio.Protocol:
         return _BoundedProtocol(self.config, self.server_state, self.lifespan.state)
-
-
-def _queued(listener: socket.socket) -> list[socket.socket]:
-    """The connections waiting in the queue of a listening socket, which is closed."""
-    connections: list[socket.socket] = []
-    with listener, contextlib.suppress(BlockingIOError):
-        listener.setblocking(False)
-        while len(connections) < MAX_CONNECTIONS:
-            connections.append(listener.accept()[0])
-    return connections
 
 
 class _Farewell:

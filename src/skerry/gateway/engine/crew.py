@@ -13,8 +13,8 @@ from typing import Final
 
 from skerry.clock import Clock
 from skerry.errors import ConfigurationError
-from skerry.gateway.engine.worker import bound
 from skerry.gateway.model import GatewaySpec
+from skerry.service.hosting import bound
 from skerry.settings import Settings
 
 TOO_SOON: Final = 1.0
@@ -115,4 +115,4 @@ def _at_end() -> bool:
 
 def _places(spec: GatewaySpec) -> dict[str, socket.socket]:
     """Every listener's address, held so that no worker can find it taken."""
-    return {listener.name: bound(listener) for listener in spec.listeners}
+    return {listener.name: bound(listener.address, listener.port) for listener in spec.listeners}

@@ -16,8 +16,10 @@ from skerry import signals
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError, MissingExtra
 from skerry.gateway.engine.crew import Crew
-from skerry.gateway.engine.worker import Worker, settle_memory
+from skerry.gateway.engine.worker import COLLECT, Worker
 from skerry.gateway.model import Addresses, GatewaySpec
+from skerry.gateway.watching import marks
+from skerry.service.hosting import settle_memory
 from skerry.settings import Settings
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ async def _serve(
         loop.add_reader(0, _at_end, loop, stop)
     else:
         loop.add_signal_handler(signal.SIGINT, stop.set)
-    settle_memory()
+    settle_memory(*COLLECT)
     if ready is not None:
         ready(worker.ports)
     await stop.wait()
@@ -212,21 +214,13 @@ class Files:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
-        self._seen = [_mark(path) for path in self._paths]
+        self._seen = marks(self._paths)
 
     async def watch(self, changed: Callable[[], None], clock: Clock) -> None:
         """Call `changed` whenever one of them has become another, until cancelled."""
         while True:
-            now = [_mark(path) for path in self._paths]
+            now = marks(self._paths)
             if now != self._seen:
                 self._seen = now
                 changed()
             await clock.sleep(LOOK_EVERY if self._paths else LOOK_FOR_FILES)
-
-
-def _mark(path: Path) -> tuple[int, int, int] | None:
-    try:
-        told = path.stat()
-    except OSError:
-        return None
-    return told.st_mtime_ns, told.st_size, told.st_ino

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import math
 import socket
@@ -34,14 +33,14 @@ from skerry.gateway.model import Addresses, GatewaySpec, Limits, Listener
 from skerry.gateway.wire import BadMessage
 from skerry.gateway.wire.crossing import Judge
 from skerry.resilience._wheel import Wheel, numbers
+from skerry.service.hosting import MOST_QUEUED, bound, queued
 from skerry.service.problem import Answer, Problem
 from skerry.signals import HUB
 from skerry.telemetry import conventions, spans
 
-BACKLOG: Final = 4096
 LINGER: Final = 0.3
 """Seconds between "not ready" and closing the listening sockets, so that callers that hold a connection learn of it."""
-_COLLECT: Final = (20_000, 20, 100)
+COLLECT: Final = (20_000, 20, 100)
 """When the collector looks: a request leaves no cycles behind, so it would find nothing, ten times as often."""
 _SOON: Final = 0.002
 """Seconds that may be gone of a request's time and still count as none."""
@@ -87,13 +86,13 @@ class Worker:
         """Listen. Raises `ConfigurationError` when a certificate cannot be read, `OSError` when an address cannot be bound."""
         for listener in self.runtime.spec.listeners:
             tls = None if listener.tls is None else certificate(listener)
-            place = bound(listener)
+            place = bound(listener.address, listener.port)
             self._places.append((listener.name, place.dup(), tls))
             server = await self.loop.create_server(
                 partial(Client, self, listener.name),
                 sock=place,
                 ssl=tls,
-                backlog=BACKLOG,
+                backlog=MOST_QUEUED,
                 ssl_handshake_timeout=self.limits.head_timeout if tls else None,
             )
             self._servers.append(server)
@@ -166,12 +165,9 @@ class Worker:
     async def _take_last(self) -> None:
         """Connections that wait in the queue of a listening socket would be reset with it, so they are taken out before."""
         for name, place, tls in self._places:
-            with place, contextlib.suppress(BlockingIOError):
-                place.setblocking(False)
-                for _ in range(BACKLOG):
-                    connection, _ = place.accept()
-                    with contextlib.suppress(OSError):
-                        await self.loop.connect_accepted_socket(partial(Client, self, name), connection, ssl=tls)
+            for connection in queued(place):
+                with contextlib.suppress(OSError):
+                    await self.loop.connect_accepted_socket(partial(Client, self, name), connection, ssl=tls)
         self._places.clear()
 
     async def aclose(self) -> None:
@@ -334,20 +330,6 @@ def keep_listeners(spec: GatewaySpec, listeners: tuple[Listener, ...]) -> Gatewa
     return replace(spec, listeners=tuple(kept))
 
 
-def bound(listener: Listener) -> socket.socket:
-    """A bound socket. SO_REUSEPORT lets several workers, and a successor, bind the same address."""
-    family, kind, protocol, _, address = socket.getaddrinfo(listener.address, listener.port, type=socket.SOCK_STREAM)[0]
-    made = socket.socket(family, kind, protocol)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        made.bind(address)
-    except OSError:
-        made.close()
-        raise
-    return made
-
-
 def certificate(listener: Listener) -> ssl.SSLContext:
     """What a listener shows its clients. Raises `ConfigurationError` for files that cannot be used."""
     assert listener.tls is not None
@@ -364,10 +346,3 @@ def certificate(listener: Listener) -> ssl.SSLContext:
             f"listener {listener.name!r}: its certificate or key cannot be used ({type(error).__name__})"
         ) from error
     return made
-
-
-def settle_memory() -> None:
-    """What was made at the start stays: the collector need not look at it again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECT)

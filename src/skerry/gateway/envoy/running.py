@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -26,6 +25,8 @@ from skerry.gateway.envoy.counting import HISTOGRAMS, Counting
 from skerry.gateway.envoy.memory import Memory
 from skerry.gateway.envoy.strangling import uncompared
 from skerry.gateway.model import GatewaySpec, Listener
+from skerry.gateway.watching import Mark, marks
+from skerry.service.hosting import settle_memory
 from skerry.settings import Settings
 from skerry.signals import GatewayReloaded, emit
 
@@ -38,6 +39,9 @@ _TAKING = 10.0
 _LOOK = 0.2
 """Seconds between two looks at Envoy where there are no files to watch."""
 _COLLECT = (50_000, 20, 50)
+"""When the collector looks: a specification is made of many small values at once, and with Python's own thresholds half of the
+time for a new one goes into looking through what was there before.
+"""
 LINGER = 0.3
 """Seconds between "not ready" and the end of listening, as services have."""
 _OWN_NAMES = {"dns+http": "http", "dns+https": "https"}
@@ -96,7 +100,7 @@ class _Run:
         self._again = asyncio.Event()
         self._ports: dict[str, socket.socket] = {}
         self._told: tuple[str, ...] = ()
-        self._read_of: tuple[object, ...] = ()
+        self._read_of: tuple[Mark, ...] = ()
         self._moved = asyncio.Event()
         self._instances = Instances(self._moved.set, own=_OWN_NAMES, tls=False, clock=clock)
         self._memory = Memory()
@@ -137,7 +141,7 @@ class _Run:
             try:
                 await self._publish(ads, spec, compiled, within=_STARTING)  # a port may be somebody else's
                 self._announce(spec, compiled)
-                _settle_memory()
+                settle_memory(*_COLLECT)
                 spec = await self._until_stopped(ads, process, spec)
                 await self._say_goodbye(ads, spec)
             finally:
@@ -183,7 +187,7 @@ class _Run:
         while not self._stop.is_set():
             if process.failed.is_set():
                 raise EnvoyError(f"Envoy ended again and again. Its last words: {process.last_words()}")
-            if self._seen() != self._read_of or self._again.is_set():
+            if marks(self._watch) != self._read_of or self._again.is_set():
                 self._again.clear()
                 spec = await self._change(ads, spec)
             elif self._moved.is_set() or self._behind.changed.is_set():
@@ -237,7 +241,7 @@ class _Run:
 
     def _read(self) -> GatewaySpec:
         """What is to be served, with a port for each listener that takes any: the same one as long as this runs."""
-        self._read_of = self._seen()  # before it is read: what changes meanwhile is read again
+        self._read_of = marks(self._watch)  # before it is read: what changes meanwhile is read again
         spec = self._load()
         return replace(spec, listeners=tuple(self._with_port(listener) for listener in spec.listeners))
 
@@ -261,18 +265,6 @@ class _Run:
             plain = uncompared(plain)
         return compile_spec(plain, addresses=addresses, behind=self._behind.url, draining=draining, memory=self._memory)
 
-    def _seen(self) -> tuple[object, ...]:
-        """What tells that a file is another: also after a rename, and when it has the same size."""
-        found: list[object] = []
-        for path in self._watch:
-            try:
-                status = path.stat()
-            except OSError:
-                found.append(None)
-            else:
-                found.append((status.st_mtime_ns, status.st_size, status.st_ino))
-        return tuple(found)
-
     def _on_signals(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
@@ -294,12 +286,3 @@ class _Run:
 def _cores() -> int:
     """Those that this process may use; Envoy has a thread for each."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-def _settle_memory() -> None:
-    """A new specification is made of many small values at once: with Python's own thresholds half of the time goes into looking
-    through what was there before.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECT)

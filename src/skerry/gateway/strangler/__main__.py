@@ -24,6 +24,8 @@ from skerry.telemetry import configure_logging, log_signals
 _log = logging.getLogger("skerry.gateway.strangler")
 LOCK = "controller.lock"
 NAME = "strangler"
+AGAIN = 60.0
+"""Seconds after which the same trouble is told again."""
 
 
 def main(arguments: list[str]) -> int:
@@ -48,6 +50,25 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+class _Looking:
+    """Looks on although the state folder cannot be written: what is counted is there still the next time."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self._told = ""
+        self._at = 0.0
+
+    def look(self) -> None:
+        """One look. Why it failed is told when it is news, or once more after a while."""
+        try:
+            self._controller.look()
+        except ConfigurationError as error:
+            now = SYSTEM.monotonic()
+            if str(error) != self._told or now - self._at > AGAIN:
+                _log.error("ramps stay where they are: %s", error)
+                self._told, self._at = str(error), now
+
+
 def _work(spec: Path, folder: Path, stop: threading.Event) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as held:
@@ -56,26 +77,13 @@ def _work(spec: Path, folder: Path, stop: threading.Event) -> None:
                 return
         controller = Controller(spec, folder)
         try:
-            due, failure = 0.0, ""
+            due, looking = 0.0, _Looking(controller)
             while not SYSTEM.wait(stop, SOON):
                 if SYSTEM.monotonic() >= due or controller.awaited:
                     due = SYSTEM.monotonic() + EVERY
-                    failure = _look(controller, failure)
+                    looking.look()
         finally:
             controller.close()
-
-
-def _look(controller: Controller, before: str) -> str:
-    """One look; why it failed, which is told when it is another reason than before. What was counted is there the next time."""
-    try:
-        controller.look()
-    except ConfigurationError as error:
-        if str(error) != before:
-            _log.error("ramps stay where they are: %s", error)
-        return str(error)
-    if before:
-        _log.info("ramps are decided about again")
-    return ""
 
 
 def _locked(descriptor: int) -> bool:

@@ -7,7 +7,6 @@ same transaction as what followed from them. So it can be killed at any moment, 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from skerry.gateway.strangler.ramps import Ramps
 from skerry.gateway.strangler.report import OVERRULED, Interval
 from skerry.gateway.strangler.tally import RouteTally, Tally
 from skerry.gateway.strangler.weighing import TESTS, Counts
+from skerry.gateway.watching import mark
 
 EVERY: Final = 0.1
 """Seconds between two looks."""
@@ -70,7 +70,7 @@ class Controller:
     def __init__(self, spec: Path, folder: Path, *, clock: Clock = SYSTEM) -> None:
         self._file = spec
         self._clock = clock
-        self._mark = _mark(spec)
+        self._mark = mark(spec)
         self._plans = plans(reading.read(spec))
         self.ramps: Ramps = Ramps(folder, clock=clock)
         self._folder = folder
@@ -104,10 +104,10 @@ class Controller:
         self._bury(tallies)
 
     def _read_again(self) -> None:
-        mark = _mark(self._file)
-        if mark == self._mark:
+        now = mark(self._file)
+        if now == self._mark:
             return
-        self._mark = mark
+        self._mark = now
         try:
             self._plans = plans(reading.read(self._file))
         except ConfigurationError as error:
@@ -244,11 +244,3 @@ def _tell(ramp: Ramp, change: Change) -> None:
         change.by,
         change.reason,
     )
-
-
-def _mark(path: Path) -> tuple[int, int, int] | None:
-    try:
-        told: os.stat_result = path.stat()
-    except OSError:
-        return None
-    return told.st_mtime_ns, told.st_size, told.st_ino

@@ -306,7 +306,7 @@ class Ramps:
         except BaseException as error:
             if self._sql.in_transaction:  # an error of the disk may have ended it
                 self._sql.execute("ROLLBACK")
-            if isinstance(error, OSError | sqlite3.Error):
+            if isinstance(error, OSError | sqlite3.OperationalError):
                 raise ConfigurationError(f"{self.folder} cannot be written: {error}") from error
             raise
 
