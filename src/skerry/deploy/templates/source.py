@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,11 @@ def home() -> Path:
         if (folder / SYSTEM).is_dir():
             return folder
     raise ConfigurationError("the templates are not part of this installation")
+
+
+def source_of(kind: str) -> str:
+    """What records call a template."""
+    return f"skerry-{kind}"
 
 
 def versions(kind: str, templates: Path | None = None) -> tuple[str, ...]:
@@ -73,7 +79,7 @@ def sources(templates: Path | None = None) -> Iterator[None]:
     where = templates or home()
     with tempfile.TemporaryDirectory(prefix="skerry-templates-") as made:
         for kind in (SYSTEM, SERVICE):
-            repository = Path(made) / f"skerry-{kind}"
+            repository = Path(made) / source_of(kind)
             repository.mkdir()
             git("init", "--quiet", folder=repository)
             for version in versions(kind, where):
@@ -96,9 +102,13 @@ def render(kind: str, destination: Path, answers: Mapping[str, Any], *, defaults
     What `answers` lacks is asked, or, with `defaults`, taken from the template. `record` is the file of answers that it writes.
     """
     newest = versions(kind)[-1]
+    if not defaults and not sys.stdin.isatty():
+        raise ConfigurationError(
+            "there is no terminal to ask on: give --defaults, and --data NAME=VALUE for what should differ"
+        )
     with sources(), _told():
         copier.run_copy(
-            f"skerry-{kind}",
+            source_of(kind),
             destination,
             data=dict(answers),
             vcs_ref=newest,
@@ -151,11 +161,7 @@ def _told() -> Iterator[None]:
     """Turns copier's errors into ours."""
     try:
         yield
-    except errors.InteractiveSessionError:
-        raise ConfigurationError(
-            "there is no terminal to ask on: give --defaults, and --data NAME=VALUE for what should differ"
-        ) from None
     except errors.CopierAnswersInterrupt:
         raise ConfigurationError("stopped; nothing was made") from None
-    except (errors.CopierError, ValueError) as error:
+    except (errors.CopierError, OSError, ValueError) as error:  # of the programs that it runs, too
         raise ConfigurationError(f"the template could not be applied: {error}") from error

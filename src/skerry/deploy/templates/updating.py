@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from skerry.deploy.templates.making import RECORD, RECORDS
-from skerry.deploy.templates.source import SERVICE, SYSTEM, git, merge, read_answers, sources, versions
+from skerry.deploy.templates.source import SERVICE, SYSTEM, git, merge, read_answers, source_of, sources, versions
 from skerry.errors import ConfigurationError, DeployError
 
 MAX_TOLD: Final = 10
@@ -84,7 +84,10 @@ def _behind(folder: Path, templates: Path | None) -> dict[str, str]:
     records |= {f"{RECORDS}/{file.name}": SERVICE for file in sorted((folder / RECORDS).glob("*.yml"))}
     behind: dict[str, str] = {}
     for record, kind in records.items():
-        version, known = read_answers(folder / record)["_commit"], versions(kind, templates)
+        answers = read_answers(folder / record)
+        if answers.get("_src_path") != source_of(kind):  # copier would fetch whatever stands there
+            raise ConfigurationError("was made from another template", source=str(folder / record))
+        version, known = answers["_commit"], versions(kind, templates)
         if version not in known:
             raise ConfigurationError(
                 f"made from version {version!r} of the template, and this skerry knows {', '.join(known)}: "
