@@ -32,16 +32,16 @@ def _answered(command: F) -> F:
     return found  # type: ignore[no-any-return]
 
 
-@click.group(invoke_without_command=True)
+@click.group(
+    invoke_without_command=True,
+    epilog="Example: skerry new system demo --defaults && cd demo && make test && skerry run",
+)
 @click.option("--update", "updating", is_flag=True, help="Bring what has changed in the templates into this system.")
 @click.option("--file", type=click.Path(path_type=Path), help="With --update: the system file, beside its records.")
 @options.output
 @click.pass_context
 def new(ctx: click.Context, file: Path | None, output: str, *, updating: bool) -> None:
-    """Make a system or a service that runs and passes its tests at once.
-
-    For example: skerry new system demo --defaults && cd demo && make test && skerry run
-    """
+    """Make a system or a service that runs and passes its tests at once."""
     if ctx.invoked_subcommand is not None:
         if updating:
             raise click.UsageError("--update is for a system that is there: it goes without a command")
@@ -71,13 +71,13 @@ def new(ctx: click.Context, file: Path | None, output: str, *, updating: bool) -
     ctx.exit(CONFLICTS if done.conflicts else 0)
 
 
-@new.command()
+@new.command(epilog="Example: skerry new system demo --defaults")
 @click.argument("name")
 @_answered
 def system(name: str, data: tuple[str, ...], output: str, *, defaults: bool) -> None:
     """Make a system in the new folder NAME, with one service, its database, an event and tests.
 
-    Questions: description, service (the name of the first), port. For example: skerry new system demo --defaults
+    Questions: description, service (the name of the first), port.
     """
     from skerry.deploy import templates
 
@@ -86,7 +86,7 @@ def system(name: str, data: tuple[str, ...], output: str, *, defaults: bool) -> 
     _tell(made, output, f"{name} is made: cd {name} && make test && skerry run")
 
 
-@new.command()
+@new.command(epilog="Example: skerry new service stock --defaults --data route=/api/stock")
 @click.argument("name")
 @click.option(
     "--file", type=click.Path(path_type=Path), help=f"The system file. [default: {FILE_NAME} here or further up]"
@@ -96,7 +96,6 @@ def service(name: str, file: Path | None, data: tuple[str, ...], output: str, *,
     """Add a service to the system of this folder: its code, its tests, its tables in the system file.
 
     Questions: description, route (its path at the gateway; none, unless answered).
-    For example: skerry new service stock --defaults --data route=/api/stock
     """
     from skerry.deploy import templates
 

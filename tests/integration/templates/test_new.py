@@ -190,6 +190,27 @@ def test_a_service_needs_a_system(tmp_path: Path) -> None:
     assert "there is no skerry.toml in this folder or above it" in done.stderr
 
 
+def test_without_git_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """copier asks git about every template: it is missed in one line."""
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    done = skerry(tmp_path, "new", "system", "demo", "--defaults")
+    assert (done.exit_code, list(tmp_path.iterdir())) == (1, [])
+    assert done.stderr == "error: templates need git, and there is none on the path\n"
+
+
+def test_make_says_what_it_misses(demo: Path) -> None:
+    """Without an environment that has skerry it is one clear line; with one beside the system, that is taken."""
+    environ = {"PATH": "/usr/bin:/bin"}
+    command = ["make", "--dry-run", "test"]
+    done = subprocess.run(command, cwd=demo, env=environ, capture_output=True, text=True, check=False, timeout=BOUND)
+    assert done.returncode == 2
+    assert "there is no skerry here: activate the environment that has it" in done.stderr
+    (demo / ".venv" / "bin").mkdir(parents=True)
+    (demo / ".venv" / "bin" / "python").touch()
+    done = subprocess.run(command, cwd=demo, env=environ, capture_output=True, text=True, check=False, timeout=BOUND)
+    assert done.stdout == '".venv/bin/python" -m pytest -q \n'
+
+
 def test_wrong_usage_is_told(tmp_path: Path) -> None:
     """Nothing to make, and two things at once."""
     for words, message in (

@@ -66,9 +66,11 @@ def update(folder: Path, *, templates: Path | None = None) -> Updated:
 def _check_clean(folder: Path) -> None:
     try:
         git("rev-parse", "--verify", "--quiet", "HEAD", folder=folder)
-    except DeployError:
+    except DeployError as error:
+        why = str(error).partition("failed: ")[2].splitlines()  # such as a folder that somebody else owns
         raise ConfigurationError(
-            f"{folder} is in no git repository with a commit: an update needs one, so that it can be looked at and taken back"
+            f"{folder} is in no git repository with a commit: an update needs one, so that it can be looked at and taken "
+            f"back{f' ({why[0]})' if why else ''}"
         ) from None
     status = git("status", "--porcelain", "--untracked-files=all", "--", ".", folder=folder).splitlines()
     if status:
