@@ -20,7 +20,7 @@ PATIENCE = 20.0
 class Chromium:
     """One page. Every request that it makes is in `requests`."""
 
-    def __init__(self, folder: Path, *, width: int = 1300, height: int = 900) -> None:
+    def __init__(self, folder: Path, *flags: str, width: int = 1300, height: int = 900) -> None:
         read, self._write = os.pipe()
         self._read, write = os.pipe()
         self._process = subprocess.Popen(
@@ -37,6 +37,7 @@ class Chromium:
                 "--remote-debugging-pipe",
                 f"--window-size={width},{height}",
                 f"--user-data-dir={folder}",
+                *flags,
             ],
             pass_fds=(read, write),
             stdout=subprocess.DEVNULL,
@@ -95,6 +96,11 @@ class Chromium:
         """What the person prefers: light or dark."""
         self.ask("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": name}]})
 
+    def size(self, width: int, height: int) -> None:
+        """How large the page is, in its own pixels."""
+        wanted = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.ask("Emulation.setDeviceMetricsOverride", wanted)
+
     def picture(self, *, height: int | None = None) -> bytes:
         """The page as a PNG, down to `height`, or as far as it goes."""
         size = self.ask("Page.getLayoutMetrics")["cssContentSize"]
@@ -107,6 +113,10 @@ class Chromium:
         }
         taken = self.ask("Page.captureScreenshot", {"format": "png", "clip": clip, "captureBeyondViewport": True})
         return base64.b64decode(taken["data"])
+
+    def type(self, text: str) -> None:
+        """Text into what has the focus."""
+        self.ask("Input.insertText", {"text": text})
 
     def press(self, key: str, text: str = "") -> None:
         """One key, down and up, as a person would."""
@@ -130,6 +140,14 @@ class Chromium:
             for each in self._events
             if each.get("method") == "Network.requestWillBeSent"
         ]
+
+    @property
+    def answered(self) -> list[tuple[str, int]]:
+        """Addresses that have answered, and with which status, also where the page may not see it."""
+        found = [
+            each["params"]["response"] for each in self._events if each.get("method") == "Network.responseReceived"
+        ]
+        return [(each["url"], each["status"]) for each in found]
 
     @property
     def complaints(self) -> list[str]:

@@ -36,7 +36,12 @@ DEAD = {
     "held": 3,
     "age": 300.0,
 }
-MORE = {"description": "", "database": {"reached": True, "since": AT - 7260, "error": ""}}
+MORE = {
+    "description": "",
+    "step": 15.0,
+    "slowness": [0.041] * 60,
+    "database": {"reached": True, "since": AT - 7260, "error": ""},
+}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPANS: list[dict[str, Any]] = [
     {"id": "a1", "parent": None, "service": "gateway", "name": "POST /orders", "kind": "server", "at": AT - 9,
@@ -66,6 +71,7 @@ def service(name: str, *, rate: float = 12.0, p95: float = 0.041, **changed: Any
         "shed": 0.0,
         "outbox": None,
         "history": [0.0] * 60,
+        "traffic": [rate] * 60,
     }
     return well | changed
 

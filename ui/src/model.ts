@@ -30,11 +30,17 @@ export interface Service {
   retries: number;
   shed: number;
   outbox: Outbox | null;
+  /** The share of failures in each part of the window, the oldest first; null where nothing came. */
   history: (number | null)[];
+  /** Requests a second in each part. */
+  traffic: number[];
 }
 
 /** A service with all that is known of it. */
 export interface ServiceMore extends Service {
+  /** p95 in each part of the window, and how many seconds each part has. */
+  slowness: (number | null)[];
+  step: number;
   description: string;
   database: { reached: boolean | null; since: number; error: string } | null;
   traces: TraceLine[];

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from skerry.clock import SYSTEM, Clock
 from skerry.console.diagnosis import FAILING, diagnose
-from skerry.console.facts import EdgeFact, Facts, Kind, ServiceFact, State, state_of
+from skerry.console.facts import BreakerFact, EdgeFact, Facts, Kind, ServiceFact, State, state_of
 from skerry.console.heard import Record, Span
+from skerry.console.series import PARTS, PER, SLOT
 from skerry.console.sources import Sources
 from skerry.console.standing import below, declared
 from skerry.console.states import States
@@ -63,6 +64,7 @@ class Picture:
         facts = self.facts()
         sagas = facts.sagas
         services = [self._service(each, facts) for each in facts.services]
+        breakers = self.told.towards()
         services.sort(key=lambda one: (_rank(one), one["name"]))
         return {
             "at": facts.at,
@@ -81,7 +83,7 @@ class Picture:
                 },
             },
             "services": services,
-            "edges": [self._edge(edge, facts) for edge in self._edges()],
+            "edges": [self._edge(edge, facts, breakers) for edge in self._edges()],
             "changes": [change.as_dict() for change in self.told.changes()],
             "people": list(self._people()),
         }
@@ -95,8 +97,11 @@ class Picture:
         look = None if self.stores is None else self.stores.looks.get(name)
         topology = self.sources.topology
         spec = None if topology is None else topology.services.get(name)
+        now, series = self._clock.now(), self.window.services.get(name)
         return {
             **found,
+            "slowness": [None] * PARTS if series is None else [_rounded(each) for each in series.slowness(now)],
+            "step": PER * SLOT,
             "description": "" if spec is None else spec.description,
             "database": None if look is None else {"reached": look.reached, "since": look.since, "error": look.error},
             "edges": [edge for edge in view["edges"] if name in {edge["from"], edge["to"]}],
@@ -212,12 +217,13 @@ class Picture:
             "retries": round(retries, 2),
             "shed": round(shed, 2),
             "outbox": None if outbox is None else {"rows": outbox.rows, "oldest": _rounded(outbox.oldest)},
-            "history": [None] * 60 if series is None else series.history(now),
+            "history": [None] * PARTS if series is None else series.history(now),
+            "traffic": [0.0] * PARTS if series is None else [round(each, 2) for each in series.traffic(now)],
         }
 
-    def _edge(self, edge: EdgeFact, facts: Facts) -> dict[str, Any]:
+    def _edge(self, edge: EdgeFact, facts: Facts, breakers: Mapping[tuple[str, str], BreakerFact]) -> dict[str, Any]:
         series = self.window.edges.get((edge.source, edge.target, edge.kind))
-        breaker = self.told.breakers.get((edge.source, edge.target)) if edge.kind == "call" else None
+        breaker = breakers.get((edge.source, edge.target)) if edge.kind == "call" else None
         return {
             "from": edge.source,
             "to": edge.target,

@@ -15,6 +15,8 @@ NOW: Final = 3
 MINUTE: Final = 12
 PARTS: Final = 60
 """Parts that a history has, each a quarter of a minute."""
+PER: Final = SLOTS // PARTS
+"""Slots of each part."""
 _FASTEST: Final = 0.001
 _BINS: Final = 40
 """From a millisecond on, each half as wide again as the one before: the last begins after two hours."""
@@ -74,28 +76,19 @@ class Series:
 
     def p95(self, now: float) -> float | None:
         """Seconds that 95 of 100 requests of the last minute stayed below, to half as much again; None without any."""
-        bins: dict[int, int] = {}
-        for slot in self._last(now, MINUTE):
-            for place, count in slot.bins.items():
-                bins[place] = bins.get(place, 0) + count
-        left = math.ceil(sum(bins.values()) * 0.95)
-        for place in sorted(bins):
-            left -= bins[place]
-            if left <= 0:
-                return float(_FASTEST * math.exp(place * _GROWTH))
-        return None
+        return _p95(self._last(now, MINUTE))
 
     def history(self, now: float) -> list[float | None]:
         """The share of failures in each quarter of a minute, the oldest first; None where nothing came."""
-        per = SLOTS // PARTS
-        last = _number(now) // per
-        counts, errors = [0] * PARTS, [0] * PARTS
-        for slot in self._slots:
-            place = PARTS - 1 - (last - slot.number // per)
-            if 0 <= place < PARTS:
-                counts[place] += slot.count
-                errors[place] += slot.errors
-        return [error / count if count else None for count, error in zip(counts, errors, strict=True)]
+        return [sum(s.errors for s in part) / count if (count := _count(part)) else None for part in self._parts(now)]
+
+    def traffic(self, now: float) -> list[float]:
+        """Requests a second in each quarter of a minute, the oldest first; the last one is not over."""
+        return [_count(part) / (PER * SLOT) for part in self._parts(now)]
+
+    def slowness(self, now: float) -> list[float | None]:
+        """As `p95`, of each quarter of a minute, the oldest first."""
+        return [_p95(part) for part in self._parts(now)]
 
     @property
     def size(self) -> int:
@@ -117,9 +110,36 @@ class Series:
         self._slots.append(slot)
         return slot
 
+    def _parts(self, now: float) -> list[list[_Slot]]:
+        """The slots of each quarter of a minute."""
+        last = _number(now) // PER
+        found: list[list[_Slot]] = [[] for _ in range(PARTS)]
+        for slot in self._slots:
+            place = PARTS - 1 - (last - slot.number // PER)
+            if 0 <= place < PARTS:
+                found[place].append(slot)
+        return found
+
     def _last(self, now: float, slots: int) -> list[_Slot]:
         first = _number(now) - slots
         return [slot for slot in self._slots if first < slot.number]
+
+
+def _count(slots: list[_Slot]) -> int:
+    return sum(slot.count for slot in slots)
+
+
+def _p95(slots: list[_Slot]) -> float | None:
+    bins: dict[int, int] = {}
+    for slot in slots:
+        for place, count in slot.bins.items():
+            bins[place] = bins.get(place, 0) + count
+    left = math.ceil(sum(bins.values()) * 0.95)
+    for place in sorted(bins):
+        left -= bins[place]
+        if left <= 0:
+            return float(_FASTEST * math.exp(place * _GROWTH))
+    return None
 
 
 def _number(now: float) -> int:

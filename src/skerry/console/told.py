@@ -22,6 +22,7 @@ MAX_TEXT: Final = 240
 LAG_KEPT: Final = 60.0
 """Seconds that a lag counts: a group tells of it every fifteen."""
 _BREAKERS: Final = {"open": "open", "isolated": "open", "half_open": "half_open"}
+_WORST: Final = ("isolated", "open", "half_open", "closed")
 TOGETHER: Final = 30.0
 """Seconds between two migrations that are told in one line."""
 _SHED: Final = frozenset({"overloaded", "expired", "event_loop_lag", "bulkhead_full", "rate_limited"})
@@ -72,6 +73,16 @@ class Told:
         """The newest first."""
         return sorted(self._changes, key=lambda change: change.at, reverse=True)
 
+    def towards(self) -> dict[tuple[str, str], BreakerFact]:
+        """The breaker between two services: of those that a gateway has, `ROUTE -> SERVICE` each, the worst."""
+        found: dict[tuple[str, str], BreakerFact] = {}
+        for (service, policy), fact in self.breakers.items():
+            key = (service, policy.rpartition(" -> ")[2])
+            known = found.get(key)
+            if known is None or _WORST.index(fact.state) < _WORST.index(known.state):
+                found[key] = fact
+        return found
+
     def lag(self, service: str) -> int | None:
         """How many events the groups of a service have before them; None when none has told for a minute."""
         now = self._clock.now()
@@ -90,7 +101,11 @@ class Told:
         fields = record.fields
         if name == "breaker_changed":
             policy, state = str(fields.get("policy", "")), _BREAKERS.get(str(fields.get("after")), "closed")
-            fact = BreakerFact(service=record.service, policy=policy, state=state, since=at)
+            before = self.breakers.get((record.service, policy))
+            lasts = before is not None and "closed" not in {before.state, state}
+            # one that tries again and fails has been open all the time
+            since = before.since if lasts and before is not None else at
+            fact = BreakerFact(service=record.service, policy=policy, state=state, since=since)
             put(self.breakers, (record.service, policy), fact, MAX_BREAKERS)
         elif name == "consumer_lag":
             put(self._lags, (record.service, str(fields.get("group", ""))), (_whole(fields.get("lag")), now), MAX_LAGS)
@@ -124,6 +139,8 @@ class Told:
 
 
 def _breaker(fields: Fields) -> str:
+    if fields.get("after") == "half_open" or (fields.get("before"), fields.get("after")) == ("half_open", "open"):
+        return ""  # that it tries again, once a second, is no news: what it comes to is
     return f"breaker {fields.get('policy')} {fields.get('before')} -> {fields.get('after')}: {fields.get('reason')}"
 
 

@@ -56,13 +56,19 @@ class Trace:
         first = min(all_, key=lambda span: (span.parent in self.spans, bool(span.parent), span.at))
         return {
             "id": self.id,
-            "name": first.name,
+            "name": _titled(first),
             "service": first.service,
             "at": min(span.at for span in all_),
             "seconds": self.seconds,
             "spans": len(self.spans),
             "errors": sum(span.error for span in all_),
         }
+
+
+def _titled(span: Span) -> str:
+    """A request whose span is called by its method alone, as OpenTelemetry has it where no route is known, with its path."""
+    path = span.attributes.get("http.route", span.attributes.get("url.path", ""))
+    return f"{span.name} {path}" if path and " " not in span.name and span.name.isupper() else span.name
 
 
 @dataclass(frozen=True, slots=True)

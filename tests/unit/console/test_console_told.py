@@ -1,0 +1,88 @@
+"""What signals and spans come to in words and numbers: breakers and their edges, titles of traces, charts of a service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from consoleworld import heard
+
+from skerry.console import Sources
+from skerry.console.heard import Record, Span
+from skerry.console.picture import Picture
+from skerry.console.series import PARTS, Series
+from skerry.testing import VirtualClock
+
+
+def breaker(clock: VirtualClock, policy: str, before: str, after: str, *, service: str = "order") -> Record:
+    fields = {"policy": policy, "before": before, "after": after, "reason": "x"}
+    return Record(service, clock.now(), "skerry.breaker_changed", "warning", "", fields)
+
+
+def test_a_breaker_that_tries_and_fails_has_been_open_all_the_time() -> None:
+    """Since when it is open is when it first opened, and its attempts to close are no news; that it closed is."""
+    clock = VirtualClock()
+    picture = Picture(Sources(), clock=clock)
+    opened = clock.now()
+    for before, after in (("closed", "open"), ("open", "half_open"), ("half_open", "open"), ("open", "half_open")):
+        picture.add_records([breaker(clock, "payment", before, after)])
+        clock.advance(1.0)
+    [fact] = picture.told.breakers.values()
+    assert (fact.state, fact.since) == ("half_open", opened)
+    assert [change.text for change in picture.told.changes()] == ["breaker payment closed -> open: x"]
+    picture.add_records([breaker(clock, "payment", "half_open", "closed")])
+    [fact] = picture.told.breakers.values()
+    assert (fact.state, fact.since) == ("closed", clock.now())
+    assert len(picture.told.changes()) == 2
+
+
+def test_an_edge_has_the_worst_of_the_breakers_towards_a_service() -> None:
+    """A gateway has one for each route, called by the route and the service."""
+    clock = VirtualClock()
+    picture = Picture(Sources(), clock=clock)
+    states = {"/a -> order": "half_open", "/b -> order": "open", "/c -> order": "closed"}
+    for policy, after in states.items():
+        picture.add_records([breaker(clock, policy, "closed", after, service="gateway")])
+    picture.add_spans([heard("t", "g", "gateway"), heard("t", "o", "order", parent="g")])
+    [edge] = picture.view()["edges"]
+    assert (edge["from"], edge["to"], edge["breaker"]) == ("gateway", "order", "open")
+
+
+def titled(name: str, **attributes: Any) -> object:
+    picture = Picture(Sources(), clock=VirtualClock())
+    named = {key.replace("_", "."): value for key, value in attributes.items()}
+    picture.add_spans([Span("t", "a", "", "gateway", name, "server", 1.0, 0.1, False, named)])
+    return picture.window.traces()[0]["name"]
+
+
+def test_a_trace_that_is_called_by_its_method_has_its_path_too() -> None:
+    """As OpenTelemetry names a request whose route is not known; any other name stays as it is."""
+    assert titled("GET", url_path="/api/orders") == "GET /api/orders"
+    assert titled("POST", url_path="/api/orders/7", http_route="/api/orders/{id}") == "POST /api/orders/{id}"
+    assert titled("GET /orders", url_path="/orders/7") == "GET /orders"
+    assert titled("charge", url_path="/orders/7") == "charge"
+    assert titled("GET") == "GET"
+
+
+def test_a_chart_has_requests_errors_and_p95_of_each_quarter_of_a_minute() -> None:
+    """The newest at the end; where nothing came there is no share and no time, and no requests."""
+    clock = VirtualClock()
+    series = Series()
+    for number in range(150):
+        series.add(clock.now(), seconds=0.01, error=number < 30)
+    clock.advance(30.0)
+    now = clock.now()
+    traffic, slow = series.traffic(now), series.slowness(now)
+    assert (len(traffic), len(slow)) == (PARTS, PARTS)
+    assert (traffic[-3], sum(traffic)) == (10.0, 10.0)
+    assert 0.01 <= (slow[-3] or 0.0) <= 0.015
+    assert (slow[-1], series.history(now)[-3]) == (None, 0.2)
+
+
+def test_a_service_tells_its_charts() -> None:
+    """They belong together: as many parts, and how long each is."""
+    picture = Picture(Sources(), clock=VirtualClock())
+    picture.add_spans([heard("t", "o", "order")])
+    order = picture.service("order")
+    assert order is not None
+    assert {len(order[name]) for name in ("history", "traffic", "slowness")} == {PARTS}
+    assert order["step"] * PARTS == 900.0
