@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from new_systems import BOUND, replace, skerry, state
+from new_systems import BOUND, ROOT, replace, skerry, state
 
 from skerry.deploy.templates import new_service, new_system
 from skerry.errors import ConfigurationError
@@ -140,6 +141,24 @@ def test_a_service_is_added_and_nothing_a_person_wrote_is_lost(demo: Path) -> No
     assert file.stat().st_mode & 0o777 == 0o600
     assert load(file).services["stock-room"].app == "stock_room.app:service"
     assert not list(demo.glob(".*.new"))
+
+
+def test_a_service_is_added_to_a_system_that_grew_by_hand(tmp_path: Path) -> None:
+    """The shop's files, with lists on several lines and comments between them: lines are added, one is changed, none is lost."""
+    for name in ("skerry.toml", "gateway.yaml"):
+        shutil.copy(ROOT / "examples" / "shop" / name, tmp_path)
+    before = {name: (tmp_path / name).read_text() for name in ("skerry.toml", "gateway.yaml")}
+    made = new_service(tmp_path / "skerry.toml", "returns", {"route": "/api/returns"}, defaults=True)
+    assert [str(path) for path in made.changed] == ["gateway.yaml", "skerry.toml"]
+    gone = {
+        name: set(text.splitlines()) - set((tmp_path / name).read_text().splitlines()) for name, text in before.items()
+    }
+    assert gone["gateway.yaml"] == set()
+    assert all(line.startswith("calls = ") for line in gone["skerry.toml"])
+    assert len(gone["skerry.toml"]) == 1
+    system = load(tmp_path / "skerry.toml")
+    assert system.topics["shop.returns.added"].owner == "returns"
+    assert reading.read(tmp_path / "gateway.yaml").called == set(system.gateway.calls)
 
 
 @pytest.mark.parametrize(

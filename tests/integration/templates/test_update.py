@@ -96,7 +96,7 @@ def _without_history(folder: Path) -> None:
 
 
 def _without_record(folder: Path) -> None:
-    (folder / ".skerry" / "system.yml").unlink()
+    shutil.rmtree(folder / ".skerry")
     commit(folder)
 
 
@@ -128,7 +128,7 @@ def _ignored(folder: Path) -> None:
         (_dirty, "commit or stash your changes first: README.md"),
         (_untracked, "commit or stash your changes first: plan.txt"),
         (_without_history, "is in no git repository with a commit"),
-        (_without_record, "was not made by `skerry new`: there is no .skerry/system.yml"),
+        (_without_record, "was made by `skerry new`: there is no .skerry/system.yml"),
         (_of_the_future, "made from version 'v3' of the template, and this skerry knows v1, v2"),
         (_damaged, "holds no answers"),
         (_foreign, "was made from another template"),

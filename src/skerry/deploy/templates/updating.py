@@ -80,10 +80,12 @@ def _check_clean(folder: Path) -> None:
 
 def _behind(folder: Path, templates: Path | None) -> dict[str, str]:
     """The records that name an older version than the newest, the system's first, and the newest."""
-    if not (folder / RECORD).is_file():
-        raise ConfigurationError(f"{folder} was not made by `skerry new`: there is no {RECORD}")
-    records = {RECORD: SYSTEM}
+    records = {RECORD: SYSTEM} if (folder / RECORD).is_file() else {}
     records |= {f"{RECORDS}/{file.name}": SERVICE for file in sorted((folder / RECORDS).glob("*.yml"))}
+    if not records:
+        raise ConfigurationError(
+            f"nothing in {folder} was made by `skerry new`: there is no {RECORD}, and nothing in {RECORDS}"
+        )
     behind: dict[str, str] = {}
     for record, kind in records.items():
         answers = read_answers(folder / record)
