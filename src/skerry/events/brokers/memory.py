@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError, UnknownPosition
@@ -24,7 +24,13 @@ class Memory:
         self.epoch: str = str(clock.uuid())
         self.logs: dict[str, list[Message]] = {}
         self.known: dict[str, set[str]] = {}
-        self.readers: WeakSet[_MemoryTail] = WeakSet()
+        self.readers: WeakKeyDictionary[_MemoryTail, None] = WeakKeyDictionary()
+        """In the order in which they came, so that a run can be repeated."""
+
+    def ring(self) -> None:
+        """Wake who waits for events."""
+        for reader in list(self.readers):
+            reader.bell.set()
 
 
 _NAMED: WeakValueDictionary[str, Memory] = WeakValueDictionary()
@@ -61,8 +67,7 @@ class MemoryBroker(Adapter):
             if message.id not in known:
                 known.add(message.id)
                 log.append(message)
-        for reader in self.memory.readers:
-            reader.bell.set()
+        self.memory.ring()
 
     async def open(self, _group: str, types: frozenset[str], positions: Mapping[str, Position]) -> Tail:
         """Read all sources, also those that come later."""
@@ -78,7 +83,7 @@ class _MemoryTail(Tail):
         self._memory = broker.memory
         self._types = types
         self.bell = asyncio.Event()
-        self._memory.readers.add(self)
+        self._memory.readers[self] = None
 
     async def fill(self, wait: float) -> None:
         self.bell.clear()
