@@ -17,7 +17,7 @@ from skerry.errors import ConfigurationError, Unreachable
 from skerry.resilience import Policy
 from skerry.service import Service
 from skerry.testing.system.loop import LIFE, never
-from skerry.testing.system.wiring import address_of
+from skerry.testing.system.wiring import address_of, host_of
 
 if TYPE_CHECKING:
     from skerry.testing.system.network import Network
@@ -54,6 +54,7 @@ class InProcessChannel:
         self, network: Network, service: str, *, policy: Policy | None, safe: frozenset[str], clock: Clock
     ) -> None:
         from skerry.client.grpc.calls import interceptors
+        from skerry.client.grpc.telling import Peer
         from skerry.client.policy import default_policy
 
         self._network = network
@@ -61,7 +62,7 @@ class InProcessChannel:
         self._clock = clock
         connection: Any = self
         around = interceptors(
-            service,
+            Peer(service, host_of(service), 80),
             policy=policy or default_policy(service, clock=clock),
             safe=safe,
             connection=connection,
@@ -180,7 +181,9 @@ class _Call:
         self._until = None if timeout is None else clock.monotonic() + timeout
         self._clock = clock
         self.refusal: _Refusal | None = None
-        self.trailing: Metadata = ()
+        self._code: Any = None
+        self._details = ""
+        self._trailing: Metadata = ()
 
     def invocation_metadata(self) -> Metadata:
         return self._metadata
@@ -189,7 +192,22 @@ class _Call:
         return None if self._until is None else max(0.0, self._until - self._clock.monotonic())
 
     def set_trailing_metadata(self, trailing_metadata: Metadata) -> None:
-        self.trailing = trailing_metadata
+        self._trailing = trailing_metadata
+
+    def set_code(self, code: Any) -> None:
+        self._code = code
+
+    def set_details(self, details: str) -> None:
+        self._details = details
+
+    def code(self) -> Any:
+        return self._code
+
+    @property
+    def set_refusal(self) -> _Refusal | None:
+        """What a handler said by `set_code` and then returned all the same."""
+        fine = self._code is None or self._code.name == "OK"
+        return None if fine else _Refusal(self._code, self._details, self._trailing)
 
     async def send_initial_metadata(self, initial_metadata: Metadata) -> None:
         """Nobody asks for it."""
@@ -197,7 +215,8 @@ class _Call:
     async def abort(self, code: Any, details: str = "", trailing_metadata: Metadata = ()) -> NoReturn:
         from grpc.aio import AbortError
 
-        self.refusal = _Refusal(code, details, trailing_metadata or self.trailing)
+        self._code = code
+        self.refusal = _Refusal(code, details, trailing_metadata or self._trailing)
         raise AbortError
 
 
@@ -235,6 +254,8 @@ async def _handled(life: Life, method: str, body: bytes, metadata: Metadata, cal
         answer = await handler.unary_unary(request, call)
     except AbortError:
         return call.refusal or _Refusal(grpc.StatusCode.UNKNOWN, "", ())
+    if (refusal := call.set_refusal) is not None:
+        return refusal
     return answer if handler.response_serializer is None else handler.response_serializer(answer)  # type: ignore[no-any-return]
 
 

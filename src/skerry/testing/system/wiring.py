@@ -26,9 +26,14 @@ DOMAIN: Final = "skerry.test"
 """Addresses of services in the process end with it (RFC 2606 keeps `.test` free)."""
 
 
+def host_of(name: str) -> str:
+    """The host that a service is."""
+    return f"{name}.{DOMAIN}"
+
+
 def address_of(name: str) -> str:
     """Where a service is found."""
-    return f"http://{name}.{DOMAIN}"
+    return f"http://{host_of(name)}"
 
 
 @contextmanager
