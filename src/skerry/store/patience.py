@@ -1,7 +1,8 @@
-"""How long a statement may take on an engine that can fall silent. The engine has a limit; a migration has one of its own."""
+"""How long a statement may take on an engine that can fall silent, and that one whose task is cancelled ends as cancelled."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,3 +23,23 @@ def patient(seconds: float = LONGEST) -> Iterator[None]:
         yield
     finally:
         patience.reset(before)
+
+
+@contextmanager
+def cancellable() -> Iterator[None]:
+    """A cancellation that arrives in the block leaves it as `CancelledError`, whatever the driver has made of it.
+
+    Drivers wait by `asyncio.wait_for`, which in Python 3.11 returns the result, and forgets the cancellation, when both come in
+    the same turn of the loop (cpython issue 86296, gone in 3.12): what goes on then is a loop that nobody can end. Others make
+    an error of their own of it.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    try:
+        yield
+    except Exception:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError from None
+        raise
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError

@@ -78,6 +78,30 @@ def test_a_change_to_another_version_than_the_one_read_is_refused(play):
     play(scene)
 
 
+def test_a_unit_of_work_that_is_cancelled_ends_at_whatever_turn_of_the_loop(play):
+    """In Python 3.11 a driver's `asyncio.wait_for` forgets a cancellation that comes with the answer; a unit of work does not."""
+
+    async def scene(stage):
+        things = await stage.documents()
+
+        async def hangs(number):
+            async with stage.store.transaction() as tx:
+                await things.insert(tx, {"id": f"b{number}"})
+                await asyncio.Event().wait()
+
+        for number in range(120):
+            task = asyncio.create_task(hangs(number))
+            for _ in range(number % 12):
+                await asyncio.sleep(0)
+            task.cancel()
+            _, left = await asyncio.wait({task}, timeout=30)
+            assert not left, f"cancelled in turn {number % 12} it went on"
+            assert task.cancelled()
+            assert not (await things.find()).documents  # over a new connection, which the next one has ready
+
+    play(scene)
+
+
 def test_a_unit_of_work_that_fails_changes_nothing(play):
     """What a block did is undone when it raises or is cancelled, also when the change itself went well."""
 

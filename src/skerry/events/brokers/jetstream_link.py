@@ -17,6 +17,7 @@ from nats.errors import MaxPayloadError
 
 from skerry.errors import BrokerUnavailable, EventError
 from skerry.events.brokers.address import Address
+from skerry.store.patience import cancellable
 
 STREAM_NOT_FOUND: Final = 10059
 CONSUMER_NOT_FOUND: Final = 10014
@@ -117,7 +118,8 @@ class Link:
         """Ask JetStream's API. Raises `BrokerUnavailable`, `Refusal`."""
         payload = json.dumps(question).encode() if question else b""
         try:
-            answer = await self.client.request(f"$JS.API.{subject}", payload, timeout=self.address.timeout)
+            with cancellable():
+                answer = await self.client.request(f"$JS.API.{subject}", payload, timeout=self.address.timeout)
         except (NatsError, OSError, TimeoutError) as error:
             if isinstance(error, TimeoutError):
                 await (

@@ -34,6 +34,7 @@ from skerry.events.brokers.port import Delivery, Features, Message, Position
 from skerry.events.brokers.rabbitmq_frames import readable_frames
 from skerry.events.brokers.tail import Tail, Track
 from skerry.events.envelope import STRUCTURED
+from skerry.store.patience import cancellable
 
 OPTIONS: Final = {
     "namespace": COMMON["namespace"],
@@ -82,8 +83,9 @@ class RabbitBroker(Adapter):
     async def asking(self) -> AsyncIterator[None]:
         """No longer than the time-out, errors turned into `BrokerUnavailable`."""
         try:
-            async with asyncio.timeout(self.address.timeout):
-                yield
+            with cancellable():
+                async with asyncio.timeout(self.address.timeout):
+                    yield
         except _ERRORS as error:
             if isinstance(error, EventError):
                 raise

@@ -16,6 +16,7 @@ from pymongo.errors import DuplicateKeyError
 
 from skerry.clock import Clock
 from skerry.errors import LeaseLost
+from skerry.store.patience import cancellable
 
 LEASE: Final = 3.0
 """Seconds after which a holder that was killed, stopped or cut off is followed by another."""
@@ -75,5 +76,6 @@ class MongoLease:
             raise LeaseLost(f"the role {self.role!r} was not renewed in time; another process may hold it")
 
     async def _write(self, expected: dict[str, Any], values: dict[str, Any]) -> bool:
-        answer = await self._roles.update_one({"_id": self.role, **expected}, {"$set": values})
+        with cancellable():
+            answer = await self._roles.update_one({"_id": self.role, **expected}, {"$set": values})
         return bool(answer.matched_count)

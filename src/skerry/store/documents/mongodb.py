@@ -6,7 +6,6 @@ read that way too.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import warnings
@@ -36,6 +35,7 @@ from skerry.store.documents.mongo_unit import MongoTransaction, no_sql
 from skerry.store.documents.port import Entry
 from skerry.store.documents.query import Index
 from skerry.store.leases import held
+from skerry.store.patience import cancellable
 
 POOL: Final = 20
 TIMEOUT: Final = 10.0
@@ -214,11 +214,9 @@ class MongoDatabase:
     def translated(self) -> Iterator[None]:
         """Turn the driver's trouble into ours. Its texts may hold addresses and documents, so they go no further."""
         try:
-            yield
+            with cancellable():
+                yield
         except (pymongo.errors.PyMongoError, BSONError) as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():  # the driver has made an error of it, which a loop would survive
-                raise asyncio.CancelledError from None
             raise self._translate(error) from None
 
     def _translate(self, error: Exception) -> Exception:
