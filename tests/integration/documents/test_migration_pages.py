@@ -221,7 +221,10 @@ def left(url: str) -> set[str]:
 
     client = redis.Redis.from_url(url)
     try:
-        kept = (b"_kombu.binding", b"unacked_mutex")  # no messages: who listens, and who looks for lost ones at the moment
+        kept = (
+            b"_kombu.binding",
+            b"unacked_mutex",
+        )  # no messages: who listens, and who looks for lost ones at the moment
         return {key.decode() for key in client.keys("*") if not key.startswith(kept)}
     finally:
         client.close()
