@@ -30,7 +30,15 @@ export function shapeOf(services: readonly Service[], edges: readonly Edge[]): s
   return JSON.stringify([[...names].sort(), edges.map(named).sort()]);
 }
 
+let kept: { shape: string; layout: Layout } | null = null;
+
+/** The layout of a shape; the last one is kept, for whoever comes back from another page. */
 export function layout(shape: string): Layout {
+  if (kept?.shape !== shape) kept = { shape, layout: laidOut(shape) };
+  return kept.layout;
+}
+
+function laidOut(shape: string): Layout {
   const [names, keys] = JSON.parse(shape) as [string[], string[]];
   const graph = new dagre.graphlib.Graph({ multigraph: true });
   graph.setGraph({ rankdir: 'LR', nodesep: 24, ranksep: 66, edgesep: 14, marginx: 8, marginy: 8 });
