@@ -1,4 +1,4 @@
-"""Services that tell of their requests as OpenTelemetry's SDKs do: `python -m benchmarks.console.sender ADDRESS TOKEN RATE SECONDS`.
+"""Services that tell of their requests as OpenTelemetry's SDKs do: `python -m benchmarks.console.sender URL TOKEN RATE SECONDS`.
 
 Twelve of them, in traces of ten spans, calls and their answers, five deep, over some twenty edges; one in twenty fails. Ten
 requests a second carry them, in protobuf.
