@@ -1,11 +1,12 @@
-"""The pages that explain each pattern keep their form, and their index leads to every one of them."""
+"""Pages that explain patterns keep their form, their index leads to each, the navigation to every page, and links arrive."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
-from pages import ROOT
+from pages import FENCE, ROOT
 
 FOLDER = ROOT / "docs" / "explanation"
 PAGES = ["patterns-of-calls.md", "patterns-of-data.md", "patterns-of-systems.md"]
@@ -41,3 +42,36 @@ def test_rows_have_as_many_cells_as_their_table(page: str) -> None:
         count = len(re.split(r"(?<!\\)\|", line)) if line.startswith("|") else 0
         assert not cells or not count or count == cells, f"{page}:{number}"
         cells = count
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """What the navigation does not name nobody finds, and what it names is there; each once."""
+    named = re.findall(r'"([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text())
+    there = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert sorted(named) == sorted(there)
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as the site and most others make them."""
+    found, fenced = set(), False
+    for line in page.read_text().splitlines():
+        fenced = fenced != (FENCE.match(line) is not None)
+        if line.startswith("#") and not fenced:
+            words = re.sub(r"[^\w\s-]", "", line.lstrip("# ")).strip().lower()
+            found.add(re.sub(r"[-\s]+", "-", words))
+    return found
+
+
+def test_links_between_pages_arrive() -> None:
+    """Each link to a page, a picture or a heading of this repository leads to one; the API's anchors are the site's to check."""
+    lost = []
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            path, _, anchor = target.partition("#")
+            if "://" in target or path.startswith("mailto:"):
+                continue
+            there = (page.parent / path).resolve() if path else page
+            known = anchor and there.suffix == ".md" and not anchor.startswith("skerry.")
+            if not there.exists() or (known and anchor not in headings(there)):
+                lost.append(f"{page.relative_to(ROOT)}: {target}")
+    assert lost == []
