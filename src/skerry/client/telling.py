@@ -23,21 +23,25 @@ class Attempt:
     The span has the URL without its query, in which people put what nobody else should read.
     """
 
-    __slots__ = ("_address", "_port", "_request", "_told", "_work", "context", "status")
+    __slots__ = ("_address", "_began", "_clock", "_port", "_request", "_work", "context", "status")
 
     def __init__(self, request: Request, address: str, port: int, *, resent: int, clock: Clock) -> None:
         self.status: int = 0
         self._request = request
         self._address = address
         self._port = port
-        self._told = wanted()
+        self._clock = clock
         around = context.current()
-        if self._told:
+        self._work: span | None = None
+        self._began = 0.0
+        if wanted():
             name = span_name(request.method, "")
-            self._work: span = span(name, "client", around, attributes=self._asked(resent), clock=clock)
+            self._work = span(name, "client", around, attributes=self._asked(resent), clock=clock)
+            self.context: CallContext = self._work.context
         else:
-            self._work = span(request.method, "client", around, clock=clock)
-        self.context: CallContext = self._work.context
+            self.context = around.child(clock)
+            if HUB.measured:
+                self._began = clock.monotonic()
 
     def _asked(self, resent: int) -> dict[str, str | int]:
         request = self._request
@@ -53,15 +57,19 @@ class Attempt:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self._work is None and not self._began:
+            return
         if isinstance(error, BadReply):
             self.status = error.status
         failed = "" if kind is None else kind.__name__
         if self.status:
             failed = str(self.status) if self.status >= 400 else failed
-        if self._told and self.status:
-            self._work.add({"http.response.status_code": self.status})
-        self._work.end(failed)
+        if self._work is not None:
+            if self.status:
+                self._work.add({"http.response.status_code": self.status})
+            self._work.end(failed)
         if HUB.measured:
+            seconds = self._clock.monotonic() - self._began if self._work is None else self._work.seconds
             emit(
                 RequestSent(
                     service=self._request.service,
@@ -69,7 +77,7 @@ class Attempt:
                     address=self._address,
                     port=self._port,
                     status=self.status,
-                    seconds=self._work.seconds,
+                    seconds=seconds,
                     error=failed,
                 )
             )

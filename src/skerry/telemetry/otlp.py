@@ -13,7 +13,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from skerry.clock import SYSTEM, Clock
@@ -79,18 +79,18 @@ class _Queue:
     def __init__(self, path: str) -> None:
         self.path = path
         self.dropped = 0
-        self._waiting: deque[Callable[[], dict[str, Any]]] = deque()
+        self._waiting: deque[Callable[[], str]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, what: Callable[[], dict[str, Any]]) -> None:
+    def put(self, what: Callable[[], str]) -> None:
         if len(self._waiting) >= QUEUED:
             self._waiting.popleft()
             self.dropped += 1
         self._waiting.append(what)
 
-    def take(self) -> list[Callable[[], dict[str, Any]]]:
+    def take(self) -> list[Callable[[], str]]:
         return [self._waiting.popleft() for _ in range(min(TOGETHER, len(self._waiting)))]
 
 
@@ -137,7 +137,7 @@ class _Sender:
                 event.set()
             self._thread.join(AT_THE_END)
 
-    def _put(self, queue: _Queue, what: Callable[[], dict[str, Any]]) -> None:
+    def _put(self, queue: _Queue, what: Callable[[], str]) -> None:
         with self._lock:
             queue.put(what)
             count = len(queue)

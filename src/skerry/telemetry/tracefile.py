@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError
@@ -34,7 +34,7 @@ def write_traces(path: Path, *, service: str, hub: Hub = HUB, clock: Clock = SYS
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise ConfigurationError(f"traces cannot be written to {path}: {error.strerror}") from error
-    waiting: list[dict[str, Any]] = []
+    waiting: list[str] = []
     lock, since = threading.Lock(), [clock.monotonic()]
 
     def write() -> None:
