@@ -24,7 +24,7 @@ from skerry.settings import Settings
 from skerry.telemetry import PrometheusMetrics, log_signals, send_telemetry, use_opentelemetry
 from skerry.telemetry.spans import span
 
-LEAST_ROUNDS, TURNS, REQUESTS = 5, 5, 1000
+LEAST_ROUNDS, TURNS, REQUESTS = 5, 3, 3000
 MOST_ON, MOST_OFF = 10.0, 1.0
 """Microseconds a request, at most: for all that skerry has of its own, and for spans that nobody wants."""
 Act = Callable[[], Awaitable[Any]]

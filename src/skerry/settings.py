@@ -32,10 +32,11 @@ class Settings:
     means: standard input is a pipe from the supervisor, and its end means stop. `migrate` says whether a service applies
     migrations at its start, those for before a deploy, or refuses to start while one of them was not applied. `metrics` says
     for whom a service shows numbers at `/metrics`: for nobody, unless set. `socket` and `grpc_socket`
-    are unix sockets to listen on instead of host and ports. `zone` is where the process runs: calls prefer
-    instances in the same zone. `traces` is the file that spans are written to; none, unless set. `otlp` is the address of a
-    console or collector that spans and signals are sent to, by OTLP over HTTP, with `otlp_token` as a bearer's; none,
-    unless set.
+    are unix sockets to listen on instead of host and ports. `grpc_certificate` and `grpc_key` are PEM files for TLS over gRPC;
+    callers have to show a certificate of an authority in `grpc_client_ca`, where that is set. `zone` is where the process runs:
+    calls prefer instances in the same zone. `traces` is the file that spans are written to; none, unless set. `otlp` is the
+    address of a console or collector that spans and signals are sent to, by OTLP over HTTP, with `otlp_token` as a bearer's;
+    none, unless set.
     """
 
     data: Path = field(default_factory=Path.cwd)
@@ -44,6 +45,9 @@ class Settings:
     grpc_port: int = 50051
     socket: str = ""
     grpc_socket: str = ""
+    grpc_certificate: str = ""
+    grpc_key: str = ""
+    grpc_client_ca: str = ""
     log_level: LogLevel = "info"
     supervised: bool = False
     drain: float = 10.0
@@ -69,6 +73,7 @@ class Settings:
             grpc_port=_number(env, "SKERRY_GRPC_PORT", 50051, 0, 65535),
             socket=env.get("SKERRY_SOCKET", ""),
             grpc_socket=env.get("SKERRY_GRPC_SOCKET", ""),
+            **_grpc_tls(env),
             log_level=_word(env, "SKERRY_LOG_LEVEL", LOG_LEVELS, "info"),
             supervised=env.get("SKERRY_SUPERVISED") == "1",
             drain=float(_number(env, "SKERRY_DRAIN", 10, 0, 3600)),
@@ -93,6 +98,16 @@ def variable_for(service: str) -> str:
 def name_of(variable: str) -> str:
     """The inverse of `variable_for`."""
     return variable.removeprefix(URL_PREFIX).lower().replace("_", "-")
+
+
+def _grpc_tls(env: Mapping[str, str]) -> dict[str, str]:
+    files = {name: env.get(f"SKERRY_{name.upper()}", "") for name in ("grpc_certificate", "grpc_key", "grpc_client_ca")}
+    certificate, key, client_ca = files.values()
+    if bool(certificate) != bool(key) or (client_ca and not certificate):
+        raise ConfigurationError(
+            "SKERRY_GRPC_CERTIFICATE and SKERRY_GRPC_KEY belong together, and SKERRY_GRPC_CLIENT_CA needs both"
+        )
+    return files
 
 
 def _word(env: Mapping[str, str], name: str, words: tuple[W, ...], default: W) -> W:

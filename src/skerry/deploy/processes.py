@@ -23,6 +23,9 @@ NOT_INHERITED = {
     "SKERRY_GRPC_PORT",
     "SKERRY_SOCKET",
     "SKERRY_GRPC_SOCKET",
+    "SKERRY_GRPC_CERTIFICATE",
+    "SKERRY_GRPC_KEY",
+    "SKERRY_GRPC_CLIENT_CA",
 }
 """Variables of whoever starts a system that its processes are never told."""
 _LAST_OUTPUT = 1.0

@@ -29,6 +29,7 @@ from skerry.signals.calls import (
 from skerry.signals.changes import (
     AnswersDiffered,
     AuthoritiesChanged,
+    CertificateReloaded,
     ConsumerFailed,
     ConsumerLag,
     EventHandled,
@@ -82,6 +83,7 @@ __all__ = [
     "CallHedged",
     "CallRefused",
     "CallTimedOut",
+    "CertificateReloaded",
     "ChaosInjected",
     "ConsumerFailed",
     "ConsumerLag",

@@ -441,6 +441,18 @@ class IdentityRenewed(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateReloaded(Signal):
+    """A service shows another certificate over gRPC from the next connection on; or, with an `error`, the one it had."""
+
+    service: str
+    error: str = ""
+
+    @property
+    def level(self) -> Level:
+        return "error" if self.error else "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuthoritiesChanged(Signal):
     """The sidecars of a system believe other authorities than before, so many of them."""
 

@@ -12,6 +12,7 @@ from skerry.client.grpc import MAX_MESSAGE
 from skerry.clock import Clock
 from skerry.errors import ConfigurationError
 from skerry.service.grpc.border import GrpcBorder
+from skerry.service.grpc.certificates import Certificates
 from skerry.service.grpc.health import Health, Owner
 from skerry.service.shedding import Shedding
 from skerry.settings import Settings
@@ -39,8 +40,9 @@ class GrpcServer:
 
     Around each call: the caller's deadline, trace, priority and retried mark; shedding together with HTTP; skerry's errors as
     statuses; an unexpected error is INTERNAL, its text only in the log. Messages have at most 4 MiB. A call whose caller names
-    no time has the service's `timeout`, streams too. grpc.health.v1 is there by itself. It listens without TLS on
-    `Settings.host` and `Settings.grpc_port`, or on `Settings.grpc_socket`.
+    no time has the service's `timeout`, streams too. grpc.health.v1 is there by itself. It listens on
+    `Settings.host` and `Settings.grpc_port`, or on `Settings.grpc_socket`; with TLS where `Settings.grpc_certificate` is set, and
+    asks callers for a certificate where `Settings.grpc_client_ca` is.
     """
 
     def __init__(
@@ -71,15 +73,19 @@ class GrpcServer:
         self._health.names.add(service_name)
 
     async def start(self) -> None:
-        """Listen. Raises `ConfigurationError` when the address cannot be bound."""
+        """Listen. Raises `ConfigurationError` when the address cannot be bound, or a certificate not be used."""
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         at = self._settings.grpc_socket
         address = f"unix:{at}" if at else f"{host}:{self._settings.grpc_port}"
+        certificates = Certificates.of(self._name, self._settings)
         server = grpc.aio.server(handlers=self._handlers, interceptors=[self._border], options=_OPTIONS)
         for name, methods in self._methods.items():
             server.add_registered_method_handlers(name, dict(methods))
         try:
-            self.port = server.add_insecure_port(address)
+            if certificates is None:
+                self.port = server.add_insecure_port(address)
+            else:
+                self.port = server.add_secure_port(address, certificates.credentials())
         except RuntimeError as error:
             which = "SKERRY_GRPC_SOCKET" if at else "SKERRY_HOST and SKERRY_GRPC_PORT"
             message = f"cannot listen for gRPC on {address}; set {which}"
