@@ -68,6 +68,13 @@ class Ramping:
             time.sleep(0.2)
         return told
 
+    def until_confirmed(self) -> None:
+        """Wait until every gateway serves what was decided last."""
+        end = time.monotonic() + PATIENCE
+        while self.told["decisions"][-1]["effective"] is None:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
     def controllers(self) -> list[int]:
         """The processes that decide about this folder."""
         found: list[int] = []
@@ -202,11 +209,31 @@ def test_a_route_that_is_strangled_by_a_reload_is_led_like_any_other(
             gateway.process.send_signal(signal.SIGHUP)
             made.until_controllers(1)
             assert made.strangle("start", "books").returncode == 0
-            with asking(gateway.port):
-                assert made.until("done", "rolled_back")["state"] == "done"
+            assert made.strangle("step", "books", "--to", "100").returncode == 0
+            made.until_confirmed()
+            assert {gateway.ask("/books").status for _ in range(5)} == {200}
+            assert candidate.answers == 5
             gateway.process.terminate()
             gateway.process.wait(PATIENCE)
             made.until_controllers(0)
+
+
+def test_a_gateway_begins_with_what_was_decided_last(tmp_path: Path) -> None:
+    """Although its file of shares is an older one, or gone: not one request goes where the ramp is no more."""
+    state = tmp_path / "state"
+    with upstreams() as (control, candidate):
+        spec = tmp_path / "gateway.yaml"
+        spec.write_text(SPEC.format(control=control.url, candidate=candidate.url, shadow="false"))
+        plan = plans(reading.read(spec))["books"]
+        with Ramps(state) as ramps:
+            ramps.start("books", plan, deciding.Place("ramping", 100.0), at=0.0, reason="a test")
+        for before in (None, b"{", (state / shares.FILE).read_bytes().replace(b"100.0", b"0.0").replace(b"1,", b"0,")):
+            (state / shares.FILE).unlink()
+            if before is not None:
+                (state / shares.FILE).write_bytes(before)
+            with running([spec, "--state", state]) as gateway:
+                assert {gateway.ask("/books").status for _ in range(5)} == {200}
+        assert control.answers == 0
 
 
 def test_a_roll_back_takes_effect_while_the_specification_is_wrong(tmp_path: Path) -> None:
@@ -215,10 +242,7 @@ def test_a_roll_back_takes_effect_while_the_specification_is_wrong(tmp_path: Pat
         made.strangle("start", "books")
         made.spec.write_text("routes: nonsense")
         assert made.strangle("rollback", "books").returncode == 0
-        end = time.monotonic() + PATIENCE
-        while made.told["decisions"][-1]["effective"] is None:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        made.until_confirmed()
         before = made.candidate.answers
         assert {made.gateway.ask("/books").status for _ in range(20)} == {200}
         assert made.candidate.answers == before

@@ -21,6 +21,7 @@ from skerry.gateway.model import GatewaySpec
 from skerry.gateway.strangler import shares
 from skerry.gateway.strangler.applying import applied
 from skerry.gateway.strangler.controller import plans
+from skerry.gateway.strangler.ramps import FILE, Ramps
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 10.0
@@ -130,6 +131,7 @@ class Loading:
     ) -> None:
         self._read = read
         self._folder = folder
+        self._clock = clock
         self._read_by_itself = bool(watched)
         self._version = -1
         self._last: GatewaySpec | None = None
@@ -156,15 +158,32 @@ class Loading:
                 raise
             _log.error("ramps go on by the specification that was read before: %s", error)
             spec = self._last
+        if plans(spec) and self._begin():
+            now = shares.read(self._folder)
         self._last, self._version = spec, now.version
-        if plans(spec):
-            self._begin()
         return applied(spec, now)
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
+        """With the first route that is strangled; whether it is that."""
         self._keeper.start()
-        if (file := self._folder / shares.FILE) not in self.watch:
-            self.watch.append(file)
+        file = self._folder / shares.FILE
+        if file in self.watch:
+            return False
+        self._restore()
+        self.watch.append(file)
+        return True
+
+    def _restore(self) -> None:
+        """Have the file of shares say what was decided last, before anything is served by it: it may be an older one, or gone,
+        after a crash.
+        """
+        if not (self._folder / FILE).exists():
+            return
+        try:
+            with Ramps(self._folder, clock=self._clock) as ramps:
+                ramps.publish()
+        except ConfigurationError as error:
+            _log.error("ramps are served as they were told last: %s", error)
 
     def close(self) -> None:
         """End the process that decides."""
