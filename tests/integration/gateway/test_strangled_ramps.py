@@ -236,11 +236,23 @@ def test_a_gateway_begins_with_what_was_decided_last(tmp_path: Path) -> None:
         assert control.answers == 0
 
 
-def test_a_roll_back_takes_effect_while_the_specification_is_wrong(tmp_path: Path) -> None:
-    """Whoever edits the file badly at that moment does not keep a bad candidate in place."""
-    with ramping(tmp_path, "--watch") as made:
+WRONG = {
+    "not understood": "routes: nonsense",
+    # it is in order as far as can be told without a look at other files
+    "not taken": 'services: {{x: {{url: "https://127.0.0.1:1", ca: "{nowhere}"}}, monolith: {{url: "{control}"}}}}\n'
+    "routes: [{{path: /x, service: x}}, {{path: /, service: monolith}}]",
+}
+
+
+@pytest.mark.parametrize(
+    ("engine", "wrong"), [("embedded", "not understood"), ("embedded", "not taken"), ("envoy", "not taken")]
+)
+def test_a_roll_back_takes_effect_while_the_specification_is_wrong(engine: Engine, wrong: str, tmp_path: Path) -> None:
+    """Whoever edits the file badly at that moment does not keep a bad candidate in place, whoever finds out that it is bad."""
+    with ramping(tmp_path, "--watch", engine=engine) as made:
         made.strangle("start", "books")
-        made.spec.write_text("routes: nonsense")
+        made.until_confirmed()
+        made.spec.write_text(WRONG[wrong].format(nowhere=tmp_path / "none.pem", control=made.control.url))
         assert made.strangle("rollback", "books").returncode == 0
         made.until_confirmed()
         before = made.candidate.answers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import resource
 import signal
@@ -35,7 +36,9 @@ LOOK_EVERY: Final = 0.005
 LOOK_FOR_FILES: Final = 0.2
 """The same as long as there are none; a later specification may bring some."""
 MOST_FILES: Final = 65_536
+_log = logging.getLogger("skerry.gateway")
 Load = Callable[[], GatewaySpec]
+Instead = Callable[[], GatewaySpec | None]
 Ready = Callable[[Mapping[str, int]], None]
 
 
@@ -48,6 +51,7 @@ def serve(
     watch: Sequence[Path] = (),
     ready: Ready | None = None,
     state: Path | None = None,
+    instead: Instead | None = None,
     clock: Clock = SYSTEM,
 ) -> None:
     """Serve what `load` gives until told to stop; then return.
@@ -58,7 +62,8 @@ def serve(
     own; one that dies is replaced. `ready` is called once with the port of each listener. Call it in the main thread.
 
     With a folder `state`, what is strangled is compared and counted there (`skerry.gateway.strangler`), once `load` gives
-    specifications that its shares were applied to; without one, all of it stays with the control, uncounted.
+    specifications that its shares were applied to; without one, all of it stays with the control, uncounted. What `load` gave
+    and could not be served is followed by what `instead` gives, if it gives anything.
 
     Raises `ConfigurationError` when the first load fails or an address cannot be bound.
     """
@@ -66,10 +71,12 @@ def serve(
     spec = load()
     _allow_many_files()
     if workers > 1:
-        crew = Crew(workers, lambda: _run(load, addresses, settings, Files(watch), clock, state=state), clock)
+        crew = Crew(
+            workers, lambda: _run(load, addresses, settings, Files(watch), clock, state=state, instead=instead), clock
+        )
         crew.serve(spec, settings, ready)
     else:
-        _run(load, addresses, settings, files, clock, spec=spec, ready=ready, state=state)
+        _run(load, addresses, settings, files, clock, spec=spec, ready=ready, state=state, instead=instead)
 
 
 def _allow_many_files() -> None:
@@ -91,10 +98,11 @@ def _run(
     spec: GatewaySpec | None = None,
     ready: Ready | None = None,
     state: Path | None = None,
+    instead: Instead | None = None,
 ) -> None:
     """One worker: alone with the `spec` that was loaded already, or one of a crew, which stops with its parent."""
     supervised = settings.supervised or spec is None
-    source = _Source(load, addresses, clock)
+    source = _Source(load, instead, addresses, clock)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(
             _serve(source, spec or load(), settings, files, clock, ready=ready, supervised=supervised, state=state)
@@ -141,11 +149,12 @@ async def _serve(
 class _Source:
     """Where the specification and the addresses of services come from, again and again."""
 
-    def __init__(self, load: Load, addresses: Addresses, clock: Clock) -> None:
+    def __init__(self, load: Load, instead: Instead | None, addresses: Addresses, clock: Clock) -> None:
         self._changed = asyncio.Event()
         self._stale = False
         """Whether the specification itself may be another, not just where services are."""
         self._load = load
+        self._instead = instead
         self._addresses = addresses
         self._clock = clock
         self._instances: Instances | None = None
@@ -165,12 +174,31 @@ class _Source:
             stale, self._stale = self._stale, False
             try:
                 spec = self._load() if stale or self._spec is None else self._spec
-                worker.reload(*await self._resolved(spec))
-                self._spec = spec
-            except ConfigurationError as error:
-                now = worker.runtime.spec
-                signals.emit(signals.GatewayReloaded(service=now.name, routes=len(now.routes), error=str(error)))
-                print(f"gateway: not reloaded: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            except Exception as error:  # what `load` does is not ours, and the gateway serves on
+                self._refuse(worker, error)
+            else:
+                await self._serve(worker, spec, loaded=stale)
+
+    async def _serve(self, worker: Worker, spec: GatewaySpec, *, loaded: bool) -> None:
+        try:
+            await self._give(worker, spec)
+        except Exception as error:  # nothing that is wrong with one specification may keep the next from being served
+            self._refuse(worker, error)
+            if loaded and self._instead is not None and (other := self._instead()) is not None:
+                with contextlib.suppress(ConfigurationError):
+                    await self._give(worker, other)
+
+    async def _give(self, worker: Worker, spec: GatewaySpec) -> None:
+        worker.reload(*await self._resolved(spec))
+        self._spec = spec
+
+    def _refuse(self, worker: Worker, error: Exception) -> None:
+        told = str(error) if isinstance(error, ConfigurationError) else type(error).__name__
+        if not isinstance(error, ConfigurationError):
+            _log.error("a specification could not be loaded", exc_info=error)
+        now = worker.runtime.spec
+        signals.emit(signals.GatewayReloaded(service=now.name, routes=len(now.routes), error=told))
+        print(f"gateway: not reloaded: {told}", file=sys.stderr, flush=True)  # noqa: T201
 
     def look_again(self) -> None:
         """The specification may have changed."""

@@ -260,6 +260,15 @@ class _Nobody:
         """Nothing more is sent."""
 
 
+def _believing(service: Service) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=service.ca)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"the authorities of {service.name} in {service.ca} cannot be used: {error.strerror or error}"
+        ) from error
+
+
 class Pool:
     """The connections to one instance. `active` counts those in use and those being opened."""
 
@@ -275,7 +284,7 @@ class Pool:
         self.url: str = f"{parts.scheme}://{parts.netloc}"
         self.active: int = 0
         self.ejected_until: float = 0.0
-        self._tls = ssl.create_default_context(cafile=service.ca) if parts.scheme == "https" else None
+        self._tls = _believing(service) if parts.scheme == "https" else None
         self._service = service
         self._clock = clock
         self.alone: bool = True

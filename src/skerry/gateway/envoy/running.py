@@ -49,6 +49,7 @@ _OWN_NAMES = {"dns+http": "http", "dns+https": "https"}
 _NODE = "skerry-gateway"
 
 Load = Callable[[], GatewaySpec]
+Instead = Callable[[], GatewaySpec | None]
 Ready = Callable[[Mapping[str, int]], None]
 
 
@@ -60,6 +61,7 @@ def serve(
     watch: Sequence[Path] = (),
     ready: Ready | None = None,
     state: Path | None = None,
+    instead: Instead | None = None,
     clock: Clock = SYSTEM,
 ) -> None:
     """Serve the gateway that `load` gives, on Envoy, until SIGTERM, SIGINT or, when supervised, the end of standard input.
@@ -69,19 +71,21 @@ def serve(
     requests under way get `settings.drain` seconds. `ready` is called once with the port of each listener.
 
     With a folder `state`, what is strangled is compared and counted there (`skerry.gateway.strangler`), as the other engine does;
-    the process behind has a tally of its own.
+    the process behind has a tally of its own. What `load` gave and Envoy does not take is followed by what `instead` gives, if it
+    gives anything.
 
     Raises `ConfigurationError` when the first one is not in order, `MissingExtra` without the extra `envoy`, `EnvoyError` when
     Envoy does not start or ends again and again.
     """
     with asyncio.Runner() as runner:
-        runner.run(_Run(load, addresses, settings, watch, ready, state, clock).run())
+        runner.run(_Run(load, instead, addresses, settings, watch, ready, state, clock).run())
 
 
 class _Run:
     def __init__(
         self,
         load: Load,
+        instead: Instead | None,
         addresses: Mapping[str, tuple[str, ...]],
         settings: Settings,
         watch: Sequence[Path],
@@ -90,6 +94,7 @@ class _Run:
         clock: Clock,
     ) -> None:
         self._load = load
+        self._instead = instead
         self._addresses = addresses
         self._settings = settings
         self._watch = watch
@@ -196,15 +201,14 @@ class _Run:
         return spec
 
     async def _change(self, ads: AdsServer, before: GatewaySpec) -> GatewaySpec:
+        loaded = False
         try:
             spec = self._read()
-            compiled = await self._compile(spec)
-            if compiled.behind:
-                await self._behind.serve(spec)
-            await self._publish(ads, spec, compiled)
+            loaded = True
+            compiled = await self._give(ads, spec)
         except (ConfigurationError, ConfigurationRefused) as error:
             emit(GatewayReloaded(service=before.name, routes=len(before.routes), error=str(error)))
-            return before
+            return await self._give_instead(ads, before) if loaded else before
         except EnvoyError as error:  # it may be on its way up again
             _log.warning("the new specification is given to Envoy once more: %s", error)
             self._again.set()
@@ -217,10 +221,34 @@ class _Run:
         self._tell(compiled)
         return spec
 
+    async def _give(self, ads: AdsServer, spec: GatewaySpec) -> Compiled:
+        compiled = await self._compile(spec)
+        if compiled.behind:
+            await self._behind.serve(spec)
+        await self._publish(ads, spec, compiled)
+        return compiled
+
+    async def _give_instead(self, ads: AdsServer, before: GatewaySpec) -> GatewaySpec:
+        """What a ramp is at now is served by the rules that Envoy has taken, though it does not take the present ones."""
+        other = self._instead() if self._instead is not None else None
+        if other is None:
+            return before
+        spec = self._with_ports(other)
+        try:
+            await self._give(ads, spec)
+        except (ConfigurationError, ConfigurationRefused) as error:
+            _log.error("ramps stay where they are: %s", error)
+            return before
+        except EnvoyError as error:  # it may be on its way up again
+            _log.warning("ramps are given to Envoy once more: %s", error)
+            self._moved.set()
+        emit(GatewayReloaded(service=spec.name, routes=len(spec.routes)))
+        return spec
+
     async def _move(self, ads: AdsServer, spec: GatewaySpec) -> None:
         """The instances of a service are others, or the engine behind is away or back; the rules are the same."""
         try:
-            await ads.publish((await self._compile(spec)).resources, node=_NODE)
+            await self._publish(ads, spec, await self._compile(spec))
         except (ConfigurationError, ConfigurationRefused) as error:
             _log.error("the gateway goes on with the instances that it knew: %s", error)
         except EnvoyError as error:  # it may be on its way up again
@@ -242,7 +270,9 @@ class _Run:
     def _read(self) -> GatewaySpec:
         """What is to be served, with a port for each listener that takes any: the same one as long as this runs."""
         self._read_of = marks(self._watch)  # before it is read: what changes meanwhile is read again
-        spec = self._load()
+        return self._with_ports(self._load())
+
+    def _with_ports(self, spec: GatewaySpec) -> GatewaySpec:
         return replace(spec, listeners=tuple(self._with_port(listener) for listener in spec.listeners))
 
     def _with_port(self, listener: Listener) -> Listener:

@@ -115,8 +115,8 @@ class Keeper:
 class Loading:
     """What a gateway serves: its specification with what the ramps are at. Give `load` and `watch` to an engine, and `state`.
 
-    Steps and roll-backs take effect whatever is being done to the specification: one that is wrong just now, or that is not to be
-    read again by itself, counts as it was when it was last right.
+    Steps and roll-backs take effect whatever is being done to the specification: one that is wrong just now, that an engine does
+    not take (`instead`), or that is not to be read again by itself, counts as it was when it was last right.
     """
 
     def __init__(
@@ -135,6 +135,7 @@ class Loading:
         self._read_by_itself = bool(watched)
         self._version = -1
         self._last: GatewaySpec | None = None
+        self._served: tuple[GatewaySpec | None, int] = (None, -1)
         self._keeper = Keeper(spec, folder, clock=clock)
         self._keeper.wait()
         self.watch: list[Path] = [*watched]
@@ -149,6 +150,7 @@ class Loading:
 
     def load(self) -> GatewaySpec:
         """The specification as it is to be served now. Raises `ConfigurationError` as reading it does."""
+        self._served = self._last, self._version  # no `instead` was asked for since: an engine has taken it
         now = shares.read(self._folder)
         moved = now.version != self._version and self._last is not None
         try:
@@ -162,6 +164,15 @@ class Loading:
             now = shares.read(self._folder)
         self._last, self._version = spec, now.version
         return applied(spec, now)
+
+    def instead(self) -> GatewaySpec | None:
+        """When an engine could not serve what `load` gave: the specification that it took before, with what the ramps are at now;
+        None when that is what it serves.
+        """
+        spec, version = self._served
+        now = shares.read(self._folder)
+        self._last, self._version = spec, now.version
+        return None if spec is None or now.version == version else applied(spec, now)
 
     def _begin(self) -> bool:
         """With the first route that is strangled; whether it is that."""
@@ -204,6 +215,6 @@ def served(
         return
     loading = Loading(load, folder=folder or STATE, spec=spec, first=first, watched=watched)
     try:
-        yield loading.load, loading.watch, {"state": loading.state}
+        yield loading.load, loading.watch, {"state": loading.state, "instead": loading.instead}
     finally:
         loading.close()
