@@ -19,6 +19,7 @@ KINDS: Final = ("internal", "internal", "server", "client", "producer", "consume
 UNNAMED: Final = "unknown_service"
 """A service that does not say its name, in OpenTelemetry's words."""
 
+_OVERLOADED: Final = frozenset({408, 429})
 _ENDLESS: Final = frozenset({float("inf"), float("-inf")})
 
 Value = str | int | float | bool
@@ -69,10 +70,18 @@ def cut(value: Value | None) -> Value:
     return str(value) if isinstance(value, float) and (value != value or value in _ENDLESS) else value  # noqa: PLR0124
 
 
-def failed(attributes: Mapping[str, Value], kind: str) -> bool:
-    """Whether an answer was a failure of who answered; a caller's 404 is none."""
+def failed(attributes: Mapping[str, Value], kind: str, *, said: bool) -> bool:
+    """Whether an answer was a failure of who answered; `said` is whether the span calls itself one.
+
+    OpenTelemetry has a caller call every 4xx an error, of whomever it is. Here it counts against who was called, so a 404 is none;
+    408 and 429 are, for they say that somebody could not keep up.
+    """
     status = attributes.get("http.response.status_code", attributes.get("http.status_code"))
-    return kind == "server" and isinstance(status, int) and status >= 500
+    if not isinstance(status, int):
+        return said
+    if kind == "client" and 400 <= status < 500:
+        return said and status in _OVERLOADED
+    return said or (kind == "server" and status >= 500)
 
 
 def level_of(text: str, number: int) -> str:

@@ -128,7 +128,7 @@ def _span(span: Any, service: str) -> Span:
         kind,
         begin * 1e-9,
         max(0, end - begin) * 1e-9,
-        span.status.code == _ERROR or failed(attributes, kind),
+        failed(attributes, kind, said=span.status.code == _ERROR),
         attributes,
     )
 

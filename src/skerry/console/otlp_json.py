@@ -97,7 +97,7 @@ def _span(given: Mapping[str, Any], service: str) -> Span | None:
         kind,
         begin * 1e-9,
         max(0, end - begin) * 1e-9,
-        _whole(status.get("code")) == _ERROR or failed(attributes, kind),
+        failed(attributes, kind, said=_whole(status.get("code")) == _ERROR),
         attributes,
     )
 

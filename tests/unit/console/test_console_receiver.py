@@ -158,6 +158,25 @@ def test_what_counts_as_failed() -> None:
     assert found[0].attributes["status.message"] == "boom"
 
 
+def test_what_a_caller_calls_an_error_counts_against_who_was_called_only_when_it_was_his() -> None:
+    """Of a client span that says it failed, as OpenTelemetry has it for each 4xx: 5xx, 408 and 429 count, 404 and 409 do not."""
+    statuses = (404, 409, 408, 429, 500, 503, 200)
+    request = otlp(
+        "order",
+        *(
+            spanned(
+                number,
+                kind=CLIENT,
+                status={"code": 2},
+                attributes=[{"key": "http.response.status_code", "value": {"intValue": str(status)}}],
+            )
+            for number, status in enumerate(statuses, 1)
+        ),
+    )
+    found = spans(json.dumps(request).encode(), "application/json")
+    assert [span.error for span in found] == [False, False, True, True, True, True, True]
+
+
 def test_numbers_that_are_none_are_written_as_text() -> None:
     """JSON has no infinity: a page that reads it must not break."""
     given = [{"key": "a", "value": {"doubleValue": "Infinity"}}, {"key": "b", "value": {"arrayValue": {"values": []}}}]
