@@ -73,7 +73,7 @@ def cut(value: Value | None) -> Value:
 def failed(attributes: Mapping[str, Value], kind: str, *, said: bool) -> bool:
     """Whether an answer was a failure of who answered; `said` is whether the span calls itself one.
 
-    OpenTelemetry has a caller call every 4xx an error, of whomever it is. Here it counts against who was called, so a 404 is none;
+    OpenTelemetry has a caller call every 4xx an error, whoever made it. Here it counts against who was called, so a 404 is none;
     408 and 429 are, for they say that somebody could not keep up.
     """
     status = attributes.get("http.response.status_code", attributes.get("http.status_code"))
