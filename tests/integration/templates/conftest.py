@@ -39,7 +39,7 @@ def tracked(demo: Path) -> Path:
 def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The templates of a newer skerry: a second version of both templates beside the first.
 
-    What changed: the system's README and Makefile, a new file, one that is gone; and a line of the services' code.
+    What changed: the system's README and Makefile, and a new file; a line of the services' code, and a file that is gone.
     """
     root = tmp_path_factory.mktemp("newer")
     shutil.copytree(ROOT / "templates", root / "templates")
@@ -49,6 +49,6 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     replace(system / "README.md.jinja", "# {{ name }}\n", "# {{ name }}, a system\n")
     replace(system / "Makefile.jinja", ".PHONY: test", "# what there is to do\n.PHONY: test")
     (system / "NEWS.md.jinja").write_text("Nothing new in {{ name }}.\n")
-    (system / "tests" / "conftest.py.jinja").unlink()
+    (service / "{{ package }}" / "__init__.py.jinja").unlink()
     replace(service / "{{ package }}" / "models.py.jinja", "max_length=1000", "max_length=2000")
     return root / "templates"

@@ -29,14 +29,15 @@ def test_what_only_one_side_changed_comes_and_stays(tracked: Path, newer: Path) 
     records = [".skerry/services/notes.yml", ".skerry/services/stock.yml", ".skerry/system.yml"]
     assert done.to == dict.fromkeys(records, "v2")
     assert done.conflicts == ()
-    changed = ["Makefile", "NEWS.md", "README.md", "notes/models.py", "stock/models.py", "tests/conftest.py"]
+    changed = ["Makefile", "NEWS.md", "README.md", "notes/models.py", "stock/models.py"]
+    changed += ["notes/__init__.py", "stock/__init__.py"]
     assert [str(path) for path in done.changed] == sorted([*records, *changed])
     assert "# demo, a system\n" in (tracked / "README.md").read_text()
     assert "We wrote this." in (tracked / "README.md").read_text()
     assert "Nobody knows it." in (tracked / "notes" / "app.py").read_text()
     assert "max_length=2000" in (tracked / "stock" / "models.py").read_text()
     assert (tracked / "NEWS.md").read_text() == "Nothing new in demo.\n"
-    assert not (tracked / "tests" / "conftest.py").exists()
+    assert not (tracked / "notes" / "__init__.py").exists()
     assert not (tracked / "tests" / "test_stock.py").exists()
     seen = {line[3:] for line in git(tracked, "status", "--porcelain", "--untracked-files=all").splitlines()}
     assert seen == {str(path) for path in done.changed}
