@@ -24,12 +24,21 @@ demo: setup
 strangle: setup
 	@cd examples/strangler && ../../$(BIN)/python -m story $(if $(ENGINE),--engine $(ENGINE)) $(if $(FAULT),--fault $(FAULT)) $(ARGS)
 
-# Two files at a time, for most tests wait. In CI one after the other, so that none gets in another's way, and those that count
-# for coverage with it.
+# Two files at a time, for most tests wait. In CI what counts for coverage has run before, and what fails with others beside it,
+# three tests at most, is run once more alone: two shared cores fail one of thousands by chance. It is named, and is to be mended.
+TOGETHER := -n 2 --dist loadfile
+FAILED := .cache/pytest/v/cache/lastfailed
 test: setup $(if $(filter true,$(CI)),$(if $(ARGS),,coverage))
-	@$(if $(filter true,$(CI))$(ARGS),,$(BIN)/python -m pytest -n 2 --dist loadfile)
-	@$(if $(ARGS),$(BIN)/python -m pytest $(ARGS))
-	@$(if $(filter true,$(CI)),$(if $(ARGS),,$(BIN)/python -m pytest $(UNCOUNTED)))
+ifdef ARGS
+	@$(BIN)/python -m pytest $(ARGS)
+else ifeq ($(CI),true)
+	@rm -f $(FAILED)
+	@$(BIN)/python -m pytest $(TOGETHER) $(UNCOUNTED) || { \
+	  test -f $(FAILED) && test $$(grep -c '": true' $(FAILED)) -le 3 && echo "FLAKY, unless they fail alone too:" && \
+	  grep '": true' $(FAILED) && $(BIN)/python -m pytest --last-failed $(UNCOUNTED); }
+else
+	@$(BIN)/python -m pytest $(TOGETHER)
+endif
 
 lint: setup
 	@$(BIN)/ruff check --output-format concise .
@@ -50,7 +59,7 @@ COVERED := clock errors context signals topology resilience store events saga
 coverage: setup
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m coverage run -m pytest -q tests/unit --ignore tests/unit/testing & unit=$$!; \
-	  $(BIN)/python -m coverage run -m pytest -q tests/contract && wait $$unit
+	  $(BIN)/python -m coverage run -m pytest -q tests/contract; contract=$$?; wait $$unit && exit $$contract
 	@$(BIN)/python -m coverage combine -q
 	@$(BIN)/python -m coverage report --skip-covered --fail-under=90 \
 	  --include="$(foreach part,$(COVERED),src/skerry/$(part).py,src/skerry/$(part)/*,)"
