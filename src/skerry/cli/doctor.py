@@ -33,6 +33,7 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "grpc": ("grpc",),
     "prometheus": ("prometheus_client",),
     "console": ("starlette",),
+    "reload": ("watchfiles",),
     "check": ("yaml", "rich"),
 }
 """By extra, the modules that it brings."""

@@ -16,8 +16,9 @@ import click
 from skerry import signals
 from skerry.cli import browser, options
 from skerry.cli.watching import console_for
-from skerry.deploy import Both, Console, ConsoleServer, LogFiles, Mesh, Supervisor, sidecar_name
-from skerry.signals import AuthoritiesChanged, IdentityRenewed, ProcessChanged, Signal
+from skerry.deploy import Both, Console, ConsoleServer, LogFiles, Mesh, Reloader, Supervisor, sidecar_name
+from skerry.errors import SkerryError
+from skerry.signals import AuthoritiesChanged, IdentityRenewed, ProcessChanged, ProcessReplaced, Signal
 from skerry.topology import FILE_NAME, GATEWAY, System, load
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -55,6 +56,9 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     help="Also run the console, have every process tell it what happens, and open it where there is a browser. "
     "[default: on a terminal, when it is installed]",
 )
+@click.option(
+    "--reload", is_flag=True, help="Have services go on with their code as it changes, without a lost request."
+)
 @options.output
 def run(
     file: Path | None,
@@ -69,12 +73,17 @@ def run(
     output: str,
     *,
     watched: bool | None,
+    reload: bool,
 ) -> None:
     """Run every service of a system and its gateway, restart what crashes, and stop them all on Ctrl-C.
 
     Servers that were asked for, and sidecars, start first and stop last. What the processes write goes to DATA/logs and, in the
     text format, also to the terminal.
     """
+    if reload and mesh:
+        raise click.UsageError("--reload is not for --mesh: sidecars know one process of each service")
+    if reload:
+        import skerry.deploy.watching  # noqa: F401 - says now what is not installed
     system = options.with_engine(load(file or options.system_file(", or try `skerry demo`")), engine)
     if port is None and system.gateway is not None:
         port = system.gateway.port
@@ -97,7 +106,8 @@ def run(
             progress = TextProgress(system, console, supervisor.names, opens=terminal and browser.is_there())
             progress.note(without)
         stack.callback(signals.subscribe(progress.on_signal))
-        asyncio.run(serve(supervisor, progress, watching))
+        reloader = Reloader(supervisor, say=progress.reloading) if reload else None
+        asyncio.run(serve(supervisor, progress, watching, reloader))
 
 
 class TextProgress:
@@ -113,6 +123,8 @@ class TextProgress:
     def on_signal(self, change: Signal) -> None:
         if isinstance(change, IdentityRenewed) and change.error:
             self._console.say(f"skerry: {change.service} keeps its certificate: {change.error}")
+        if isinstance(change, ProcessReplaced):
+            self._replaced(change)
         if not isinstance(change, ProcessChanged):
             return
         if change.state == "crashed":
@@ -140,6 +152,18 @@ class TextProgress:
         if self._opens:
             browser.open_page(server.opening, server.folder)
 
+    def reloading(self, text: str) -> None:
+        self._console.say(f"skerry: {text}")
+
+    def _replaced(self, change: ProcessReplaced) -> None:
+        if not change.error:
+            self._console.say(f"skerry: {change.name} has changed (process {change.pid})")
+            return
+        why, *lines = change.error.splitlines()
+        self._console.say(f"skerry: {change.name} stays as it was, for it does not start as it is now: {why}")
+        for line in lines:
+            self._console.say(f"skerry: {line}")
+
     def note(self, text: str) -> None:
         if text:
             self._console.say(f"skerry: {text}")
@@ -155,6 +179,8 @@ class JsonProgress:
     def on_signal(self, change: Signal) -> None:
         if isinstance(change, ProcessChanged):
             self._say(event="process", name=change.name, state=change.state, pid=change.pid, reason=change.reason)
+        elif isinstance(change, ProcessReplaced):
+            self._say(event="replaced", name=change.name, pid=change.pid, before=change.before, error=change.error)
         elif isinstance(change, IdentityRenewed):
             told = {"service": change.service, "name": change.name, "ends": change.ends, "error": change.error}
             self._say(event="identity", **told)
@@ -167,12 +193,18 @@ class JsonProgress:
     def watched(self, server: ConsoleServer) -> None:
         self._say(event="console", url=server.url, open=server.opening)
 
+    def reloading(self, text: str) -> None:
+        self._say(event="reload", text=text)
+
     def _say(self, **values: object) -> None:
         self._console.say(json.dumps(values))
 
 
 async def serve(
-    supervisor: Supervisor, progress: TextProgress | JsonProgress, watching: ConsoleServer | None = None
+    supervisor: Supervisor,
+    progress: TextProgress | JsonProgress,
+    watching: ConsoleServer | None = None,
+    reloader: Reloader | None = None,
 ) -> None:
     """Run a system until a signal or `skerry stop` ends it; a second signal kills it at once."""
     loop = asyncio.get_running_loop()
@@ -184,6 +216,17 @@ async def serve(
             progress.system("ready", supervisor.url)
             if watching is not None:
                 progress.watched(watching)
+        reloading = asyncio.create_task(_reload(reloader, progress)) if reloader is not None else None
         await supervisor.wait()
         progress.system("stopping", supervisor.url)
+        if reloading is not None:
+            reloading.cancel()
+            await asyncio.wait({reloading})
     progress.system("stopped", "")
+
+
+async def _reload(reloader: Reloader, progress: TextProgress | JsonProgress) -> None:
+    try:
+        await reloader.run()
+    except (OSError, SkerryError) as error:  # the system runs on without it
+        progress.reloading(f"changes are not noticed any more: {error}")

@@ -11,6 +11,7 @@ from skerry.deploy.output import Both, Console, LogFiles, Output
 from skerry.deploy.policies import MESHES
 from skerry.deploy.processes import Command, command_for
 from skerry.deploy.registry import Entry, find_running, is_known, running
+from skerry.deploy.reloading import Reloader
 from skerry.deploy.secrets import SecretFolder
 from skerry.deploy.servers import Addresses, ConsoleServer, NatsServer, PostgresServer, Server
 from skerry.deploy.supervisor import Supervisor
@@ -31,6 +32,7 @@ __all__ = [
     "Output",
     "PostgresServer",
     "ProcessInfo",
+    "Reloader",
     "SecretFolder",
     "Server",
     "State",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from skerry.clock import Clock
+from skerry.deploy import successor
 from skerry.deploy.ports import HOST
 from skerry.deploy.processes import Launch, Process, describe_exit
 from skerry.signals import ProcessChanged
@@ -72,7 +73,7 @@ class Keeper:
         on_change: Callable[[ProcessChanged], None],
         clock: Clock,
     ) -> None:
-        self.launch = launch
+        self.launch: Launch = launch
         self.was_ready: bool = False
         self.early_ends: int = 0
         """How often it ended before it was ever ready."""
@@ -84,14 +85,18 @@ class Keeper:
         self._clock = clock
         self._backoff = Backoff(clock)
         self._state: State = "starting"
-        self._since = clock.now()
-        self._retry_at = 0.0
+        self._since: float = clock.now()
+        self._retry_at: float = 0.0
         self._restarts = 0
         self._ready_since: float | None = None
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._held = False
         self._stopping = False
+        self._renewed: bool = False
+        self._replacing: asyncio.Task[Process | str] | None = None
+        self._retired: dict[Process, asyncio.Task[None]] = {}
+        self._taken_over = asyncio.Event()
         self._wake = asyncio.Event()
         self._down = asyncio.Event()
 
@@ -138,7 +143,10 @@ class Keeper:
         if self._process:
             self._become("stopping")
             self._process.terminate()
-        if self._task and not (await asyncio.wait({self._task}, timeout=self.launch.grace))[0]:
+        if self._replacing:
+            self._replacing.cancel()
+        tasks = {task for task in (self._task, *self._retired.values()) if task}
+        if tasks and (await asyncio.wait(tasks, timeout=self.launch.grace))[1]:
             await self.abort()
 
     async def abort(self) -> None:
@@ -146,8 +154,66 @@ class Keeper:
         self._stopping = True
         self._wake.set()
         self.kill()
-        if self._task:
-            await asyncio.wait({self._task})
+        for process in self._retired:
+            process.kill()
+        if self._replacing:
+            self._replacing.cancel()
+        if tasks := {task for task in (self._task, self._replacing, *self._retired.values()) if task}:
+            await asyncio.wait(tasks)
+
+    async def replace(self, launch: Launch) -> str:
+        """Have a process of `launch` take over, and end the one there is once it is done with its requests.
+
+        Returns when it has taken over, or why it does not, and then the one before goes on. A process that is not up is started
+        anew, and one that does not say who it is, is stopped first.
+        """
+        old = self._process
+        if old is None or self._held or self._state == "starting":
+            self._renew(launch)
+            return ""
+        if not await successor.tells_itself(launch, old.pid):
+            self._renew(launch)
+            return ""
+        self._replacing = asyncio.create_task(successor.start(launch, self._line, clock=self._clock))
+        try:
+            await asyncio.wait({self._replacing})
+            found = "the system stops" if self._replacing.cancelled() else self._replacing.result()
+        finally:
+            self._replacing.cancel()
+            await asyncio.wait({self._replacing})
+            self._replacing = None
+        if isinstance(found, str):
+            return found
+        self.launch = launch
+        if (
+            self._process is not old or self._held or self._stopping
+        ):  # it ended meanwhile, and what came after is new already
+            found.kill()
+            await found.wait()
+            return ""
+        self._process = found
+        self._ready_since = self._clock.monotonic()
+        self._since = self._clock.now()
+        self._retired[old] = asyncio.create_task(self._retire(old))
+        self._taken_over.set()
+        return ""
+
+    def _renew(self, launch: Launch) -> None:
+        """Start anew, at once: what was wrong may be right now."""
+        self.launch = launch
+        self._backoff = Backoff(self._clock)
+        self._renewed = self._process is not None
+        if self._process and self._state != "stopping":
+            self._retired[self._process] = asyncio.create_task(self._retire(self._process))
+        self._wake.set()
+
+    async def _retire(self, process: Process) -> None:
+        process.terminate()
+        ended = asyncio.create_task(process.wait())
+        if not (await asyncio.wait({ended}, timeout=self.launch.grace))[0]:
+            process.kill()
+        await ended
+        del self._retired[process]
 
     async def _run(self) -> None:
         try:
@@ -159,7 +225,9 @@ class Keeper:
                     continue
                 self._down.clear()
                 delay = await self._live()
-                if not self._held and not self._stopping:
+                if self._renewed:
+                    self._renewed = False
+                elif not self._held and not self._stopping:
                     self._retry_at = self._clock.monotonic() + delay
                     self._become("crashed")
                     await self._pause(delay)
@@ -179,7 +247,7 @@ class Keeper:
             self.reason = f"cannot be started: {error.strerror}"
         else:
             self.reason = await self._watch(self._process)
-        self.early_ends += not self.was_ready
+        self.early_ends += not self.was_ready and not self._renewed
         return self._backoff.after(0.0 if self._ready_since is None else self._clock.monotonic() - self._ready_since)
 
     async def _watch(self, process: Process) -> str:
@@ -188,19 +256,34 @@ class Keeper:
             process.kill()
         checks = asyncio.create_task(self._check())
         try:
-            return describe_exit(await process.wait())
+            return describe_exit(await self._end())
         finally:
             checks.cancel()
-            process.kill()
-            await process.wait()
+            while (last := self._process) is not None:
+                last.kill()
+                await last.wait()
+                if self._process is last:
+                    self._process = None
             await asyncio.wait({checks})
-            self._process = None
+
+    async def _end(self) -> int:
+        """Wait for the end of the process, or of the one that takes over from it."""
+        while True:
+            process = self._process
+            assert process is not None, "it is watched from its start to its end"
+            self._taken_over.clear()
+            ended, other = asyncio.create_task(process.wait()), asyncio.create_task(self._taken_over.wait())
+            await asyncio.wait({ended, other}, return_when=asyncio.FIRST_COMPLETED)
+            other.cancel()
+            if self._process is process:
+                return await ended
+            ended.cancel()
 
     async def _check(self) -> None:
         while not self._stopping:
             if await self.launch.ready(HOST, self.launch.port):
                 self._become("ready")
-            elif self._state == "ready":
+            elif self._state == "ready" and not self._retired:  # one that drains says that it is not ready
                 self._become("running")
             await self._clock.sleep(STARTING_POLL if self._state == "starting" else POLL)
 

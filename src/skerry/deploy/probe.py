@@ -10,7 +10,10 @@ from pathlib import Path
 READY_PATH = "/health/ready"
 Ready = Callable[[str, int], Awaitable[bool]]
 """Says whether the process at a host and port is ready; never raises."""
+PROCESS_HEADER = b"skerry-process"
+"""In which a supervised service says its process id when it is asked whether it is ready."""
 TIMEOUT = 2.0
+MAX_HEADERS = 64
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r|\n)")
 
 
@@ -21,6 +24,19 @@ async def ready(host: str, port: int, *, timeout: float = TIMEOUT) -> bool:  # n
             return await _status(*await asyncio.open_connection(host, port, limit=4096), f"{host}:{port}") == 200
     except (OSError, EOFError, ValueError):
         return False
+
+
+async def process_at(host: str, port: int) -> int | None:
+    """The id of the process that says at that port that it is ready, within 2 s.
+
+    None when none does, 0 when it does not say who it is.
+    """
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            reader, writer = await asyncio.open_connection(host, port, limit=4096)
+            return await _process(reader, writer, f"{host}:{port}")
+    except (OSError, EOFError, ValueError):
+        return None
 
 
 async def answers(host: str, port: int) -> bool:
@@ -43,10 +59,31 @@ async def ready_at(path: Path) -> bool:
 
 async def _status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> int:
     try:
-        request = f"GET {READY_PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAccept: */*\r\n\r\n"
-        writer.write(request.encode())
+        _ask(writer, host)
         match = _STATUS.match(await reader.readline())
         return int(match[1]) if match else 0
     finally:
         # Aborted: nothing of ours is left to send, so there is nothing to wait for.
         writer.transport.abort()
+
+
+async def _process(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> int | None:
+    try:
+        _ask(writer, host)
+        match = _STATUS.match(await reader.readline())
+        if match is None or match[1] != b"200":
+            return None
+        for _ in range(MAX_HEADERS):
+            name, _, value = (await reader.readline()).strip().partition(b":")
+            if name.lower() == PROCESS_HEADER:
+                return int(value)
+            if not name:
+                break
+        return 0
+    finally:
+        writer.transport.abort()
+
+
+def _ask(writer: asyncio.StreamWriter, host: str) -> None:
+    request = f"GET {READY_PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAccept: */*\r\n\r\n"
+    writer.write(request.encode())

@@ -22,7 +22,7 @@ from skerry.deploy.processes import Command, Launch, command_for, environment_fo
 from skerry.deploy.servers import Addresses, Server, launch
 from skerry.errors import ConfigurationError, DeployError
 from skerry.settings import Settings, variable_for
-from skerry.signals import ProcessChanged, Signal
+from skerry.signals import ProcessChanged, ProcessReplaced, Signal
 from skerry.topology import GATEWAY, Gateway, ServiceSpec, System
 
 START_TIMEOUT = 60.0
@@ -176,6 +176,18 @@ class Supervisor:
         keeper.kill()
         return keeper.info()
 
+    async def replace(self, name: str) -> str:
+        """Have the service `name` go on with its code and its table as they are now; returns why not, or an empty text.
+
+        The new process starts beside the one that serves, at the same port, and takes over once it is ready; the old one then
+        finishes what is under way. If the new one does not become ready, the old one stays.
+        """
+        keeper = self._keeper(name)
+        before = keeper.info().pid
+        error = await keeper.replace(self._launch(name, self.system.services[name], self._numbers()))
+        self._emit(ProcessReplaced(name=name, pid=keeper.info().pid, before=before, error=error))
+        return error
+
     def ps(self) -> list[ProcessInfo]:
         """Every process as it is now, servers first, services in the order of the file, the gateway last."""
         return [keeper.info() for keeper in self._keepers.values()]
@@ -232,9 +244,13 @@ class Supervisor:
         specs: dict[str, ServiceSpec | Gateway] = dict(self.system.services)
         if self.system.gateway:
             specs[GATEWAY] = self.system.gateway
-        numbers = {name: self._ports[name] for name in [*specs, *self._grpc_names()]}
         for name, spec in specs.items():
-            self._keep(self._launch(name, spec, numbers))
+            self._keep(self._launch(name, spec, self._numbers()))
+
+    def _numbers(self) -> dict[str, int]:
+        """The ports of services and the gateway, and those for gRPC."""
+        gateway = [GATEWAY] if self.system.gateway else []
+        return {name: self._ports[name] for name in [*self.system.services, *gateway, *self._grpc_names()]}
 
     def _launch(self, name: str, spec: ServiceSpec | Gateway, numbers: Mapping[str, int]) -> Launch:
         own = {**self._env.get(name, {}), **self._addresses.variables(name)}

@@ -64,7 +64,7 @@ def serve(
         serve(service.app, Settings.from_environ(), on_drain=service.drain)
     """
     listener = _listen_at(settings.socket) if settings.socket else _listen(settings.host, settings.port)
-    farewell = _Farewell(app)
+    farewell = _Farewell(app, says_who=settings.supervised)
     config = uvicorn.Config(
         farewell,
         http=_BoundedProtocol,
@@ -174,16 +174,23 @@ class _Server(uvicorn.Server):
 
 
 class _Farewell:
-    """Tells the peer of every reply to close its connection, once `leaving` is set."""
+    """Tells the peer of every reply to close its connection, once `leaving` is set.
 
-    def __init__(self, app: ASGIApp) -> None:
+    With `says_who`, readiness tells the process id: a supervisor that starts a successor at the same port has to know who it is
+    that answers.
+    """
+
+    def __init__(self, app: ASGIApp, *, says_who: bool = False) -> None:
         self._app = app
+        self._says_who = says_who
         self.leaving = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_farewell(message: Message) -> None:
             if self.leaving and message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            if self._says_who and message["type"] == "http.response.start" and scope["path"] == "/health/ready":
+                message["headers"] = [*message.get("headers", ()), (b"skerry-process", b"%d" % os.getpid())]
             await send(message)
 
         await self._app(scope, receive, send_farewell if scope["type"] == "http" else send)

@@ -495,3 +495,17 @@ class ProcessChanged(Signal):
     @property
     def level(self) -> Level:
         return "warning" if self.state == "crashed" else "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessReplaced(Signal):
+    """A service was to go on with its code as it is now: `pid` has taken over from `before`, or `error` says why it has not."""
+
+    name: str
+    pid: int | None = None
+    before: int | None = None
+    error: str = ""
+
+    @property
+    def level(self) -> Level:
+        return "warning" if self.error else "info"
