@@ -167,7 +167,9 @@ class Faults:
 
     def _strike(self, rules: list[Rule], what: str) -> dict[Kind, float]:
         struck: dict[Kind, float] = {}
-        for rule in rules:
+        for rule in sorted(rules, key=lambda rule: KINDS.index(rule.kind)):
+            if "drop" in struck:  # what never arrives meets nothing further
+                break
             if rule.left == 0 or (rule.share < 1.0 and self._clock.random() >= rule.share):
                 continue
             if rule.left is not None:

@@ -160,6 +160,7 @@ class Process:
         self.coming_back = 0
         """Restarts that are ordered and not done."""
         self._folder = folder
+        self._file = f"{name or 'service'}.db"  # the same in every life, also of one that gets its name when it is made
         self._timeline = timeline
         self._env = dict(env)
         self._dies_at: tuple[int, float | None] | None = None
@@ -176,7 +177,7 @@ class Process:
         return {
             **self._env,
             "SKERRY_DATA": str(self._folder / str(number)),
-            "SKERRY_DATABASE": f"sqlite:///{self.name or 'service'}.db",
+            "SKERRY_DATABASE": f"sqlite:///{self._file}",
         }
 
     def prepare(self) -> Life:

@@ -44,7 +44,9 @@ def wired(
     broker: Callable[[str], Broker],
     channel: Callable[..., Any],
 ) -> Iterator[None]:
-    """Time is the test's, calls go over `transport` and `channel`, events to `broker`, and the environment is empty of ours."""
+    """Time is the test's, calls go over `transport` and `channel`, events to `broker`; what the shell says to skerry is not
+    heard.
+    """
     with ExitStack() as back:
         for name, replacement in _time(clock).items():
             _exchange(back, Clock, name, replacement)
@@ -59,17 +61,23 @@ def wired(
             _exchange(back, import_module("skerry.client.grpc"), "grpc_channel", channel)
         if find_spec("anyio") is not None:
             _exchange(back, import_module("anyio.to_thread"), "run_sync", _run_here)
-        with environment({}):
+        with _environment_kept():
+            for name in [name for name in os.environ if name.startswith("SKERRY_")]:
+                del os.environ[name]
             yield
 
 
 @contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """The process's environment with these variables, and with no others that begin with SKERRY_."""
+    """The process's environment with these variables in the block."""
+    with _environment_kept():
+        os.environ.update(values)
+        yield
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
     before = dict(os.environ)
-    for name in [name for name in before if name.startswith("SKERRY_")]:
-        del os.environ[name]
-    os.environ.update(values)
     try:
         yield
     finally:
