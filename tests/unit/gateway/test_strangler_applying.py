@@ -55,3 +55,14 @@ def test_writes_by_the_ramp_have_no_owner() -> None:
     action = served(Share(50.0, owner="nobody"), Strangle("monolith", "catalogue", writes="ramp"))
     assert action.writes is None
     assert action.hold == 0
+
+
+def test_a_share_is_for_the_service_that_earned_it() -> None:
+    """Who puts another candidate into a ramp that is under way begins anew: it gets nothing, and owns nothing."""
+    share = Share(50.0, compared=True, owner="candidate", control="monolith", candidate="catalogue")
+    assert [backend.weight for backend in served(share).backends] == [5000, 5000]
+    other = served(share, Strangle("monolith", "another"))
+    assert [(backend.service, backend.weight) for backend in other.backends] == [("monolith", 10_000), ("another", 0)]
+    assert other.strangle is None
+    assert other.writes is not None
+    assert [backend.service for backend in other.writes] == ["monolith"]

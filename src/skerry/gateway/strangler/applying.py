@@ -29,7 +29,10 @@ def _route(route: Route, shares: Shares) -> Route:
     action = route.action
     if not isinstance(action, Forward) or action.strangle is None:
         return route
-    return replace(route, action=_forward(action, shares.routes.get(route.name, Share())))
+    share = shares.routes.get(route.name, Share())
+    if not share.is_for(action.strangle.control, action.strangle.candidate):
+        share = Share()  # what another service has earned is nothing to this one
+    return replace(route, action=_forward(action, share))
 
 
 def _forward(action: Forward, share: Share) -> Forward:

@@ -119,7 +119,8 @@ def ramp_of(row: tuple[Any, ...]) -> Ramp:
 
 def share_of(ramp: Ramp) -> Share:
     """What gateways are told of it."""
-    return Share(ramp.place.percent, ramp.place.state in COMPARED, ramp.place.owner)
+    place, plan = ramp.place, ramp.plan
+    return Share(place.percent, place.state in COMPARED, place.owner, plan.control, plan.candidate)
 
 
 def interval_of(told: dict[str, Any]) -> Interval:

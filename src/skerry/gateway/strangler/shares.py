@@ -19,12 +19,18 @@ Owner = Literal["control", "candidate", "nobody"]
 @dataclass(frozen=True, slots=True)
 class Share:
     """`percent` of the requests go to the candidate, out of 0 to 100. `compared` says whether answers are compared, and
-    counted.
+    counted. It is for these two services; no name is for any.
     """
 
     percent: float = 0.0
     compared: bool = False
     owner: Owner = "control"
+    control: str = ""
+    candidate: str = ""
+
+    def is_for(self, control: str, candidate: str) -> bool:
+        """Whether a route that is strangled from `control` to `candidate` has this share."""
+        return not self.candidate or (self.control, self.candidate) == (control, candidate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +75,5 @@ def _share(told: Mapping[str, object]) -> Share:
         raise ValueError(f"percent is {percent!r}")
     if not isinstance(compared, bool) or owner not in get_args(Owner):
         raise ValueError(f"compared is {compared!r} and owner {owner!r}")
-    return Share(float(percent), compared, cast("Owner", owner))
+    services = str(told.get("control", "")), str(told.get("candidate", ""))
+    return Share(float(percent), compared, cast("Owner", owner), *services)

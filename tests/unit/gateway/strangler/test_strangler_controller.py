@@ -24,6 +24,8 @@ from skerry.gateway.strangler.ramps import Ramps
 from skerry.gateway.strangler.reporting import report
 from skerry.gateway.strangler.shares import Share
 
+SERVICES = ("monolith", "catalogue")
+
 
 @pytest.fixture
 def staged(tmp_path: Path) -> Iterator[Stage]:
@@ -53,7 +55,7 @@ def test_a_good_candidate_gets_to_the_end(staged: Stage) -> None:
     for _ in range(60):
         staged.second(100, 0, 900)
     assert verdicts(staged) == ["start", "promote", "promote"]
-    assert staged.share == Share(100.0, compared=False)
+    assert staged.share == Share(100.0, False, "control", *SERVICES)
     told = report(staged.controller.ramps, "books")
     assert (told.state, told.needs) == ("done", "")
 
@@ -64,7 +66,7 @@ def test_a_bad_candidate_goes_back(staged: Stage) -> None:
     for _ in range(12):
         staged.second(20, 2, 180)
     assert verdicts(staged) == ["start", "roll_back"]
-    assert staged.share == Share(0.0, compared=False)
+    assert staged.share == Share(0.0, False, "control", *SERVICES)
     last = report(staged.controller.ramps, "books").decisions[-1]
     assert (last.by, last.before, last.after) == ("evidence", 10.0, 0.0)
     assert last.effective is not None
@@ -119,7 +121,7 @@ def test_shares_that_were_not_written_follow_at_the_next_look(staged: Stage) -> 
         ramps.change(known(ramps), back, at=staged.clock.now())
     (staged.folder / shares.FILE).write_bytes(before)
     staged.kill()
-    assert staged.share == Share(0.0)
+    assert staged.share == Share(0.0, False, "control", *SERVICES)
 
 
 def test_a_file_of_shares_that_is_broken_is_written_anew(staged: Stage) -> None:
@@ -261,7 +263,7 @@ def test_what_a_person_does_counts_from_the_next_look_on(staged: Stage) -> None:
     for _ in range(30):
         staged.second(100, 0, 900)
     assert verdicts(staged) == ["start", "hold"]
-    assert staged.share == Share(10.0, compared=True)
+    assert staged.share == Share(10.0, True, "control", *SERVICES)
 
 
 def test_a_route_that_the_specification_lost_is_shown_as_gone(staged: Stage) -> None:
