@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
 from skerry import Service, signals
 from skerry.client import ServiceClient
@@ -259,6 +260,43 @@ def test_the_environment_is_the_test_s_own(tmp_path, monkeypatch):
         os.environ["SKERRY_DRAIN"] = "5"
         assert stage.system([make_counter]).run(drain) == 5.0
     assert os.environ["SKERRY_DRAIN"] == "77"
+
+
+async def test_a_start_that_fails_is_told(skerry_system):
+    """What the start raises reaches the test, and everything that had started is stopped."""
+
+    def make_broken():
+        service = Service("broken", database="sqlite:///broken.db")
+
+        @service.on_start
+        async def refuse():
+            raise OSError("no licence")
+
+        return service
+
+    with pytest.raises(OSError, match="no licence"):
+        async with skerry_system([make_counter, make_broken]):
+            pass
+    async with skerry_system([make_counter]) as system:
+        assert (await system.client("counter").post("/count/a")).status == 200
+
+
+async def test_endpoints_without_async_run_on_virtual_time(skerry_system):
+    """FastAPI sends an endpoint without `async` to a thread; here it runs at once."""
+
+    def make_api():
+        api = FastAPI()
+        service = Service("api", app=api, database="sqlite:///api.db")
+
+        @api.get("/slow")
+        def slow() -> float:
+            service.clock.sleep_sync(30.0)
+            return service.clock.monotonic()
+
+        return service
+
+    async with skerry_system([make_api]) as system:
+        assert (await system.client("api").get("/slow")).json() == 30.0
 
 
 def story(seed: int, folder: Path) -> list[str]:

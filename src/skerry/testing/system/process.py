@@ -197,7 +197,13 @@ class Process:
         """Begin the life that is prepared, else another one. Raises what its start raises."""
         life = self.lives[-1] if self.lives and not self.lives[-1].frozen else self.prepare()
         self.life = life
-        await life.start()
+        try:
+            await life.start()
+        except BaseException:
+            if self.life is life:
+                self.life = None
+            life.end()
+            raise
         self._counting = True
 
     def kill(self, at: int | None = None, restart_after: float | None = None) -> None:

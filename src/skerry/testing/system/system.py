@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -111,9 +112,16 @@ class System:
         return self._stage.run(whole)
 
     async def start(self) -> None:
-        """Start every service, in the order in which they were named. Raises what a start raises."""
+        """Start every service, in the order in which they were named. Raises what a start raises; then all are stopped."""
         self._stage.enter(self)
         self._running = True
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
         for process in self._processes:
             process.prepare()
         names = [process.name for process in self._processes]
@@ -129,15 +137,19 @@ class System:
         self._running = False
         for task in self._returning:
             task.cancel()
-        for process in reversed(self._processes):
-            if process.life is not None:
-                await process.life.stop()
-        for process in self._processes:
-            for life in process.lives:
+        async with AsyncExitStack() as stopping:  # whatever fails on the way
+            stopping.callback(self._stage.leave, self)
+            stopping.push_async_callback(self._bury)
+            for process in self._processes:
+                if process.life is not None:
+                    stopping.push_async_callback(process.life.stop)
+
+    async def _bury(self) -> None:
+        """Free what the dead hold; what they say of it is no part of the story."""
+        with self._stage.timeline.paused():
+            for life in (life for process in self._processes for life in process.lives):
                 if life.frozen or life.tasks:
-                    self._stage.timeline.end()
                     await life.bury()
-        self._stage.leave(self)
 
     def client(self, service: str, *, policy: Policy | None = None) -> ServiceClient:
         """A client for a service, as somebody outside has it: unless a `policy` says otherwise it repeats nothing."""

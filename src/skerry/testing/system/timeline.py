@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Final, TypeVar
 
@@ -49,6 +50,17 @@ class Timeline:
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Hear nothing in the block."""
+        listened = self._unsubscribe is not None
+        self.end()
+        try:
+            yield
+        finally:
+            if listened:
+                self.begin()
 
     @property
     def entries(self) -> tuple[Entry, ...]:
