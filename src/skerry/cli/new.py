@@ -45,6 +45,8 @@ def new(ctx: click.Context, file: Path | None, output: str, *, updating: bool) -
     if ctx.invoked_subcommand is not None:
         if updating:
             raise click.UsageError("--update is for a system that is there: it goes without a command")
+        if file or output != "text":
+            raise click.UsageError(f"--file and -o go behind {ctx.invoked_subcommand}, not before it")
         return
     if not updating:
         raise click.UsageError("say what to make: system or service; or --update")

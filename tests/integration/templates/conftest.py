@@ -39,7 +39,7 @@ def tracked(demo: Path) -> Path:
 def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The templates of a newer skerry: a second version of both templates beside the first.
 
-    What changed: the system's README and Makefile, and a new file; a line of the services' code, and a file that is gone.
+    What changed: the system's README and Makefile, and two new files; a line of the services' code, and a file that is gone.
     """
     root = tmp_path_factory.mktemp("newer")
     shutil.copytree(ROOT / "templates", root / "templates")
@@ -48,6 +48,8 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     system, service = (root / "templates" / kind / "v2" / "files" for kind in ("system", "service"))
     replace(system / "README.md.jinja", "# {{ name }}\n", "# {{ name }}, a system\n")
     replace(system / "Makefile.jinja", ".PHONY: test", "# what there is to do\n.PHONY: test")
+    (system / "docs").mkdir()
+    (system / "docs" / "why.md").write_text("Because.\n")
     (system / "NEWS.md.jinja").write_text("Nothing new in {{ name }}.\n")
     (service / "{{ package }}" / "__init__.py.jinja").unlink()
     replace(service / "{{ package }}" / "models.py.jinja", "max_length=1000", "max_length=2000")

@@ -235,6 +235,7 @@ def test_wrong_usage_is_told(tmp_path: Path) -> None:
     for words, message in (
         ([], "say what to make"),
         (["--update", "system", "x"], "--update is for a system that is there"),
+        (["-o", "json", "system", "x"], "--file and -o go behind system, not before it"),
     ):
         done = skerry(tmp_path, "new", *words)
         assert done.exit_code == 2

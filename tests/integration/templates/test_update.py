@@ -30,7 +30,7 @@ def test_what_only_one_side_changed_comes_and_stays(tracked: Path, newer: Path) 
     assert done.to == dict.fromkeys(records, "v2")
     assert done.conflicts == ()
     changed = ["Makefile", "NEWS.md", "README.md", "notes/models.py", "stock/models.py"]
-    changed += ["notes/__init__.py", "stock/__init__.py"]
+    changed += ["docs/why.md", "notes/__init__.py", "stock/__init__.py"]
     assert [str(path) for path in done.changed] == sorted([*records, *changed])
     assert "# demo, a system\n" in (tracked / "README.md").read_text()
     assert "We wrote this." in (tracked / "README.md").read_text()
@@ -123,6 +123,11 @@ def _ignored(folder: Path) -> None:
     commit(folder)
 
 
+def _linked(folder: Path) -> None:
+    (folder / "docs").symlink_to(folder.parent, target_is_directory=True)
+    commit(folder)
+
+
 @pytest.mark.parametrize(
     ("how", "message"),
     [
@@ -133,6 +138,7 @@ def _ignored(folder: Path) -> None:
         (_of_the_future, "made from version 'v3' of the template, and this skerry knows v1, v2"),
         (_damaged, "holds no answers"),
         (_foreign, "was made from another template"),
+        (_linked, "the template has docs/why.md now, which would be written behind a link"),
         (_ignored, "the template has NEWS.md now, and there is one that git ignores"),
     ],
 )

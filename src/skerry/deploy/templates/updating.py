@@ -18,6 +18,8 @@ from skerry.errors import ConfigurationError, DeployError
 
 MAX_TOLD: Final = 10
 """Names of files in one message."""
+MAX_FILES: Final = 50_000
+"""Files of a system that git knows. A folder with more is no system, but what one stands in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +106,17 @@ def _behind(folder: Path, templates: Path | None) -> dict[str, str]:
 
 
 def _copy_tracked(folder: Path, copied: Path) -> set[str]:
-    """Copy what git knows of the folder; returns the names."""
+    """Copy what git knows of the folder; returns the names.
+
+    Links to folders are left out: what is behind one is not part of the system, and would be written to.
+    """
     names = [name for name in git("ls-files", "-z", folder=folder).split("\0") if name]
+    if len(names) > MAX_FILES:
+        raise ConfigurationError(f"git knows {len(names)} files in {folder}, and a system has at most {MAX_FILES}")
     copied.mkdir()
     for name in names:
         source = folder / name
-        if source.is_symlink() or source.is_file():  # not a submodule
+        if source.is_file() or (source.is_symlink() and not source.is_dir()):  # not a submodule either
             (copied / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, copied / name, follow_symlinks=False)
     return set(names)
@@ -126,11 +133,18 @@ def _changed(copied: Path, before: str) -> list[str]:
 
 
 def _bring_back(copied: Path, folder: Path, changed: list[str], tracked: set[str]) -> None:
-    """Write what has changed into the folder. A file that git does not know is nobody's to overwrite: it is looked for first."""
+    """Write what has changed into the folder.
+
+    Before that, files that git does not know, and links out of the folder, are looked for: nothing is written over or behind them.
+    """
     for name in changed:
         if name not in tracked and (folder / name).exists():
             raise ConfigurationError(
                 f"the template has {name} now, and there is one that git ignores: move it away first"
+            )
+        if not (folder / name).parent.resolve().is_relative_to(folder):
+            raise ConfigurationError(
+                f"the template has {name} now, which would be written behind a link out of {folder}"
             )
     for name in changed:
         source, target = copied / name, folder / name
