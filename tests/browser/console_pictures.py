@@ -20,6 +20,9 @@ WIDTHS = {"": 1280, "-wide": 1600, "-narrow": 400}
 """What else than the usual width is looked at, and not kept in the documentation."""
 WARM = 45.0
 """Seconds of orders before the first picture, so that there is something to draw."""
+KEPT = ("quiet", "payment-down", "saga", "service", "trace")
+"""The pages that the documentation shows, each down to `TALL`."""
+TALL = 1280
 OPEN = 20.0
 """Seconds for which payment is down by the time of its pictures."""
 
@@ -44,6 +47,10 @@ class Album:
         browser.until("document.querySelector('main h1')")
 
     def take(self, name: str, path: str, *, until: str) -> None:
+        """Of a page, once it shows a text."""
+        documented = self._folder == IMAGES
+        if documented and name not in KEPT:
+            return
         self._browser.run(f"location.hash = '#/{path}'")
         self._browser.until(f"document.querySelector('main').innerText.includes({until!r})")
         for suffix, width in self._widths.items():
@@ -51,7 +58,8 @@ class Album:
             for scheme in ("light", "dark"):
                 self._browser.scheme(scheme)
                 self._browser.until("new Promise(done => setTimeout(() => done({}), 700))")
-                (self._folder / f"console-{name}{suffix}-{scheme}.png").write_bytes(self._browser.picture())
+                picture = self._browser.picture(height=TALL if documented else None)
+                (self._folder / f"console-{name}{suffix}-{scheme}.png").write_bytes(picture)
 
 
 def main(folder: Path) -> None:
