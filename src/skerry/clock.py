@@ -51,10 +51,17 @@ class Clock:
 
     def uuid(self) -> UUID:
         """A fresh id that sorts by time: UUID version 7 (RFC 9562, section 5.7)."""
+        return UUID(int=self._uuid())
+
+    def uuid_text(self) -> str:
+        """`str(self.uuid())` at a third of its cost, for what is identified by text and by the thousand."""
+        digits = f"{self._uuid():032x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+    def _uuid(self) -> int:
         milliseconds = int(self.now() * 1000) & 0xFFFF_FFFF_FFFF
         tail = int.from_bytes(self.random_bytes(10), "big")
-        value = milliseconds << 80 | 0x7 << 76 | (tail >> 64 & 0xFFF) << 64 | 0b10 << 62 | tail & 0x3FFF_FFFF_FFFF_FFFF
-        return UUID(int=value)
+        return milliseconds << 80 | 0x7 << 76 | (tail >> 64 & 0xFFF) << 64 | 0b10 << 62 | tail & 0x3FFF_FFFF_FFFF_FFFF
 
     def utcnow(self) -> datetime:
         """`now()` as an aware datetime in UTC."""

@@ -14,6 +14,13 @@ def test_uuid_is_version_7():
     assert uuid.int >> 80 == 1_700_000_000_123
 
 
+def test_an_id_as_text_is_the_text_of_an_id():
+    """Two clocks with the same seed and time give the same id, one as text and one as itself."""
+    assert [VirtualClock(seed=seed).uuid_text() for seed in range(50)] == [
+        str(VirtualClock(seed=seed).uuid()) for seed in range(50)
+    ]
+
+
 def test_uuids_sort_by_time():
     """An id made a millisecond later sorts later."""
     clock = VirtualClock()

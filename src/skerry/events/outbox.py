@@ -158,7 +158,7 @@ class Outbox:
     def seal(self, event: DomainEvent) -> Envelope:
         """Put an event into an envelope of its own: a fresh id, this service as source, the current trace."""
         return Envelope(
-            id=str(self._clock.uuid()),
+            id=self._clock.uuid_text(),
             source=self.source,
             type=event.event_type,
             time=_rfc3339(self._clock.now()),

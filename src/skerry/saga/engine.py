@@ -23,6 +23,7 @@ from skerry.saga.entry import Record, SagaStatus, Start, beginning
 from skerry.saga.journal import Journal, tell
 from skerry.saga.operation import Sagas
 from skerry.saga.run import Run, until
+from skerry.saga.slots import Slots
 from skerry.saga.step import Wait
 from skerry.signals import SagaChanged, SagaSignalled, SagasRecovered, emit
 from skerry.store import RETENTION, Database, adapt
@@ -65,7 +66,7 @@ class Engine:
         self._full = False
         self._taken_up = 0
         self._more = False
-        self._slots = asyncio.Semaphore(MAX_RUNNING)
+        self._slots = Slots(MAX_RUNNING)
         self._ended: WeakValueDictionary[str, _Ending] = WeakValueDictionary()
         self._look = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -343,8 +344,12 @@ class Engine:
         try:
             status = fresh
             if status is None:
-                async with self._slots:
+                if not self._slots.take():
+                    await self._slots.turn()
+                try:
                     status = await self._journal.load(saga_id)
+                finally:
+                    self._slots.give()
             if status is None or status.ended:
                 return
             try:

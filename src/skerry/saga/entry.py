@@ -15,7 +15,7 @@ Status = Literal["running", "compensating", "completed", "compensated", "stuck"]
 What = Literal["waits", "done", "rejected", "failed", "unknown", "undone"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, or it would take eight times as long to make, and there is one for each step
 class Record:
     """One transition: what happened to a step (none for `step` ""), and the saga's status from now on (None: as before)."""
 
@@ -103,7 +103,7 @@ def beginning(saga: Saga, value: str, key: str, *, trace: str, parent: str = "",
     """A saga to begin, with `value` as its input, in JSON."""
     hidden = saga.redactions()
     return Start(
-        str(clock.uuid()),
+        clock.uuid_text(),
         saga.name,
         saga.version,
         key,

