@@ -75,10 +75,13 @@ UPDATE skerry_sagas SET status = new.status, reason = new.reason, changed_at = ?
   FROM json_each(?1)
 ) new WHERE skerry_sagas.id = new.id AND skerry_sagas.status IN ('running', 'compensating');
 
+-- The ids are said twice, for by the first the planner would rather read all sagas that are open, and all that were since the
+-- last vacuum, than look up these.
 -- name: change_many (postgresql)
 UPDATE skerry_sagas SET status = new.status, reason = new.reason, changed_at = ?2, due_at = NULL FROM (
   SELECT value ->> 0 AS id, value ->> 1 AS status, value ->> 2 AS reason FROM json_array_elements(?1::json) value
-) new WHERE skerry_sagas.id = new.id AND skerry_sagas.status IN ('running', 'compensating');
+) new WHERE skerry_sagas.id = new.id AND skerry_sagas.status IN ('running', 'compensating')
+AND skerry_sagas.id = ANY(ARRAY(SELECT value ->> 0 FROM json_array_elements(?1::json) value));
 
 -- A step begins to wait; one that waited before goes on with the end it had.
 -- name: wait
