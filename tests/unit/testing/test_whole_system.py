@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,8 @@ from skerry.errors import ConfigurationError, ConnectionLost, DeadlineExceeded, 
 from skerry.events import DeadLetter, DomainEvent
 from skerry.resilience import Policy, Retry
 from skerry.testing import assert_policy
-from skerry.testing.system import NotSettled, Stage
+from skerry.testing.system import Event, NotSettled, Stage
+from skerry.testing.system.rest import disordered, handled_twice
 
 
 class Counted(DomainEvent, type="unit.counted", version=1, key="name"):
@@ -299,6 +303,27 @@ async def test_endpoints_without_async_run_on_virtual_time(skerry_system):
         assert (await system.client("api").get("/slow")).json() == 30.0
 
 
+def test_nothing_is_left_of_those_that_were_killed(tmp_path):
+    """When the test is over the connections of every life are closed, and no file is anywhere but in the test's folder."""
+
+    async def main(system):
+        for point in range(1, 5):
+            system.faults.kill("counter", at=point, restart_after=1.0)
+            with contextlib.suppress(ConnectionError):
+                await system.client("counter").post(f"/count/{point}")
+            await system.settled()
+
+    before = {id(each) for each in gc.get_objects() if isinstance(each, sqlite3.Connection)}
+    files = set(Path.cwd().iterdir())
+    with Stage(seed=0, folder=tmp_path, root=tmp_path) as stage:
+        stage.system({"counter": make_counter, "reader": make_reader()}).run(main)
+    left = [each for each in gc.get_objects() if isinstance(each, sqlite3.Connection) and id(each) not in before]
+    for connection in left:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+    assert set(Path.cwd().iterdir()) == files
+
+
 def story(seed: int, folder: Path) -> list[str]:
     """What happens in a run with chance in it."""
 
@@ -321,6 +346,24 @@ def test_the_same_seed_gives_the_same_story(tmp_path):
     first, second, other = (story(seed, tmp_path / name) for seed, name in ((7, "a"), (7, "b"), (8, "c")))
     assert first == second
     assert first != other
+
+
+def test_disorder_and_doubles_are_found(tmp_path):
+    """An event that took effect twice, or before an earlier one of its key, is named; a duplicate that was noticed is none."""
+
+    def handled(event, *, duplicate=False):
+        signals.emit(signals.EventHandled(group="g", type="t", id=event, duplicate=duplicate))
+
+    with Stage(seed=0, folder=tmp_path, root=tmp_path) as stage:
+        for event, key in (("1", "a"), ("2", "a"), ("3", "b")):
+            stage.log.published.append(Event("t", key, event, "source", 0.0, {}))
+        for event in ("3", "2", "1"):
+            handled(event)
+        handled("2", duplicate=True)
+        assert disordered(stage.timeline, stage.log.published) == ["test handled t of the key a after a later one in g"]
+        assert handled_twice(stage.timeline) == []
+        handled("3")
+        assert handled_twice(stage.timeline) == ["test handled the event 3 (t) twice in the group g"]
 
 
 async def test_signals_tell_of_whom_they_are(skerry_system):

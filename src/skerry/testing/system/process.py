@@ -17,8 +17,10 @@ from skerry.testing.system.grpc import take_over
 from skerry.testing.system.timeline import Timeline
 from skerry.testing.system.wiring import environment
 
-TURNS: Final = 200
+TURNS: Final = 400
 """Of the loop, for what is left of a life to come to its end when the test is over."""
+PATIENCE: Final = 100
+"""Turns before what is left is cancelled once more: a second cancellation would break off the closing itself."""
 
 
 class Life:
@@ -91,7 +93,7 @@ class Life:
         for turn in range(TURNS):
             if not self.tasks:
                 break
-            for task in list(self.tasks):
+            for task in list(self.tasks) if turn % PATIENCE == 0 else ():
                 task.cancel()
             await asyncio.sleep(float(turn > TURNS // 2))  # noqa: TID251 - mostly a turn of the loop, without time
         closing = asyncio.get_running_loop().create_task(self.service.close(), context=self.context.copy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from skerry.errors import StoreError
@@ -10,6 +11,7 @@ from skerry.events.consumer import Consumer
 from skerry.service import Service
 from skerry.signals import EventHandled
 from skerry.store import Database
+from skerry.testing.system.log import Event
 from skerry.testing.system.process import Process
 from skerry.testing.system.timeline import Timeline
 
@@ -73,6 +75,25 @@ def handled_twice(timeline: Timeline) -> list[str]:
                 )
             seen.add(what)
     return twice
+
+
+def disordered(timeline: Timeline, published: Sequence[Event]) -> list[str]:
+    """Events that a group handled before an earlier one of the same producer and key."""
+    places: dict[str, tuple[int, Event]] = {}
+    for place, event in enumerate(published):
+        places.setdefault(event.id, (place, event))
+    last: dict[tuple[str, str, str, str], int] = {}
+    wrong: list[str] = []
+    for entry in timeline.entries:
+        signal = entry.signal
+        if not isinstance(signal, EventHandled) or signal.duplicate or signal.id not in places:
+            continue
+        place, event = places[signal.id]
+        line = (entry.service.partition("#")[0], signal.group, event.source, event.key)
+        if place < last.get(line, -1):
+            wrong.append(f"{line[0]} handled {event.type} of the key {event.key} after a later one in {signal.group}")
+        last[line] = max(place, last.get(line, -1))
+    return wrong
 
 
 def _database(process: Process) -> Database | None:

@@ -52,6 +52,7 @@ class Stage:
         self._back.enter_context(
             wired(
                 self.clock,
+                data=self._folder / "made-by-the-test",
                 transport=self.network.transport,
                 broker=self.log.broker,
                 channel=lambda service, **options: channel(self.network, service, **options),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
 from skerry.client import client, plan
@@ -40,12 +41,13 @@ def address_of(name: str) -> str:
 def wired(
     clock: VirtualClock,
     *,
+    data: Path,
     transport: Callable[[], Transport],
     broker: Callable[[str], Broker],
     channel: Callable[..., Any],
 ) -> Iterator[None]:
     """Time is the test's, calls go over `transport` and `channel`, events to `broker`; what the shell says to skerry is not
-    heard.
+    heard, and what the test itself makes keeps its files in `data`.
     """
     with ExitStack() as back:
         for name, replacement in _time(clock).items():
@@ -64,6 +66,7 @@ def wired(
         with _environment_kept():
             for name in [name for name in os.environ if name.startswith("SKERRY_")]:
                 del os.environ[name]
+            os.environ["SKERRY_DATA"] = str(data)
             yield
 
 
