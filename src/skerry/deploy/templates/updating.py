@@ -135,7 +135,7 @@ def _changed(copied: Path, before: str) -> list[str]:
 def _bring_back(copied: Path, folder: Path, changed: list[str], tracked: set[str]) -> None:
     """Write what has changed into the folder.
 
-    Before that, files that git does not know, and links out of the folder, are looked for: nothing is written over them or behind.
+    Before that, files that git does not know and links out of the folder are looked for: nothing is written over or behind them.
     """
     for name in changed:
         if name not in tracked and (folder / name).exists():
