@@ -14,6 +14,7 @@ from skerry.clock import Clock
 from skerry.context import CallContext
 from skerry.signals import HUB, RequestSent, emit
 from skerry.telemetry.conventions import MAX_PATH, request_of, span_name
+from skerry.telemetry.encoding import Value
 from skerry.telemetry.spans import span, wanted
 
 
@@ -43,15 +44,16 @@ class Attempt:
             if HUB.measured:
                 self._began = clock.monotonic()
 
-    def _asked(self, resent: int) -> dict[str, str | int]:
+    def _asked(self, resent: int) -> dict[str, Value]:
         request = self._request
-        told = request_of(request.method) | {
-            "server.address": self._address,
-            "server.port": self._port,
-            "url.full": request.url.partition("?")[0][:MAX_PATH],
-            "service.peer.name": request.service,
-        }
-        return told | {"http.request.resend_count": resent} if resent else told
+        told = request_of(request.method)
+        told["server.address"] = self._address
+        told["server.port"] = self._port
+        told["url.full"] = request.url.partition("?")[0][:MAX_PATH]
+        told["service.peer.name"] = request.service
+        if resent:
+            told["http.request.resend_count"] = resent
+        return told
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +68,7 @@ class Attempt:
             failed = str(self.status) if self.status >= 400 else failed
         if self._work is not None:
             if self.status:
-                self._work.add({"http.response.status_code": self.status})
+                self._work.attributes["http.response.status_code"] = self.status
             self._work.end(failed)
         if HUB.measured:
             seconds = self._clock.monotonic() - self._began if self._work is None else self._work.seconds

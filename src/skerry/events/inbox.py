@@ -27,6 +27,7 @@ from skerry.resilience.within import within
 from skerry.signals import HUB, HandlerTimed, emit
 from skerry.store import Database, Receipts, Transaction
 from skerry.store.tx import Parameters
+from skerry.telemetry.encoding import Value
 from skerry.telemetry.spans import span, wanted
 
 SYSTEM_NAME = "skerry"
@@ -134,7 +135,7 @@ def _handling(envelopes: Sequence[Envelope], group: str, trace: CallContext) -> 
         yield trace
         return
     type_, count = envelopes[0].type, len(envelopes)
-    told: dict[str, str | int] = {
+    told: dict[str, Value] = {
         "messaging.system": SYSTEM_NAME,
         "messaging.operation.name": "handle",
         "messaging.operation.type": "process",

@@ -24,6 +24,7 @@ from skerry.saga.journal import Journal, as_text
 from skerry.saga.slots import Slots
 from skerry.saga.step import Step, StepContext, StepFunction, Wait
 from skerry.signals import SagaChanged, SagaStepFailed, SagaWaits, emit
+from skerry.telemetry.encoding import Value
 from skerry.telemetry.spans import span, tell, wanted
 
 NEVER = 1e12
@@ -482,7 +483,7 @@ class Run:
     def _span(self, step: Step, action: str, attempt: int) -> span:
         """That of one attempt."""
         name = f"{self.saga.name} {step.name}" if action == DO else f"{self.saga.name} undo {step.name}"
-        told: dict[str, str | int] = {"saga.key": self._key, "saga.attempt": attempt}
+        told: dict[str, Value] = {"saga.key": self._key, "saga.attempt": attempt}
         return span(name, "internal", self._ambient, attributes=told, clock=self._clock)
 
     async def _call(self, step: Step, function: StepFunction, action: str, attempt: int, own: CallContext) -> Any:

@@ -16,6 +16,7 @@ from skerry.service.server import ASGIApp, Message, Receive, Scope, Send
 from skerry.service.shedding import Shedding
 from skerry.signals import RequestFailed, RequestServed, emit
 from skerry.telemetry.conventions import MAX_PATH, request_of, span_name
+from skerry.telemetry.encoding import Value
 from skerry.telemetry.metrics import CONTENT_TYPE
 from skerry.telemetry.spans import span, wanted
 
@@ -80,7 +81,7 @@ class Border:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         arriving = context.extract(headers, clock=self._clock, default=self._timeout)
         method, told = scope["method"], wanted()
-        work = span(method, "server", arriving, attributes=_asked(scope) if told else {}, clock=self._clock)
+        work = span(method, "server", arriving, attributes=_asked(scope) if told else None, clock=self._clock)
         with context.use(work.context):
             exchange = _Exchange(receive, send, self._max_body)
             problem: Problem | None = None
@@ -96,7 +97,7 @@ class Border:
                 route = _route(scope)
                 if told:
                     work.name = span_name(method, route)
-                    work.add(_answered(route, status))
+                    _answered(work.attributes, route, status)
                 failed = (problem.code if problem is not None else str(status)) if status >= 500 else ""
                 work.end(cut_off or failed)
             seconds, scheme = work.seconds, scope.get("scheme", "http")
@@ -186,15 +187,19 @@ class _Exchange:
             await self._send(message)
 
 
-def _asked(scope: Scope) -> dict[str, str | int]:
+def _asked(scope: Scope) -> dict[str, Value]:
     """What a span tells of a request from its beginning: not its query, in which people put what nobody else should read."""
-    path, scheme = scope["path"], scope.get("scheme", "http")
-    return request_of(scope["method"]) | {"url.path": path[:MAX_PATH], "url.scheme": scheme}
+    told = request_of(scope["method"])
+    told["url.path"] = scope["path"][:MAX_PATH]
+    told["url.scheme"] = scope.get("scheme", "http")
+    return told
 
 
-def _answered(route: str, status: int) -> dict[str, str | int]:
-    found: dict[str, str | int] = {"http.route": route} if route else {}
-    return found | {"http.response.status_code": status} if status else found
+def _answered(told: dict[str, Value], route: str, status: int) -> None:
+    if route:
+        told["http.route"] = route
+    if status:
+        told["http.response.status_code"] = status
 
 
 def _route(scope: Scope) -> str:

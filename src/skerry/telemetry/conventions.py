@@ -5,8 +5,9 @@ Source: OpenTelemetry semantic conventions 1.45.0: HTTP and RPC (stable), messag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
+
+from skerry.telemetry.encoding import Value
 
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.45.0"
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -31,14 +32,14 @@ def span_name(method: str, route: str) -> str:
     return f"{method if method in METHODS else 'HTTP'} {route}".rstrip()
 
 
-def request_of(method: str) -> dict[str, str | int]:
+def request_of(method: str) -> dict[str, Value]:
     """The attributes that tell the method."""
     if method in METHODS:
         return {"http.request.method": method}
     return {"http.request.method": OTHER, "http.request.method_original": method[:40]}
 
 
-def rpc_of(method: str, **more: str | int) -> Mapping[str, str | int]:
+def rpc_of(method: str, **more: str | int) -> dict[str, Value]:
     """The attributes that tell a method over gRPC; `_` stands for a dot."""
     return {
         "rpc.system.name": "grpc",

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Final
 
@@ -101,12 +102,22 @@ def _plain(value: object) -> Value | None:
 
 
 def _attributes(named: Mapping[str, Value]) -> str:
-    return ",".join([f'{{"key":{_quoted(key)},"value":{_value(value)}}}' for key, value in named.items()])
+    return ",".join(
+        [
+            f'{_key(key)}{{"stringValue":{_quoted(value)}}}}}'
+            if isinstance(value, str)
+            else f"{_key(key)}{_value(value)}}}"
+            for key, value in named.items()
+        ]
+    )
 
 
-def _value(value: Value) -> str:
-    if isinstance(value, str):
-        return f'{{"stringValue":{_quoted(value)}}}'
+@lru_cache(512)
+def _key(name: str) -> str:
+    return f'{{"key":{_quoted(name)},"value":'
+
+
+def _value(value: float) -> str:
     if isinstance(value, bool):
         return '{"boolValue":true}' if value else '{"boolValue":false}'
     if isinstance(value, int):

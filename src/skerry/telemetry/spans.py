@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Final, Literal, Protocol, Self
 
 from skerry.clock import SYSTEM, Clock
@@ -20,7 +19,6 @@ from skerry.telemetry.encoding import Value
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 _SAMPLED: Final = frozenset("13579bdf")
 """The last digit of a traceparent whose trace is kept: its lowest bit says so (W3C Trace Context, trace-flags)."""
-_NOTHING: Final[Mapping[str, Value]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +113,12 @@ class span:  # noqa: N801 - it is used like a function
         kind: Kind,
         around: CallContext,
         *,
-        attributes: Mapping[str, Value] = _NOTHING,
+        attributes: dict[str, Value] | None = None,
         ambient: bool = True,
         clock: Clock = SYSTEM,
     ) -> None:
         self.name: str = name
-        self.attributes: Mapping[str, Value] = attributes
+        self.attributes: dict[str, Value] = {} if attributes is None else attributes
         self.error: str | None = None
         self.seconds: float = 0.0
         self._kind = kind
@@ -131,13 +129,9 @@ class span:  # noqa: N801 - it is used like a function
         if tracer is None:
             self.context: CallContext = around.child(clock)
         else:
-            self._live = tracer.begin(name, kind, around, attributes, ambient=ambient)
+            self._live = tracer.begin(name, kind, around, self.attributes, ambient=ambient)
             self.context = tracer.adopt(around) if self._live is None else self._live.context
         self._began = clock.monotonic()
-
-    def add(self, more: Mapping[str, Value]) -> None:
-        """More attributes."""
-        self.attributes = {**self.attributes, **more}
 
     def end(self, error: str = "") -> None:
         """It is over, and failed of `error` if that is no empty text."""

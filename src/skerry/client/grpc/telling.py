@@ -44,7 +44,7 @@ class Attempt:
         told = (
             rpc_of(self._method, server_address=peer.address, server_port=peer.port, service_peer_name=peer.service)
             if wanted()
-            else {}
+            else None
         )
         self._work = span(self._method, "client", around, attributes=told, ambient=ambient, clock=clock)
         self.context: CallContext = self._work.context
@@ -66,8 +66,8 @@ class Attempt:
             return
         self._over = True
         failed = error if not self.code else "" if self.code == "OK" else self.code
-        if wanted():
-            self._work.add({"rpc.status_code": self.code} if self.code else {})
+        if self.code and wanted():
+            self._work.attributes["rpc.status_code"] = self.code
         self._work.end(failed)
         if HUB.measured:
             emit(

@@ -66,7 +66,7 @@ class GrpcBorder(grpc.aio.ServerInterceptor):
 
     async def _serve(self, method: str, call: Any, act: Callable[[], Awaitable[Any]]) -> Any:
         name = method.lstrip("/")
-        attributes = rpc_of(name) if wanted() else {}
+        attributes = rpc_of(name) if wanted() else None
         with self._told(
             name, call, span(name, "server", self._context(call), attributes=attributes, clock=self._clock)
         ):
@@ -97,7 +97,7 @@ class GrpcBorder(grpc.aio.ServerInterceptor):
                     code = "CANCELLED" if cancelled else _code(call)
                     work.error = code if code in SERVER_FAULTS else ""
                     if wanted():
-                        work.add({"rpc.status_code": code})
+                        work.attributes["rpc.status_code"] = code
         finally:
             if HUB.measured:
                 emit(RpcServed(service=self._service, method=method, code=code, seconds=work.seconds))
