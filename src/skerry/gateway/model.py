@@ -389,6 +389,8 @@ class Route:
     compress: bool = False
     body: int | None = None
     """Most bytes of a request's body; None: as `Limits` says."""
+    priority: int = 5
+    """Of its requests, 0 to 9: the lowest are refused first when the gateway has too much to do. It travels to services."""
     line: int = 0
 
 

@@ -63,6 +63,13 @@ class LoopLag:
             self._watch(loop)
 
 
+def too_late(lag: float, priority: int) -> bool:
+    """Whether a request of this priority is refused while the event loop runs so many seconds late."""
+    if lag <= LAG:
+        return False
+    return lag > (LAG if priority <= context.LOW else 4 * LAG if priority >= context.HIGH else 2 * LAG)
+
+
 class Shedding:
     """Decides which requests a service takes. `limit` bounds those under way; a place is held from `enter` to `leave`."""
 
@@ -78,8 +85,7 @@ class Shedding:
         if ambient.remaining(self._clock) == 0.0:
             emit(CallRefused(policy=self._service, reason="expired"))
             raise Problem(504, "timed_out", "The time for this request was over before it began; nothing was done.")
-        patience = LAG if ambient.priority <= context.LOW else 4 * LAG if ambient.priority >= context.HIGH else 2 * LAG
-        if self._lag.look() > patience:
+        if too_late(self._lag.look(), ambient.priority):
             emit(CallRefused(policy=self._service, reason="event_loop_lag"))
             raise _overloaded()
         if not self._limit.enter():

@@ -36,12 +36,22 @@ class _PatientLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._waits.passed
 
+    def late(self, seconds: float) -> None:
+        self._waits.passed += seconds
+
 
 class _LoopClock(Clock):
     __slots__ = ()
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def be_late(seconds: float) -> None:
+    """As if a callback of the running loop, under `run_patiently`, had taken so long."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, _PatientLoop)
+    loop.late(seconds)
 
 
 LOOP_TIME = _LoopClock()

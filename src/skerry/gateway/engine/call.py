@@ -109,7 +109,7 @@ class Call:
 
     async def _wait(self) -> None:
         try:
-            await self._plan.limit.wait(self._plan.route.name, self._exchange.worker.priority)
+            await self._plan.limit.wait(self._plan.route.name, self._plan.route.priority)
         except SkerryError as error:
             self._task = None
             self._refuse(error)

@@ -142,6 +142,7 @@ class Exchange:
         if found is None:
             raise Problem(404, "no_route", "There is nothing under this path.")
         plan = self.plan = worker.runtime.plan(found.route)
+        worker.demand_room(found.route)
         early = None if plan.guard is None else plan.guard.check(self)
         if early is not None:
             self.answer(early)

@@ -18,7 +18,7 @@ from typing import Final
 from skerry import context, signals
 from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext
-from skerry.errors import ConfigurationError
+from skerry.errors import ConfigurationError, Overloaded
 from skerry.gateway.engine import heads
 from skerry.gateway.engine.access import AccessWriter
 from skerry.gateway.engine.call import SHORTEST_WAIT
@@ -29,12 +29,13 @@ from skerry.gateway.engine.health import Health
 from skerry.gateway.engine.plan import Runtime, Workshop
 from skerry.gateway.engine.strangled import StrangledCall
 from skerry.gateway.engine.watch import Watch
-from skerry.gateway.model import Addresses, GatewaySpec, Limits, Listener
+from skerry.gateway.model import Addresses, GatewaySpec, Limits, Listener, Route
 from skerry.gateway.wire import BadMessage
 from skerry.gateway.wire.crossing import Judge
 from skerry.resilience._wheel import Wheel, numbers
 from skerry.service.hosting import MOST_QUEUED, bound, queued
 from skerry.service.problem import Answer, Problem
+from skerry.service.shedding import RETRY_AFTER, LoopLag, too_late
 from skerry.signals import HUB
 from skerry.telemetry import conventions, spans
 
@@ -60,10 +61,10 @@ class Worker:
         self.numbers: Iterator[int] = numbers
         self.judge: Judge = Judge()
         self.draining: bool = False
+        self.lag: LoopLag = LoopLag()
         self.held: int = 0
         """Bytes of requests that cannot begin yet."""
         self.shadows: int = 0
-        self.priority: int = context.EMPTY.priority
         self.clients: set[Client] = set()
         self._addresses = addresses
         self.counting: Counting | None = None if state is None else Counting(state, clock, self.loop)
@@ -175,6 +176,7 @@ class Worker:
         for _, place, _ in self._places:
             place.close()
         self._watch.stop()
+        self.lag.stop()
         if self.counting is not None:
             self.counting.close()
         await self._workshop.aclose()
@@ -211,6 +213,13 @@ class Worker:
         if answer is None:
             raise Problem(404, "no_route", "There is nothing under this path.")
         return answer
+
+    def demand_room(self, route: Route) -> None:
+        """Refuse what is less important while the event loop runs late, before anything else is done for it. Raises `Problem`."""
+        if too_late(self.lag.look(), route.priority):
+            signals.emit(signals.CallRefused(policy=route.name, reason="event_loop_lag"))
+            detail = "The gateway has more to do than it can at the moment; nothing was done."
+            raise Problem(503, Overloaded.reason, detail, headers=RETRY_AFTER)
 
     def new_keys(self, error: Problem) -> Awaitable[object] | None:
         """What to wait for before a request that brought a token of an unknown key is looked at once more."""
@@ -264,6 +273,8 @@ class Worker:
             lines += b"skerry-timeout: %.3f\r\n" % max(0.0, left)
         if retries:
             lines += b"skerry-retried: 1\r\n"
+        if plan.route.priority != context.EMPTY.priority:
+            lines += b"skerry-priority: %d\r\n" % plan.route.priority
         if head.context and b"tracestate" in head.context and b"traceparent" in head.context:
             lines += b"tracestate: %b\r\n" % head.context[b"tracestate"][:512]
         return lines
@@ -273,7 +284,8 @@ class Worker:
         told = exchange.head.context.get(b"tracestate", b"")[:512].decode("latin-1")
         patience = self.patience(exchange, None)
         until = None if patience is None else exchange.started + patience
-        return context.use(CallContext(deadline=until, traceparent=self.trace(exchange), tracestate=told))
+        priority = context.EMPTY.priority if exchange.plan is None else exchange.plan.route.priority
+        return context.use(CallContext(until, self.trace(exchange), told, priority))
 
     def log(self, exchange: Exchange) -> None:
         """A request is over."""

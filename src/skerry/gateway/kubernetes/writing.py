@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import yaml
 
+from skerry.context import EMPTY
 from skerry.gateway.kubernetes.manifests import GROUP
 from skerry.gateway.kubernetes.rules import POLICY, TOTAL
 from skerry.gateway.model import (
@@ -132,6 +133,7 @@ def _rule(route: Route, ports: Mapping[str, int], lose: Lose) -> dict[str, Any] 
         (route.rate, "rate_limit"),
         (route.compress, "compress"),
         (route.body is not None, "body"),
+        (route.priority != EMPTY.priority, "priority"),
     ):
         if there:
             lose(what)

@@ -190,6 +190,7 @@ def _route(name: str, values: Values, defaults: Defaults) -> Route:
         cors=cors if cors is None or isinstance(cors, Cors) else Cors(**cors),
         compress=values.get("compress", defaults.compress),
         body=values.get("body"),
+        priority=values.get("priority", 5),
         line=values[LINE],
     )
 

@@ -201,6 +201,7 @@ ROUTE: Final = Record(
         "cors": Field(Off(CORS)),
         "compress": Field(Flag(), "Compress answers for clients that take it."),
         "body": Field(Size(0, 1024 * _GIB), "A request's body, instead of limits.body."),
+        "priority": Field(whole(0, 9), "The lowest are refused first when there is too much to do.", 5),
     },
     one_of=(("service", "services", "strangle", "redirect", "respond", "aggregate"),),
     not_both=(
