@@ -1,8 +1,8 @@
 """The console under 1,000 spans a second for a minute: what its process takes, and whether a page that is open stays quick.
 
-Beside it the same with a tenth of the spans, for how quick a page is depends on who else uses the machine. Chromium looks on, as in
-the tests of the page. Each second somebody opens or closes a part of the page and another page is asked for; what that takes until
-the next picture, and the longest piece of work of the page's scripts, is measured in the page itself.
+Beside it the same with a tenth of the spans, for how quick a page is depends on who else uses the machine. Chromium looks
+on, as in the tests of the page. Each second somebody opens or closes a part of the page and another page is asked for; what
+that takes until the next picture, and the longest piece of work of the page's scripts, is measured in the page itself.
 """
 
 from __future__ import annotations
