@@ -17,6 +17,8 @@ URL_PREFIX = "SKERRY_URL_"
 MAX_TOKEN: Final = 4096
 Metrics = Literal["", "prometheus"]
 METRICS: tuple[Metrics, ...] = get_args(Metrics)
+Otel = Literal["", "sdk"]
+OTEL: tuple[Otel, ...] = get_args(Otel)
 LogLevel = Literal["debug", "info", "warning", "error"]
 LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 Migrate = Literal["start", "never"]
@@ -36,7 +38,7 @@ class Settings:
     callers have to show a certificate of an authority in `grpc_client_ca`, where that is set. `zone` is where the process runs:
     calls prefer instances in the same zone. `traces` is the file that spans are written to; none, unless set. `otlp` is the
     address of a console or collector that spans and signals are sent to, by OTLP over HTTP, with `otlp_token` as a bearer's;
-    none, unless set.
+    none, unless set. `otel` has the process use OpenTelemetry's SDK, as its global providers are set up.
     """
 
     data: Path = field(default_factory=Path.cwd)
@@ -59,6 +61,7 @@ class Settings:
     traces: str = ""
     otlp: str = ""
     otlp_token: str = field(default="", repr=False)
+    otel: Otel = ""
     zone: str = ""
     urls: Mapping[str, str] = field(default_factory=dict)
 
@@ -85,6 +88,7 @@ class Settings:
             traces=env.get("SKERRY_TRACES", ""),
             otlp=_address(env, "SKERRY_OTLP"),
             otlp_token=_token(env, "SKERRY_OTLP_TOKEN"),
+            otel=_word(env, "SKERRY_OTEL", OTEL, ""),
             zone=env.get("SKERRY_ZONE", ""),
             urls={name_of(key): value for key, value in env.items() if key.startswith(URL_PREFIX)},
         )

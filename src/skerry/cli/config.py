@@ -26,6 +26,9 @@ FIELDS: Final = {
     "SKERRY_HOST": "host",
     "SKERRY_PORT": "port",
     "SKERRY_GRPC_PORT": "grpc_port",
+    "SKERRY_GRPC_CERTIFICATE": "grpc_certificate",
+    "SKERRY_GRPC_KEY": "grpc_key",
+    "SKERRY_GRPC_CLIENT_CA": "grpc_client_ca",
     "SKERRY_LOG_LEVEL": "log_level",
     "SKERRY_DRAIN": "drain",
     "SKERRY_DATABASE": "database",
@@ -35,6 +38,7 @@ FIELDS: Final = {
     "SKERRY_METRICS": "metrics",
     "SKERRY_TRACES": "traces",
     "SKERRY_OTLP": "otlp",
+    "SKERRY_OTEL": "otel",
     "SKERRY_ZONE": "zone",
 }
 """The settings of a process by their variables; see `Settings`."""

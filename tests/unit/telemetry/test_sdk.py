@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +22,7 @@ from skerry.errors import ConfigurationError
 from skerry.service import Service
 from skerry.settings import Settings
 from skerry.signals import HUB, Hub
-from skerry.telemetry import use_opentelemetry
+from skerry.telemetry import telling, use_opentelemetry
 from skerry.telemetry.conventions import SECONDS
 from skerry.telemetry.spans import SpanEnded, child, here, span, tell
 
@@ -270,3 +272,41 @@ def test_what_cannot_work_is_said_at_once(given: dict[str, Any], said: str) -> N
     """No provider, one that is none, a word that is none."""
     with pytest.raises(ConfigurationError, match=said):
         use_opentelemetry(**given)
+
+
+WITH_GLOBALS = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from skerry.context import CallContext
+from skerry.settings import Settings
+from skerry.telemetry import telling
+from skerry.telemetry.spans import span
+
+exporter, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+with telling("order", Settings.from_environ({"SKERRY_OTEL": "sdk"})):
+    with span("inside", "internal", CallContext()):
+        pass
+with span("after", "internal", CallContext()):
+    pass
+print(*(each.name for each in exporter.get_finished_spans()))
+"""
+
+
+def test_a_process_without_code_of_its_own_uses_the_global_providers() -> None:
+    """As a gateway does, where its environment says so; until its end."""
+    done = subprocess.run([sys.executable, "-c", WITH_GLOBALS], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("inside\n", 0), done.stderr
+
+
+def test_an_environment_that_wants_the_sdk_where_none_is_set_up_is_told_so() -> None:
+    """At the start, for else nothing would be told on the worst day."""
+    with (
+        pytest.raises(ConfigurationError, match="no provider of OpenTelemetry's SDK"),
+        telling("order", Settings(otel="sdk")),
+    ):
+        pass
