@@ -30,7 +30,7 @@ _TIME: Final = re.compile(r'\{"time": "([0-9T:.-]{19,30}Z)"')
 """Of a line as services and gateways write it."""
 
 
-@click.command(epilog="Example: skerry logs payment --follow")
+@click.command(epilog="Example: skerry logs payment --lines 20")
 @click.argument("process", nargs=-1)
 @options.which_system
 @click.option(

@@ -53,8 +53,10 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in VERBS:
             return None
+        from skerry.cli.examples import illustrate
+
         command: click.Command = getattr(importlib.import_module(f"skerry.cli.{cmd_name}"), cmd_name)
-        return command
+        return illustrate(cmd_name, command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
