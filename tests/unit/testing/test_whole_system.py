@@ -193,6 +193,20 @@ def test_a_fault_says_what_it_is_about(faults):
         faults.kill("counter")
 
 
+async def test_a_fault_that_met_nothing_fails_the_test(skerry_system, faults):
+    """A route that nobody calls and a crash point that is never reached are told, until they are cleared or allowed."""
+    system = skerry_system([make_counter])
+    await system.start()
+    faults.drop("counter", route="POST /cuont/*")
+    faults.kill("counter", at=99)
+    with pytest.raises(
+        AssertionError, match=r"the fault `drop counter POST /cuont/\*` has met nothing; counter was to die"
+    ):
+        await system.check()
+    faults.clear()
+    await system.check()
+
+
 async def test_a_service_that_is_not_there_is_named(skerry_system, faults):
     """A wrong name tells the right ones; a call to a stranger does not go out."""
     async with skerry_system([make_counter]) as system:

@@ -27,6 +27,12 @@ class Rule:
     share: float
     left: int | None
     seconds: float
+    met: bool = False
+    """Whether it has met anything that it is about, struck or not."""
+
+    def __str__(self) -> str:
+        about = self.event if isinstance(self.event, str) else self.event.event_type
+        return " ".join(filter(None, (self.kind, self.service, self.route, about)))
 
     def meets_call(self, service: str, route: str) -> bool:
         """Whether it is about this call. A route is `METHOD /path`, with `*` for anything."""
@@ -55,15 +61,17 @@ class Faults:
         self._kill: Callable[[str, int | None, float | None], None] = _no_system
         self._restart: Callable[[str], Awaitable[None]] | None = None
         self._reached: Callable[[str], int] | None = None
+        self._disarm: Callable[[], None] = lambda: None
 
     def serve(
         self,
         kill: Callable[[str, int | None, float | None], None],
         restart: Callable[[str], Awaitable[None]],
         reached: Callable[[str], int],
+        disarm: Callable[[], None],
     ) -> None:
         """For the system: what kills and restarts."""
-        self._kill, self._restart, self._reached = kill, restart, reached
+        self._kill, self._restart, self._reached, self._disarm = kill, restart, reached, disarm
 
     def kill(self, service: str, *, at: int | None = None, restart_after: float | None = None) -> None:
         """End a service at once: what it has in hand is lost, what it has committed stays. Who calls it finds nobody there.
@@ -135,8 +143,15 @@ class Faults:
         self._add("lost_reply", service, route, event, share, count)
 
     def clear(self) -> None:
-        """From now on nothing goes wrong any more; who is dead stays so."""
+        """From now on nothing goes wrong any more, and nobody dies at a crash point; who is dead stays so."""
         self._rules.clear()
+        self._disarm()
+
+    def unmet(self) -> list[str]:
+        """Orders that have met nothing they are about, such as for a route that nobody has called. At the end of a test they fail
+        it, for it has not shown what it was to show.
+        """
+        return [str(rule) for rule in self._rules if not rule.met]
 
     def of_call(self, service: str, route: str) -> dict[Kind, float]:
         """For the system: what strikes this call, with the seconds of a delay."""
@@ -170,6 +185,7 @@ class Faults:
         for rule in sorted(rules, key=lambda rule: KINDS.index(rule.kind)):
             if "drop" in struck:  # what never arrives meets nothing further
                 break
+            rule.met = True
             if rule.left == 0 or (rule.share < 1.0 and self._clock.random() >= rule.share):
                 continue
             if rule.left is not None:

@@ -217,6 +217,15 @@ class Process:
             return
         self._die("killed", restart_after)
 
+    def disarm(self) -> None:
+        """It dies at no crash point any more."""
+        self._dies_at = None
+
+    def unreached(self) -> str:
+        """What to say of a crash point at which it was to die and did not; empty when there is none."""
+        left = 0 if self._dies_at is None else self._dies_at[0] - len(self.passed)
+        return f"{self.name} was to die at a crash point that is {left} further than it came" if left else ""
+
     def reached(self, life: Life, what: str) -> bool:
         """See `loop.Life`."""
         if life is not self.life or life.frozen or not self._counting:

@@ -45,7 +45,7 @@ class Stage:
         self.timeline: Timeline = Timeline(self.clock)
         # draws of their own, so that what services draw does not decide which calls are struck
         self.faults: Faults = Faults(VirtualClock(loop, seed=self.seed ^ FAULTS_SEED), self.timeline)
-        self.faults.serve(self._kill, self._restart, self._reached)
+        self.faults.serve(self._kill, self._restart, self._reached, self._disarm)
         self.log: Log = Log(self.faults, self.clock)
         self.network: Network = Network(self._find, self.faults, self.clock)
         self._back.enter_context(imports_kept())
@@ -116,6 +116,10 @@ class Stage:
 
     def _reached(self, name: str) -> int:
         return len(self._demanded().find_demanded(name).passed)
+
+    def _disarm(self) -> None:
+        if self._running is not None:
+            self._running.disarm()
 
     def _demanded(self) -> System:
         if self._running is None:

@@ -58,7 +58,8 @@ class System:
 
     `services` are the live objects, by name; after a restart there are others. At its end it has to be at rest, without dead
     letters, stuck sagas, events in an outbox, and without an event that was handled twice or before an earlier one of its
-    producer and key; `allow` names what may be left: `dead_letters`, `stuck`, `unsent`.
+    producer and key. Faults that have met nothing count as well, until they are cleared, for then the test has not shown what it
+    was to show. `allow` names what may be left: `dead_letters`, `stuck`, `unsent`, `unmet`.
     """
 
     def __init__(self, stage: Stage, sources: Sources, *, allow: Collection[str] = (), root: Path) -> None:
@@ -221,6 +222,9 @@ class System:
         await self.settled()
         left = [each for process in self._processes for each in await left_over(process, self._allow)]
         left += handled_twice(self.timeline)
+        if "unmet" not in self._allow:
+            left += [f"the fault `{each}` has met nothing" for each in self.faults.unmet()]
+            left += [each for process in self._processes if (each := process.unreached())]
         if "dead_letters" not in self._allow:  # one that is tried again later may come after those behind it
             left += disordered(self.timeline, self._stage.log.published)
         if left:
@@ -239,6 +243,11 @@ class System:
             known = ", ".join(each.name for each in self._processes)
             raise ValueError(f"there is no service {name!r} in this system; there are {known}")
         return process
+
+    def disarm(self) -> None:
+        """Nobody dies at a crash point any more."""
+        for process in self._processes:
+            process.disarm()
 
     async def restart(self, name: str) -> None:
         """See `Faults.restart`."""
