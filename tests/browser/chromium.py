@@ -13,7 +13,7 @@ from typing import Any
 
 BOUND = 60.0
 """Seconds for one answer; nothing waits that long unless the browser hangs."""
-PATIENCE = 20.0
+PATIENCE = 45.0
 """Seconds for what a page is to come to; less than BOUND, so that it can still say what it shows instead."""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 
 SHOP = Path(__file__).parents[3] / "examples" / "shop"
-PATIENCE = 30.0
+PATIENCE = 60.0
 SKERRY = [sys.executable, "-m", "skerry"]
 
 
