@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import grpc
 import grpc.aio
 
+from skerry.client.discovery.address import MOST_WRITTEN
 from skerry.client.grpc.calls import interceptors
 from skerry.client.grpc.connection import Connection
 from skerry.client.grpc.telling import Peer
@@ -43,6 +45,9 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 
+_IN_TURN = ("grpc.service_config", '{"loadBalancingConfig":[{"round_robin":{}}]}')
+"""Among several instances each call goes to the next one that is connected (gRPC, doc/load-balancing.md)."""
+
 
 def grpc_channel(
     service: str,
@@ -64,7 +69,8 @@ def grpc_channel(
     the deadline around the call hold for all of it. A stream is never repeated once it was sent.
 
     The address is `url`, else `SKERRY_URL_<SERVICE>_GRPC`, else `SKERRY_URL_<SERVICE>`; https asks for TLS, `tls` replaces its
-    trust. Without a `policy` it is that of `ServiceClient`. Call it in the event loop that uses it, and close it.
+    trust. Several instances are written as `http://10.0.0.1:50051,10.0.0.2:50051`: calls go to those in turn that are connected.
+    Without a `policy` it is that of `ServiceClient`. Call it in the event loop that uses it, and close it.
 
     A failed call raises `Unreachable`, `ConnectionLost`, `ReplyTooLarge`, `StatusError` (its `status` is the code's equal in
     HTTP, see `HTTP_STATUS`; its `code` the service's own word, else the code's name in lower case), `DeadlineExceeded`
@@ -77,7 +83,8 @@ def grpc_channel(
             raise ConfigurationError(f"safe: {method!r} is no method; give it as '/package.Service/Method'")
     connection = Connection(service)
     target, secure = _target(service, url)
-    host, _, port = target.removeprefix("dns:///").rpartition(":")
+    several = not target.startswith("dns:")
+    host, _, port = target.partition(":")[2].lstrip("/").partition(",")[0].rpartition(":")
     around = interceptors(
         Peer(service, host.strip("[]"), int(port)),
         policy=policy or default_policy(service, clock=clock),
@@ -91,7 +98,8 @@ def grpc_channel(
     elif tls is not None:
         raise ConfigurationError(f"the address of {service!r} is not https, so its `tls` would not be used")
     else:
-        channel = grpc.aio.insecure_channel(target, options=_OPTIONS, interceptors=around)
+        options = (*_OPTIONS, _IN_TURN) if several else _OPTIONS
+        channel = grpc.aio.insecure_channel(target, options=options, interceptors=around)
     connection.watch(channel)
     return channel
 
@@ -101,9 +109,37 @@ def _target(service: str, url: str | None) -> tuple[str, bool]:
     if url is None:
         own = f"{service}-grpc"
         url = given(own if own.lower().replace("_", "-") in Settings.from_environ().urls else service, None)
+    if "," in url:
+        return _several(service, url), False
     parsed = urlsplit(address(service, url))
     if parsed.path:
         raise ConfigurationError(f"the address of {service!r} has a path, which gRPC has no use for")
     host = f"[{parsed.hostname}]" if ":" in (parsed.hostname or "") else parsed.hostname
     secure = parsed.scheme == "https"
     return f"dns:///{host}:{parsed.port or (443 if secure else 80)}", secure
+
+
+def _several(service: str, url: str) -> str:
+    """Instances by address, as gRPC's own resolver of lists takes them (gRPC, doc/naming.md)."""
+    scheme, _, rest = url.partition("://")
+    versions: set[int] = set()
+    found: list[str] = []
+    version = port = 0
+    for each in rest.split(",")[: MOST_WRITTEN + 1]:
+        try:
+            parts = urlsplit(f"//{each}")
+            version, port = int(ip_address(parts.hostname or "").version), parts.port or 80
+        except ValueError:
+            version, port = 0, 0
+        if scheme != "http" or not version or parts.netloc != each or "@" in each:
+            raise ConfigurationError(
+                f"the address of {service!r} must look like http://10.0.0.1:50051,10.0.0.2:50051: several instances are"
+                " called over gRPC by address and without TLS"
+            )
+        versions.add(version)
+        found.append(f"[{parts.hostname}]:{port}" if version == 6 else f"{parts.hostname}:{port}")
+    if len(versions) > 1 or len(found) > MOST_WRITTEN:
+        raise ConfigurationError(
+            f"the address of {service!r} names instances of IPv4 and IPv6, or more than {MOST_WRITTEN}; gRPC takes neither"
+        )
+    return f"ipv{versions.pop()}:{','.join(found)}"
