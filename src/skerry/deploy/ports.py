@@ -29,12 +29,17 @@ def reserve_free(clock: Clock) -> socket.socket:
     raise ConfigurationError(f"no port from {LOWEST} to {HIGHEST} is free on {HOST}")
 
 
-def reserve(port: int) -> socket.socket:
-    """Reserve this port, as `reserve_free` does. Raises `ConfigurationError` when it is in use or not allowed."""
+def reserve(port: int, *, instead: str = "--port") -> socket.socket:
+    """Reserve this port, as `reserve_free` does. Raises `ConfigurationError` when it is in use or not allowed.
+
+    `instead` is where another one is chosen.
+    """
     # The second try is for a port on which only closed connections linger, as after a restart.
     reserved = _reserve(port) or _reserve(port, lingering=True)
     if reserved is None:
-        raise ConfigurationError(f"port {port} on {HOST} is in use: stop what uses it, or choose another with --port")
+        raise ConfigurationError(
+            f"port {port} on {HOST} is in use: stop what uses it, or choose another with {instead}"
+        )
     return reserved
 
 

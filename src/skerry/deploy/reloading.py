@@ -102,4 +102,6 @@ def differences(running: System, file: System) -> list[str]:
         ("system.events", running.events != file.events),
         ("gateway", running.gateway != file.gateway),
     )
-    return [*(name for name, differs in parts if differs), *found]
+    both = running.services.keys() & file.services.keys()
+    found += [f"services.{name}.port" for name in both if running.services[name].port != file.services[name].port]
+    return [*(name for name, differs in parts if differs), *sorted(found)]

@@ -206,13 +206,20 @@ class Supervisor:
             raise ConfigurationError(f"a service cannot be named {taken[0]} beside the server of that name")
         sidecars = self._sidecars.ports() if self._sidecars else ()
         gateway = [GATEWAY] if self.system.gateway else []
-        for name in [*self._servers, *self.system.services, *gateway, *self._grpc_names(), *sidecars]:
-            wanted = self._port if name == GATEWAY else 0
-            reserved = ports.reserve(wanted) if wanted else ports.reserve_free(self._clock)
+        names = [*self._servers, *self.system.services, *gateway, *self._grpc_names(), *sidecars]
+        for name in sorted(names, key=lambda name: not self._wanted(name)):  # the chosen ones before others take them
+            wanted, instead = self._wanted(name), "--port" if name == GATEWAY else f"port in [services.{name}]"
+            reserved = ports.reserve(wanted, instead=instead) if wanted else ports.reserve_free(self._clock)
             self._resources.enter_context(closing(reserved))
             self._ports[name] = int(reserved.getsockname()[1])
             if name in self._servers:
                 ports.lend(reserved)
+
+    def _wanted(self, name: str) -> int:
+        """The port that was chosen for a process, 0 for any."""
+        if name == GATEWAY:
+            return self._port
+        return self.system.services[name].port if name in self.system.services else 0
 
     def _grpc_names(self) -> list[str]:
         if self._sidecars is not None:  # they have a socket instead

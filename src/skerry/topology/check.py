@@ -50,6 +50,7 @@ def check(system: System, problems: Problems) -> None:
         _calls(system, ("gateway",), system.gateway.calls, "the gateway", problems)
     for service in system.services.values():
         _service(system, service, problems)
+    _ports(system, problems)
     _unshared(system, "database", lambda s: _same_database(s.database or ""), problems)
     _unshared(system, "app", lambda s: s.app, problems)
 
@@ -107,6 +108,16 @@ def _events(system: System, service: ServiceSpec, key: str, topics: tuple[str, .
         elif topic and key == "publishes" and topic.owner != service.name:
             problems.add(
                 path, f"{service.name} publishes {quoted(name)}, which only its owner {topic.owner} may publish"
+            )
+
+
+def _ports(system: System, problems: Problems) -> None:
+    owners = {system.gateway.port: "the gateway"} if system.gateway is not None and system.gateway.port else {}
+    for service in system.services.values():
+        owner = owners.setdefault(service.port, service.name) if service.port else service.name
+        if owner != service.name:
+            problems.add(
+                ("services", service.name, "port"), f"{service.name} and {owner} have the same port {service.port}"
             )
 
 

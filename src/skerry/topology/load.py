@@ -122,6 +122,7 @@ def _service(name: str, table: Table) -> ServiceSpec:
         name=name,
         app=table.text("app", required=True),
         database=table.text("database") or None,
+        port=table.number("port", 0, 0, 65535),
         grpc=table.flag("grpc"),
         calls=table.texts("calls"),
         publishes=table.texts("publishes"),

@@ -26,12 +26,14 @@ class ServiceSpec:
     """One service: where its code is, what it owns and what it talks to.
 
     `app` is `module:attribute`. `database` is a URL, relative to the data folder; None for a service that keeps nothing.
-    `grpc`: it answers gRPC too, on a port of its own. `env` holds further environment variables for its process.
+    `port` is where it answers on this machine, 0 for any free one. `grpc`: it answers gRPC too, on a port of its own. `env` holds
+    further environment variables for its process.
     """
 
     name: str
     app: str
     database: str | None = None
+    port: int = 0
     grpc: bool = False
     calls: tuple[str, ...] = ()
     publishes: tuple[str, ...] = ()

@@ -51,6 +51,28 @@ def test_all_processes_become_ready_and_stop(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_service_answers_where_its_table_says(tmp_path: Path) -> None:
+    """`port` of a service is where it is, and when somebody else has it the error says where to choose another."""
+
+    async def main() -> None:
+        async with supervisor(tmp_path) as first:
+            url = info(first, "one").url
+        file = tmp_path / "skerry.toml"
+        port = url.rpartition(":")[2]
+        file.write_text(file.read_text().replace("[services.other]", f"[services.other]\nport = {port}"))
+        system = Supervisor(load(file), data=tmp_path / "var", command=command)
+        async with system:
+            assert info(system, "other").url == url
+        with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before may linger there
+            taken.bind(("127.0.0.1", int(port)))
+            taken.listen()
+            with pytest.raises(ConfigurationError, match=r"choose another with port in \[services\.other\]"):
+                await Supervisor(load(file), data=tmp_path / "var", command=command).start()
+
+    asyncio.run(main())
+
+
 def test_crashed_process_is_restarted_on_its_port(tmp_path: Path) -> None:
     """A crash is counted, its reason is told, and the process comes back at the same address with another id."""
     changes: list[ProcessChanged] = []

@@ -53,6 +53,7 @@ SYSTEM = System(
     [
         (SYSTEM, []),
         (replace(SYSTEM, services={"one": replace(ONE, env={"A": "1"})}), []),
+        (replace(SYSTEM, services={"one": replace(ONE, port=9000)}), ["services.one.port"]),
         (replace(SYSTEM, services={"one": ONE, "two": replace(ONE, name="two")}), ["services.two"]),
         (replace(SYSTEM, services={"two": replace(ONE, name="two")}), ["services.one", "services.two"]),
         (replace(SYSTEM, name="other", events=None), ["system.name", "system.events"]),

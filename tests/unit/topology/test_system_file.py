@@ -37,6 +37,12 @@ grpc = true
 """
 
 
+def test_a_service_has_any_port_or_its_own(tmp_path: Path) -> None:
+    """Without a port in its table a service takes any that is free."""
+    system = load(write(tmp_path, GOOD.replace("grpc = true", "port = 9001")))
+    assert [service.port for service in system.services.values()] == [0, 9001]
+
+
 def write(folder: Path, text: str | bytes) -> Path:
     (folder / "gateway.yaml").write_text("")
     file = folder / "skerry.toml"
@@ -99,6 +105,8 @@ def test_whole_system(tmp_path: Path) -> None:
         ("description = ", "desciption = ", 9, 'did you mean "description"?'),
         ("[services.payment]", "[services.payment", 18, "column"),
         ("grpc = true", "grpc = 1", 23, "true or false"),
+        ("grpc = true", "port = 65536", 23, "from 0 to 65535"),
+        ("grpc = true", "port = 8081", 23, "payment and the gateway have the same port 8081"),
         ("services.order", "services.payment-grpc", 23, "its address for gRPC"),
         ('"Takes money."', '"Takes', 22, ""),
     ],
