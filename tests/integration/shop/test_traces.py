@@ -44,6 +44,11 @@ def test_an_order_is_one_trace_through_every_service(tmp_path: Path) -> None:
         "fulfilment charge",
     )
     reserved = next(span for span in trace if span["service"] == "inventory" and span["kind"] == 2)
-    assert by_id[reserved["parentSpanId"]]["name"] == "fulfilment reserve"
+    sent = by_id[reserved["parentSpanId"]]  # over gRPC
+    assert (sent["service"], sent["kind"], by_id[sent["parentSpanId"]]["name"]) == (
+        "order",
+        3,
+        "fulfilment reserve",
+    )
     heard = [span for span in written if span["kind"] == 5]
     assert {span["service"] for span in heard} >= {"notification", "analytics"}
