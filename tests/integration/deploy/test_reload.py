@@ -8,14 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
-import pytest
 from systems import BOUND, get, until
 
 from skerry.deploy import Reloader, Supervisor
 from skerry.signals import ProcessChanged, ProcessReplaced, Signal
 from skerry.topology import load
-
-pytest.importorskip("watchfiles")
 
 SERVICE = """
 import os
