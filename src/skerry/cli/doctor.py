@@ -9,7 +9,7 @@ import resource
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -17,7 +17,7 @@ from typing import Final, Literal
 import click
 
 from skerry.cli import options
-from skerry.cli.text import columns
+from skerry.cli.text import columns, plain
 from skerry.errors import SkerryError
 from skerry.topology import FILE_NAME, System, find, load
 
@@ -72,9 +72,18 @@ def doctor(ctx: click.Context, file: Path | None, data: Path, output: str) -> No
     if output == "json":
         click.echo(json.dumps({"ok": worst == "ok", "lines": [asdict(line) for line in lines]}))
     else:
-        rows = [(line.found, line.what, line.said, line.todo or "-") for line in lines]
-        click.echo(columns(("", "what", "is", "to do"), rows))
+        click.echo("\n".join(_shown(lines)))
     ctx.exit(0 if worst == "ok" else 1)
+
+
+def _shown(lines: Sequence[Line]) -> Iterator[str]:
+    """A table, and below what is not as it should be what to do about it: a column for that would be empty and wide."""
+    head, *rows = columns(("", "what", "is"), ((line.found, line.what, line.said) for line in lines)).splitlines()
+    yield head
+    for line, row in zip(lines, rows, strict=True):
+        yield row
+        if line.todo:
+            yield f"{'':{head.index('IS')}}to do: {plain(line.todo)}"
 
 
 def _lines(file: Path | None, data: Path) -> Iterator[Line]:
