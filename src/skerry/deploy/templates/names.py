@@ -51,5 +51,9 @@ def _check(name: str, what: str) -> None:
 
 
 def _is_installed(package: str) -> bool:
-    # the current folder is no place where packages are installed, though `python -m` looks there too
-    return PathFinder.find_spec(package, [place for place in sys.path if place.endswith("-packages")]) is not None
+    # the current folder is no place where packages are installed, though `python -m` looks there too; we may stand elsewhere,
+    # as what is being developed does
+    return (
+        package == __name__.partition(".")[0]
+        or PathFinder.find_spec(package, [place for place in sys.path if place.endswith("-packages")]) is not None
+    )
