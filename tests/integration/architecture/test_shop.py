@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,18 @@ def test_the_shop_is_clean_by_all_eight_rules(shop: Path) -> None:
     """Every rule has clean verdicts only, each with its evidence; in the repository and as a copy without a history."""
     assert len(RULES) == 8
     assert not_clean(SHOP) == {}
+    assert not_clean(shop) == {}
+
+
+def test_the_shop_is_as_clean_with_what_was_exported_from_it(shop: Path) -> None:
+    """The images of an exported system are built from its whole folder; its file says whose code each of them runs."""
+    for form in ("compose", "kubernetes", "helm"):
+        command = [sys.executable, "-m", "skerry", "export", form, "-o", "json"]
+        subprocess.run(command, cwd=shop, check=True, capture_output=True, timeout=120)
+    model = analyse(shop).model
+    assert {service.roots for service in model.services.values() if service.role != "gateway"} == {
+        (name,) for name in ("analytics", "inventory", "notification", "order", "payment", "product", "shipping")
+    }
     assert not_clean(shop) == {}
 
 

@@ -137,6 +137,8 @@ class _Search:
 
     def _root(self, each: Deployed) -> str | None:
         if each.context is not None:
+            if each.form != "skerry" and (told := self._told(each)) is not None:
+                return told
             inner = posixpath.dirname(each.dockerfile) if each.dockerfile else each.context
             deeper = inner != each.context and (not each.context or inner.startswith(f"{each.context}/"))
             return self._up(inner, each.context) if deeper and not _BUILD.search(inner) else each.context
@@ -145,6 +147,17 @@ class _Search:
         names = [each.workload.name, each.workload.image.rpartition("/")[2].partition("@")[0].partition(":")[0]]
         found = [root for name in names if name for root in self._named(name)]
         return found[0] if found else None
+
+    def _told(self, each: Deployed) -> str | None:
+        """Where the code of an image lies that is built from a whole system's folder, as that system's own file says."""
+        for name in (each.workload.name, posixpath.basename(each.dockerfile).partition(".")[0]):
+            for other in self._manifests.deployed:
+                root = self._root(other) if other.form == "skerry" and other.workload.name == name else None
+                if root is not None and (
+                    root.startswith("@") or (root != each.context and _within(root, each.context or ""))
+                ):
+                    return root
+        return None
 
     def _up(self, inner: str, context: str) -> str:
         """`src/cart` for `src/cart/src`: the folder that has the service's name."""
