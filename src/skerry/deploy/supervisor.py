@@ -17,6 +17,7 @@ from skerry.deploy import ports, probe, registry
 from skerry.deploy.control import ControlServer
 from skerry.deploy.keeper import Keeper, ProcessInfo
 from skerry.deploy.mesh import Mesh, Sidecars
+from skerry.deploy.order import waves
 from skerry.deploy.output import Output
 from skerry.deploy.processes import Command, Launch, command_for, environment_for
 from skerry.deploy.servers import Addresses, Server, launch
@@ -125,8 +126,7 @@ class Supervisor:
             async with self._in_time():
                 await self._start_servers()
                 await self._start_sidecars(registry.mesh_folder(path))
-                self._start_services()
-                await self._all_ready()
+                await self._start_services()
         except BaseException:
             await self.stop()
             raise
@@ -190,7 +190,7 @@ class Supervisor:
 
     def ps(self) -> list[ProcessInfo]:
         """Every process as it is now, servers first, services in the order of the file, the gateway last."""
-        return [keeper.info() for keeper in self._keepers.values()]
+        return [self._keepers[name].info() for name in self.names if name in self._keepers]
 
     async def __aenter__(self) -> Supervisor:
         await self.start()
@@ -245,14 +245,20 @@ class Supervisor:
             self._keep(sidecar)
         await self._all_ready()
 
-    def _start_services(self) -> None:
-        if self._asked_to_stop.is_set():
-            return
+    async def _start_services(self) -> None:
+        """Start each service once those that it calls are ready, and the gateway once whatever it calls is.
+
+        They would survive any order; in this one a start says what it is that does not come up.
+        """
         specs: dict[str, ServiceSpec | Gateway] = dict(self.system.services)
         if self.system.gateway:
             specs[GATEWAY] = self.system.gateway
-        for name, spec in specs.items():
-            self._keep(self._launch(name, spec, self._numbers()))
+        for wave in waves({name: spec.calls for name, spec in specs.items()}):
+            if self._asked_to_stop.is_set():
+                return
+            for name in wave:
+                self._keep(self._launch(name, specs[name], self._numbers()))
+            await self._all_ready()
 
     def _numbers(self) -> dict[str, int]:
         """The ports of services and the gateway, and those for gRPC."""

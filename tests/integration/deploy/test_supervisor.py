@@ -14,7 +14,7 @@ from systems import Lines, alive, command, get, until, write_system
 
 from skerry.deploy import Supervisor
 from skerry.errors import ConfigurationError, DeployError
-from skerry.signals import ProcessChanged
+from skerry.signals import ProcessChanged, Signal
 from skerry.topology import load
 
 
@@ -49,6 +49,35 @@ def test_all_processes_become_ready_and_stop(tmp_path: Path) -> None:
         assert not any(alive(p.pid) for p in processes)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("circle", [False, True])
+def test_a_service_starts_when_those_that_it_calls_are_ready(tmp_path: Path, circle: bool) -> None:
+    """In the order of the calls whatever the order of the file; those that call each other in a circle start together."""
+    file = write_system(tmp_path, gateway=True, one="normal", two="normal", other="normal")
+    text = file.read_text().replace("[services.one]", '[services.one]\ncalls = ["two"]')
+    text = text.replace("[services.two]", '[services.two]\ncalls = ["other"]')
+    if circle:
+        text = text.replace("[services.other]", '[services.other]\ncalls = ["one"]')
+    file.write_text(text.replace("[gateway]", '[gateway]\ncalls = ["one"]'))
+    seen: list[tuple[str, str]] = []
+
+    def see(signal: Signal) -> None:
+        if isinstance(signal, ProcessChanged):
+            seen.append((signal.name, signal.state))
+
+    async def main() -> None:
+        system = Supervisor(load(file), data=tmp_path / "var", command=command, emit=see)
+        async with system:
+            assert [process.name for process in system.ps()] == ["one", "two", "other", "gateway"]
+
+    asyncio.run(main())
+    begun = [seen.index((name, "starting")) for name in ("other", "two", "one", "gateway")]
+    ready = [seen.index((name, "ready")) for name in ("other", "two", "one")]
+    if circle:
+        assert max(begun[:3]) < min(ready) < max(ready) < begun[3]
+    else:
+        assert begun[0] < ready[0] < begun[1] < ready[1] < begun[2] < ready[2] < begun[3]
 
 
 def test_a_service_answers_where_its_table_says(tmp_path: Path) -> None:
