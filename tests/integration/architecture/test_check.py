@@ -288,3 +288,27 @@ def test_traces_add_what_was_seen_at_run_time(good, tmp_path) -> None:
     assert "trace" in {each["source"] for each in finding["evidence"]}
     command[command.index("json")] = "text"
     assert "seen at run time: " in CliRunner().invoke(main, command).stdout
+
+
+def test_a_process_that_speaks_grpc_reads_too(shared) -> None:
+    """What reads is forked, and gRPC begins its threads anew in there: they find their files."""
+    script = """
+import asyncio, sys
+from pathlib import Path
+import grpc
+from skerry.architecture.analyse import analyse
+
+async def speak():
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        await channel.channel_ready()
+        print([len(analyse(Path(sys.argv[1])).code.unparsed) for _ in range(10)])
+    await server.stop(0)
+
+asyncio.run(speak())
+"""
+    command = [sys.executable, "-c", script, str(shared)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, f"{[0] * 10}\n"), done.stderr

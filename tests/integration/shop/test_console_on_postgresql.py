@@ -21,8 +21,9 @@ def test_sagas_letters_and_outboxes_on_postgresql_are_read_and_settled(tmp_path)
     """A saga that is stuck and a letter that was refused are shown, resolved and replayed as on the embedded database."""
     shop = LiveShop(tmp_path, "--database", "postgresql")
     try:
-        view = shop.quiet()
-        assert {one["service"] for one in view["strip"]["outboxes"]} >= {"order", "shipping", "returns"}
+        shop.quiet()
+        asked = {"order", "shipping", "returns"}
+        shop.seen(lambda view: {one["service"] for one in view["strip"]["outboxes"]} >= asked)
         shop.seen(lambda view: view["strip"]["sagas"]["running"] > 0)
         saga = shop.in_trouble("parcel-pg")
         assert shop.saga(saga)["stands_at"] == "take_back"

@@ -221,14 +221,14 @@ def test_unknown_things_are_not_found(shop: Shop) -> None:
 
 
 def test_the_processes_are_shown_as_promised(shop: Shop) -> None:
-    """`skerry ps -o json` lists name, pid, state, ready, url and restarts of each process."""
+    """`skerry ps -o json` lists name, pid, state, ready, url and restarts of each process, since when, and why it ended."""
     shown = shop.command("ps")
     assert [info["name"] for info in shown] == [
         *shop.servers,
         "order", "payment", "inventory", "shipping", "notification", "product", "analytics", "gateway",
     ]  # fmt: skip
     for info in shown:
-        assert info.keys() == {"name", "pid", "state", "ready", "url", "restarts"}
+        assert info.keys() == {"name", "pid", "state", "ready", "url", "restarts", "since", "reason", "retry_in"}
         assert info["ready"] is True
         if info["name"] in shop.servers:
             assert info["url"].startswith(f"{info['name']}://127.0.0.1:")

@@ -13,6 +13,7 @@ import resource
 import selectors
 import signal
 import struct
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -286,11 +287,14 @@ def _alone(jobs: int, answers: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for each in {0, 1, 2} - {jobs, answers}:
         os.dup2(nothing, each)
-    start = 3
-    for each in sorted((jobs, answers)):
-        os.closerange(start, each)
-        start = max(start, each + 1)
-    os.closerange(start, max(start, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], _MOST_OPEN)))
+    if (
+        "grpc" not in sys.modules
+    ):  # it begins its threads anew after a fork, and they abort the process without their files
+        start = 3
+        for each in sorted((jobs, answers)):
+            os.closerange(start, each)
+            start = max(start, each + 1)
+        os.closerange(start, max(start, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], _MOST_OPEN)))
     for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
         resource.setrlimit(kind, (0, 0))
 
