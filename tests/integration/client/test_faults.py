@@ -241,7 +241,6 @@ TCP_REPAIR = 19
 
 
 @pytest.mark.root
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to lose a connection silently")
 def test_a_half_open_connection_is_found_out() -> None:
     """A peer that lost its connections without a word, as in a power cut, is called over a new one."""
 

@@ -116,7 +116,6 @@ def test_a_closed_client_can_be_used_again() -> None:
         assert peer.connections == 2
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_does_not_share_connections() -> None:
     """In a child process a client that had been used says so, rather than hang or take the parent's replies."""

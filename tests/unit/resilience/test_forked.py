@@ -11,8 +11,6 @@ import pytest
 from skerry.resilience import AdaptiveLimit, Bulkhead, CircuitBreaker, RateLimit, RetryBudget
 from skerry.testing import VirtualClock
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-
 
 def in_child(check: Callable[[], None]) -> None:
     """Fork, run `check` in the child, and fail when it fails or hangs there."""
