@@ -115,9 +115,11 @@ def again(calls: Iterable[Line]) -> dict[str, int]:
     return counts
 
 
-def take_overs(losses: Iterable[float], leads: Sequence[Line], progress: Sequence[float]) -> tuple[list[float], int]:
-    """From each loss of a leader, the seconds to the next entry in the journal, where another process took over; and how often
-    it was the same one, started again.
+def take_overs(
+    losses: Iterable[float], leads: Sequence[Line], progress: Sequence[float]
+) -> tuple[list[tuple[float, float]], int]:
+    """From each loss of a leader, when it was and the seconds to the next entry in the journal, where another process took over;
+    and how often it was the same one, started again.
 
     `leads` and `progress` are in order of time. A process that is dead or stopped writes nothing: what comes is its successor's.
     """
@@ -131,5 +133,5 @@ def take_overs(losses: Iterable[float], leads: Sequence[Line], progress: Sequenc
         if leads[place]["name"] == leads[place - 1]["name"]:
             same += 1
         else:
-            others.append(progress[entry] - lost)
+            others.append((lost, progress[entry] - lost))
     return others, same

@@ -44,6 +44,8 @@ OWNER, ENGINES = "transfers", 2
 ROLE = f"{OWNER}/saga"
 PORTS = range(20_000, 32_000)
 """Below those that the system gives to connections going out: one of these may have to be had again after a kill."""
+NOTED = 0.05
+"""Seconds within which a loss is itself noted as a strike."""
 START, STALL = 60.0, 120.0
 """Seconds until the participants are there, and without any progress after which a run has failed."""
 
@@ -332,8 +334,7 @@ class Soak(Striking):
             took, same = take_overs(sorted(losses), leads, journal)
             self.result.taken_over |= {f"after a {how} by the other": len(took), f"after a {how} by itself": same}
             if took:
-                shown = {"median": round(statistics.median(took), 2), "max": round(max(took), 2)}
-                setattr(self.result, f"seconds_after_{how}", shown)
+                setattr(self.result, f"seconds_after_{how}", self._shown(took))
         fenced = lines(self.folder / "fenced.jsonl")
         ended = ("engine", ENGINE_POINT, *self.servers)
         struck = [line for line in self.struck if line["name"] in ended]
@@ -343,6 +344,21 @@ class Soak(Striking):
                 self.result.woken_and_fenced_off += 1
             elif any(within[0] < line["t"] < within[1] for line in struck):
                 self.result.woken_and_struck_again += 1
+
+    def _shown(self, took: list[tuple[float, float]]) -> dict[str, float]:
+        """In seconds. What the successor needs is seen where nothing else was struck before it got on."""
+        alone = [
+            seconds
+            for lost, seconds in took
+            if not any(lost + NOTED < line["t"] < lost + seconds for line in self.struck)
+        ]
+        each = [seconds for _, seconds in took]
+        shown = {
+            "median": statistics.median(each),
+            "max": max(each),
+            "max with nothing else struck": max(alone, default=0.0),
+        }
+        return {name: round(seconds, 2) for name, seconds in shown.items()}
 
     def _demand(self) -> None:
         """Whether what was planned has happened."""
