@@ -68,6 +68,7 @@ from skerry.signals.changes import (
 )
 from skerry.signals.hub import (
     HUB,
+    Detail,
     Hub,
     Level,
     Signal,
@@ -88,6 +89,7 @@ __all__ = [
     "ChaosInjected",
     "ConsumerFailed",
     "ConsumerLag",
+    "Detail",
     "DiscoveryFailed",
     "EventHandled",
     "EventParked",

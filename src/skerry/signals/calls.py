@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skerry.signals.hub import Level, Signal
+from skerry.signals.hub import Detail, Level, Signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class BreakerChanged(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallRefused(Signal):
+class CallRefused(Detail):
     """A policy refused a call here, before anything was sent; or a service a request, before anything was done.
 
     `reason` is the error's stable word; of a service also expired and event_loop_lag.
@@ -31,13 +31,9 @@ class CallRefused(Signal):
     policy: str
     reason: str
 
-    @property
-    def level(self) -> Level:
-        return "debug"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestSent(Signal):
+class RequestSent(Detail):
     """An attempt of a call over HTTP is over, after so many seconds; told only while somebody measures (`Hub.measured`).
 
     `status` is 0 without an answer, and then `error` says why, as a class name. `address` and `port` are those of the service's
@@ -52,13 +48,9 @@ class RequestSent(Signal):
     seconds: float
     error: str = ""
 
-    @property
-    def level(self) -> Level:
-        return "debug"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RpcSent(Signal):
+class RpcSent(Detail):
     """An attempt of a call over gRPC is over, after so many seconds; told only while somebody measures (`Hub.measured`).
 
     `method` is "package.Service/Method", `code` the name of the status; empty when no call was made, and then `error` says why.
@@ -72,22 +64,14 @@ class RpcSent(Signal):
     seconds: float
     error: str = ""
 
-    @property
-    def level(self) -> Level:
-        return "debug"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LimitChanged(Signal):
+class LimitChanged(Detail):
     """An adaptive limit lets another number of calls run at once; told once a second at most, and then what it is by now."""
 
     policy: str
     before: int
     after: int
-
-    @property
-    def level(self) -> Level:
-        return "debug"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +83,7 @@ class PolicyReloaded(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPlanned(Signal):
+class RetryPlanned(Detail):
     """An attempt failed and another follows after `delay` seconds. `attempt` counts from 1; `error` is a class name."""
 
     policy: str
@@ -107,13 +91,9 @@ class RetryPlanned(Signal):
     delay: float
     error: str
 
-    @property
-    def level(self) -> Level:
-        return "debug"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetryDenied(Signal):
+class RetryDenied(Detail):
     """A failure that would have been retried was not.
 
     `reason`: attempts, budget, deadline, outer_layer, circuit_open.
@@ -123,59 +103,39 @@ class RetryDenied(Signal):
     reason: str
     error: str
 
-    @property
-    def level(self) -> Level:
-        return "debug"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallTimedOut(Signal):
+class CallTimedOut(Detail):
     """A time-out fired. `scope`: total or attempt; `seconds` is the limit that applied."""
 
     policy: str
     scope: str
     seconds: float
 
-    @property
-    def level(self) -> Level:
-        return "debug"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallHedged(Signal):
+class CallHedged(Detail):
     """A second attempt was sent beside one that had not ended after so many seconds."""
 
     policy: str
     after: float
 
-    @property
-    def level(self) -> Level:
-        return "debug"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FallbackUsed(Signal):
+class FallbackUsed(Detail):
     """A call failed and something else was given as its answer. `error` is a class name."""
 
     policy: str
     error: str
 
-    @property
-    def level(self) -> Level:
-        return "debug"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChaosInjected(Signal):
+class ChaosInjected(Detail):
     """A call was delayed, or made to fail, on purpose."""
 
     policy: str
     latency: float
     fails: bool
-
-    @property
-    def level(self) -> Level:
-        return "debug"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

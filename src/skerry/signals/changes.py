@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from skerry.signals.hub import Level, Signal
+from skerry.signals.hub import Detail, Level, Signal
 
 # --- events
 
@@ -19,15 +19,11 @@ class RelayChanged(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventsRelayed(Signal):
+class EventsRelayed(Detail):
     """A batch left the outbox and is durable at the broker."""
 
     service: str
     count: int
-
-    @property
-    def level(self) -> Level:
-        return "debug"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +53,13 @@ class OutboxChanged(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventHandled(Signal):
+class EventHandled(Detail):
     """A handler's transaction with its receipt is committed. `duplicate`: it had been handled before."""
 
     group: str
     type: str
     id: str
     duplicate: bool
-
-    @property
-    def level(self) -> Level:
-        return "debug"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,15 +119,11 @@ class ConsumerFailed(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConsumerLag(Signal):
+class ConsumerLag(Detail):
     """How many published events a group has not handled yet; told every fifteen seconds by the process that reads for it."""
 
     group: str
     lag: int
-
-    @property
-    def level(self) -> Level:
-        return "debug"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,7 +289,7 @@ class RequestFailed(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestServed(Signal):
+class RequestServed(Detail):
     """A service has answered a request, after so many seconds. `route` is the pattern of its path, empty where none is known."""
 
     service: str
@@ -311,13 +299,9 @@ class RequestServed(Signal):
     seconds: float
     scheme: str = "http"
 
-    @property
-    def level(self) -> Level:
-        return "debug"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RpcServed(Signal):
+class RpcServed(Detail):
     """A service has answered a call over gRPC, after so many seconds; told only while somebody measures (`Hub.measured`).
 
     `method` is "package.Service/Method", `code` the name of the status.
@@ -328,13 +312,9 @@ class RpcServed(Signal):
     code: str
     seconds: float
 
-    @property
-    def level(self) -> Level:
-        return "debug"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandlerTimed(Signal):
+class HandlerTimed(Detail):
     """One attempt to handle an event or a batch of them is over; told only while somebody measures (`Hub.measured`).
 
     `error` is a class name when it failed. Its effect is not committed yet: that is what `EventHandled` tells.
@@ -345,10 +325,6 @@ class HandlerTimed(Signal):
     count: int
     seconds: float
     error: str = ""
-
-    @property
-    def level(self) -> Level:
-        return "debug"
 
 
 # --- gateway

@@ -22,6 +22,15 @@ class Signal:
         return "info"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detail(Signal):
+    """A signal that comes over and over, as calls and events do: too many to read each, so logs have it at debug only."""
+
+    @property
+    def level(self) -> Level:
+        return "debug"
+
+
 Subscriber = Callable[[Signal], None]
 
 

@@ -13,7 +13,7 @@ from typing import Final, Literal, Protocol, Self
 
 from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext, current
-from skerry.signals import HUB, Level, Signal
+from skerry.signals import HUB, Detail
 from skerry.telemetry.encoding import Value
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
@@ -22,7 +22,7 @@ _SAMPLED: Final = frozenset("13579bdf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpanEnded(Signal):
+class SpanEnded(Detail):
     """A piece of work that belongs to a trace is over. Told only while somebody subscribes to spans.
 
     `began` is in seconds since 1970, `parent_id` empty for the first of a trace, `error` the class of what it failed of, `kind`
@@ -38,10 +38,6 @@ class SpanEnded(Signal):
     seconds: float
     error: str = ""
     attributes: Mapping[str, Value] = field(default_factory=dict)
-
-    @property
-    def level(self) -> Level:
-        return "debug"
 
 
 class Live(Protocol):
