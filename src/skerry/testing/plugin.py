@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MARK: Final = "skerry"
 _STAGE: Final = pytest.StashKey["Stage"]()
-_FIXTURES: Final = frozenset(["skerry_system", "faults", "virtual_clock", "skerry_stage"])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,8 +48,8 @@ def skerry_stage(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[St
     from skerry.testing.system import Stage
 
     mark = request.node.get_closest_marker(MARK)
-    seed = int(mark.kwargs.get("seed", request.config.getoption("--skerry-seed")) if mark else
-               request.config.getoption("--skerry-seed"))  # fmt: skip
+    ordered = request.config.getoption("--skerry-seed")
+    seed = int(mark.kwargs.get("seed", ordered) if mark else ordered)
     with Stage(seed=seed, folder=tmp_path / "skerry", root=request.config.rootpath) as stage:
         request.node.stash[_STAGE] = stage
         yield stage
@@ -109,8 +108,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def _on(stage: Stage, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The test as a plain function. What another plugin has wrapped around a coroutine function is taken off again."""
-    bare = inspect.unwrap(function)
+    """The test as a plain function. What another plugin has wrapped around a coroutine function is taken off again; a decorator
+    of the test's own, itself a coroutine function, stays.
+    """
+    bare = inspect.unwrap(function, stop=inspect.iscoroutinefunction)
     if inspect.iscoroutinefunction(bare):
         owner = getattr(function, "__self__", None)
         bound = bare.__get__(owner) if owner is not None and not inspect.ismethod(bare) else bare

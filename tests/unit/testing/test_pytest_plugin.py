@@ -107,6 +107,28 @@ async def test_theirs():
     pytester.runpytest().assert_outcomes(passed=3)
 
 
+def test_a_test_s_own_decorator_stays(pytester):
+    """What a test wraps around itself, such as a patch, is in force while it runs, in a class too."""
+    pytester.makepyfile(
+        """
+import os
+from unittest import mock
+
+patched = mock.patch("os.getcwd", lambda: "/patched")
+
+@patched
+async def test_function(virtual_clock):
+    assert os.getcwd() == "/patched"
+
+class TestIt:
+    @patched
+    async def test_method(self, virtual_clock):
+        assert os.getcwd() == "/patched"
+"""
+    )
+    pytester.runpytest("-W", "error").assert_outcomes(passed=2)
+
+
 def test_a_failure_tells_the_story_and_the_seed(pytester):
     """What happened stands below a failed test, with the seed to repeat it."""
     pytester.makepyfile(
