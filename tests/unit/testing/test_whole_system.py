@@ -148,6 +148,31 @@ async def test_a_service_comes_back_by_itself(skerry_system, faults):
         assert (await system.client("counter").get("/count/a")).status == 200
 
 
+async def test_a_service_that_does_not_come_back_fails_the_test(skerry_system, faults):
+    """What its start raises is told at the end, until it has been brought back after all."""
+    refused = False
+
+    def make_moody():
+        service = Service("moody", database="sqlite:///moody.db")
+
+        @service.on_start
+        async def refuse():
+            if refused:
+                raise OSError("no licence")
+
+        return service
+
+    system = skerry_system([make_moody])
+    await system.start()
+    refused = True
+    faults.kill("moody", restart_after=1.0)
+    with pytest.raises(AssertionError, match="at the end moody did not come back: OSError: no licence"):
+        await system.check()
+    refused = False
+    await faults.restart("moody")
+    await system.check()
+
+
 async def test_faults_of_calls(skerry_system, faults):
     """A delayed call is late, a dropped one is never answered, a doubled one counts twice, a lost reply counts once."""
     system = skerry_system([make_counter])
@@ -218,7 +243,7 @@ async def test_a_service_that_is_not_there_is_named(skerry_system, faults):
 
 
 async def test_dead_letters_fail_a_test(skerry_system):
-    """At the end a dead letter is told, with the type and the reason; unless it is allowed."""
+    """At the end a dead letter is told, with the type and the reason, and the system is stopped; unless it is allowed."""
 
     async def refuse(event):
         raise KeyError(event.name)
@@ -226,7 +251,6 @@ async def test_dead_letters_fail_a_test(skerry_system):
     with pytest.raises(AssertionError, match=r"reader has 1 dead letters \(unit.counted: KeyError\)"):
         async with skerry_system([make_counter, lambda: make_reader(refuse)]) as system:
             await system.client("counter").post("/count/a")
-    await system.stop()
     async with skerry_system([make_counter, lambda: make_reader(refuse)], allow=["dead_letters"]) as system:
         await system.client("counter").post("/count/a")
 

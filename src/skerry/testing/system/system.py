@@ -58,8 +58,9 @@ class System:
 
     `services` are the live objects, by name; after a restart there are others. At its end it has to be at rest, without dead
     letters, stuck sagas, events in an outbox, and without an event that was handled twice or before an earlier one of its
-    producer and key. Faults that have met nothing count as well, until they are cleared, for then the test has not shown what it
-    was to show. `allow` names what may be left: `dead_letters`, `stuck`, `unsent`, `unmet`.
+    producer and key; a service that was to come back has to be there. Faults that have met nothing count as well, until they are
+    cleared, for then the test has not shown what it was to show. `allow` names what may be left: `dead_letters`, `stuck`,
+    `unsent`, `unmet`.
     """
 
     def __init__(self, stage: Stage, sources: Sources, *, allow: Collection[str] = (), root: Path) -> None:
@@ -69,6 +70,8 @@ class System:
         self._allow = frozenset(allow)
         self._processes = [self._process(each) for each in _told(sources, root)]
         self._returning: set[asyncio.Task[None]] = set()
+        self._lost: dict[Process, str] = {}
+        """Services that were to come back by themselves and did not, and why."""
         self._running = False
         self.events: Events = Events(stage.log, stage.timeline)
 
@@ -79,9 +82,11 @@ class System:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            await self.check()
-        await self.stop()
+        try:
+            if kind is None:
+                await self.check()
+        finally:
+            await self.stop()
 
     @property
     def clock(self) -> VirtualClock:
@@ -155,8 +160,8 @@ class System:
     def client(self, service: str, *, policy: Policy | None = None) -> ServiceClient:
         """A client for a service, as somebody outside has it: unless a `policy` says otherwise it repeats nothing."""
         self.find_demanded(service)
-        outside = policy or Policy(f"test to {service}", total=PATIENCE, clock=self.clock)
-        return ServiceClient(service, url=address_of(service), policy=outside, clock=self.clock)
+        policy = policy or Policy(f"test to {service}", total=PATIENCE, clock=self.clock)
+        return ServiceClient(service, url=address_of(service), policy=policy, clock=self.clock)
 
     async def inside(self, service: str, act: Callable[[Service], Awaitable[T]]) -> T:
         """Run `act(service)` as code of a service, which dies with it; what it returns.
@@ -221,6 +226,7 @@ class System:
         """Come to rest, then fail if anything is left that must not be."""
         await self.settled()
         left = [each for process in self._processes for each in await left_over(process, self._allow)]
+        left += [f"{process.name} did not come back: {why}" for process, why in self._lost.items()]
         left += handled_twice(self.timeline)
         if "unmet" not in self._allow:
             left += [f"the fault `{each}` has met nothing" for each in self.faults.unmet()]
@@ -255,23 +261,26 @@ class System:
         if process.life is not None:
             process.kill()
         await process.start()
+        self._lost.pop(process, None)
 
     def restart_later(self, process: Process, seconds: float) -> None:
         """Bring a process back after so many seconds, whoever asks for it."""
 
         async def back() -> None:
             await self.clock.sleep(seconds)
-            if process.life is None:
+            if process.life is not None:
+                return
+            try:
                 await process.start()
+            except Exception as error:  # there is nobody to raise it to: the check at the end tells it
+                self._lost[process] = f"{type(error).__name__}: {error}"[:300]
+                self.timeline.note(f"a restart failed: {self._lost[process]}")
+            else:
+                self._lost.pop(process, None)
 
         task = asyncio.get_running_loop().create_task(back(), context=outside())
         self._returning.add(task)
-        task.add_done_callback(self._returned, context=outside())
-
-    def _returned(self, task: asyncio.Task[None]) -> None:
-        self._returning.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.timeline.note(f"a restart failed: {type(error).__name__}: {error}"[:300])
+        task.add_done_callback(self._returning.discard, context=outside())
 
     async def _left(self) -> str:
         if self._returning:
