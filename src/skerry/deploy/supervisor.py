@@ -184,7 +184,10 @@ class Supervisor:
         """
         keeper = self._keeper(name)
         before = keeper.info().pid
-        error = await keeper.replace(self._launch(name, self.system.services[name], self._numbers()))
+        try:
+            error = await keeper.replace(self._launch(name, self.system.services[name], self._numbers()))
+        except ConfigurationError as unusable:  # a setting in its table
+            error = str(unusable)
         self._emit(ProcessReplaced(name=name, pid=keeper.info().pid, before=before, error=error))
         return error
 

@@ -204,6 +204,24 @@ def test_what_both_import_and_what_is_in_a_table(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_table_that_is_of_no_use_changes_nothing(tmp_path: Path) -> None:
+    """A setting that no process could read is told as the reason, and the next change of the table is tried again."""
+
+    async def main() -> None:
+        async with changing(tmp_path) as system:
+            before = system.pids()
+            put(tmp_path / "skerry.toml", FILE.replace('TWO = "1"', 'SKERRY_DRAIN = "soon"'))
+            await until(lambda: ("two", False) in system.replaced())
+            failed = next(each for each in system.signals if isinstance(each, ProcessReplaced) and each.error)
+            assert "SKERRY_DRAIN" in failed.error
+            assert system.pids() == before
+            put(tmp_path / "skerry.toml", FILE.replace('TWO = "1"', 'TWO = "2"'))
+            await until(lambda: ("two", True) in system.replaced())
+            await until_said(system, "two", "before.2")
+
+    asyncio.run(main())
+
+
 def test_a_process_that_is_down_is_started_at_once(tmp_path: Path) -> None:
     """Whoever is held stays down; whoever waits for its restart has it as soon as the code is another."""
 
