@@ -174,13 +174,18 @@ class Keeper:
         if not await successor.tells_itself(launch, old.pid):
             self._renew(launch)
             return ""
-        self._replacing = asyncio.create_task(successor.start(launch, self._line, clock=self._clock))
+        starting = self._replacing = asyncio.create_task(successor.start(launch, self._line, clock=self._clock))
         try:
-            await asyncio.wait({self._replacing})
-            found = "the system stops" if self._replacing.cancelled() else self._replacing.result()
+            await asyncio.wait({starting})
+            found = "the system stops" if starting.cancelled() else starting.result()
+        except asyncio.CancelledError:
+            starting.cancel()
+            await asyncio.wait({starting})
+            if not starting.cancelled() and isinstance(late := starting.result(), Process):
+                late.kill()
+                await late.wait()
+            raise
         finally:
-            self._replacing.cancel()
-            await asyncio.wait({self._replacing})
             self._replacing = None
         if isinstance(found, str):
             return found

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
-from systems import BOUND, get, until
+from systems import BOUND, alive, get, until
 
 from skerry.deploy import Reloader, Supervisor
+from skerry.deploy.processes import Process
 from skerry.signals import ProcessChanged, ProcessReplaced, Signal
 from skerry.topology import load
 
@@ -234,6 +235,28 @@ def test_a_process_that_is_down_is_started_at_once(tmp_path: Path) -> None:
             system.supervisor.release("one")
             await until(lambda: all(process.ready for process in system.supervisor.ps()))
             assert await asyncio.to_thread(get, f"{system.url('one')}/said") == "after."
+
+    asyncio.run(main())
+
+
+def test_a_successor_that_is_ready_too_late_is_ended(tmp_path: Path) -> None:
+    """Whoever waits for it is cancelled at the moment that it is ready: it ends, and the process before stays."""
+
+    async def main() -> None:
+        async with changing(tmp_path) as system:
+            before = system.pids()
+            keeper = system.supervisor._keepers["one"]
+            waiting = asyncio.create_task(system.supervisor.replace("one"))
+            await until(lambda: keeper._replacing)
+            successor = keeper._replacing
+            assert successor is not None
+            successor.add_done_callback(lambda _: waiting.cancel())
+            await asyncio.wait({waiting})
+            assert waiting.cancelled()
+            process = successor.result()
+            assert isinstance(process, Process)
+            assert not alive(process.pid)
+            assert system.pids() == before
 
     asyncio.run(main())
 
