@@ -304,6 +304,34 @@ def test_the_environment_is_the_test_s_own(tmp_path, monkeypatch):
     assert os.environ["SKERRY_DRAIN"] == "77"
 
 
+def test_modules_beside_a_root_named_by_a_relative_path_are_imported_anew(tmp_path, monkeypatch):
+    """Each life has modules of its own too when the root is the current folder."""
+    (tmp_path / "goods.py").write_text(
+        "from skerry import Service\nservice = Service('goods', database='sqlite:///g.db')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    async def another(system):
+        first = system.services["goods"]
+        await system.faults.restart("goods")
+        return system.services["goods"] is not first
+
+    with Stage(seed=0, folder=tmp_path / "data", root=Path()) as stage:
+        assert stage.system("goods:service").run(another)
+
+
+async def test_two_systems_of_one_test_share_no_events(skerry_system):
+    """The second one begins with an empty log; one that is started again finds its own."""
+    async with skerry_system([make_counter, make_reader]) as system:
+        await system.client("counter").post("/count/a")
+    system = skerry_system([make_counter, make_reader])
+    for name, expected in (("b", ["b"]), ("c", ["b", "c"])):
+        async with system:
+            await system.client("counter").post(f"/count/{name}")
+            await system.settled()
+            assert [event.key for event in system.events.all()] == expected
+
+
 async def test_a_start_that_fails_is_told(skerry_system):
     """What the start raises reaches the test, and everything that had started is stopped."""
 

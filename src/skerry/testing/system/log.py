@@ -45,6 +45,11 @@ class Log:
         self._faults = faults
         self._clock = clock
 
+    def clear(self) -> None:
+        """Begin anew."""
+        self.memory.logs.clear()
+        self.published.clear()
+
     def broker(self, source: str) -> SystemBroker:
         """The log as a service sees it."""
         return SystemBroker(self, source=source, clock=self._clock)

@@ -31,11 +31,12 @@ class Stage:
     def __init__(self, *, seed: int, folder: Path, root: Path) -> None:
         self.seed = seed
         self._folder = folder
-        self._root = root
+        self._root = root.absolute()
         self._folders = 0
         self._back = ExitStack()
         self._systems: list[System] = []
         self._running: System | None = None
+        self._last: System | None = None
 
     def __enter__(self) -> Self:
         self._runner = self._back.enter_context(asyncio.Runner(loop_factory=SystemLoop))
@@ -90,10 +91,12 @@ class Stage:
     # --- for the system
 
     def enter(self, system: System) -> None:
-        """A system starts: at most one runs at a time, for names are found in it."""
+        """A system starts: at most one runs at a time, for names are found in it. Each begins with an empty log."""
         if self._running is not None:
             raise RuntimeError("another system runs already in this test: stop that one first")
-        self._running = system
+        if system is not self._last:  # another system has other databases, and would read all of it again
+            self.log.clear()
+        self._running = self._last = system
 
     def leave(self, system: System) -> None:
         """A system has stopped."""
