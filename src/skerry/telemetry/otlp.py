@@ -18,20 +18,9 @@ from urllib.parse import urlsplit
 
 from skerry.clock import SYSTEM, Clock
 from skerry.context import current
-from skerry.signals import (
-    HUB,
-    EventHandled,
-    ExportChanged,
-    HandlerTimed,
-    Hub,
-    RequestSent,
-    RequestServed,
-    RpcSent,
-    RpcServed,
-    Signal,
-)
+from skerry.signals import HUB, ExportChanged, Hub, Signal
 from skerry.telemetry.encoding import record_of, records_request, span_of, spans_request
-from skerry.telemetry.spans import SpanEnded
+from skerry.telemetry.spans import TOLD_BY_SPANS, SpanEnded
 
 TOGETHER: Final = 512
 """Spans, or signals, in a request."""
@@ -48,7 +37,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 AT_THE_END: Final = 1.0
 """Seconds for what is left when it ends."""
 _AGAIN: Final = frozenset({429, 502, 503, 504})
-_TOLD_BY_SPANS: Final = (RequestServed, RequestSent, RpcServed, RpcSent, EventHandled, HandlerTimed)
 _LARGEST_ANSWER: Final = 64 * 1024
 
 
@@ -126,7 +114,7 @@ class _Sender:
             self._begin()  # a fork takes no threads along, and what waited is its parent's to send
         if isinstance(signal, SpanEnded):
             self._put(self._spans, span_of(signal))
-        elif not isinstance(signal, _TOLD_BY_SPANS):
+        elif not isinstance(signal, TOLD_BY_SPANS):
             self._put(self._records, record_of(signal, at=self._clock.now(), trace_id=current().trace_id))
 
     def end(self) -> None:

@@ -13,7 +13,16 @@ from typing import Final, Literal, Protocol, Self
 
 from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext, current
-from skerry.signals import HUB, Detail
+from skerry.signals import (
+    HUB,
+    Detail,
+    EventHandled,
+    HandlerTimed,
+    RequestSent,
+    RequestServed,
+    RpcSent,
+    RpcServed,
+)
 from skerry.telemetry.encoding import Value
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
@@ -38,6 +47,10 @@ class SpanEnded(Detail):
     seconds: float
     error: str = ""
     attributes: Mapping[str, Value] = field(default_factory=dict)
+
+
+TOLD_BY_SPANS: Final = (SpanEnded, RequestServed, RequestSent, RpcServed, RpcSent, EventHandled, HandlerTimed)
+"""Signals that are no records beside spans, which tell the same."""
 
 
 class Live(Protocol):

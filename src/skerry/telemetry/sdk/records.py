@@ -8,12 +8,12 @@ from typing import Final
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider
 
-from skerry import __version__, signals
+from skerry import __version__
 from skerry.clock import SYSTEM, Clock
 from skerry.signals import Level, Signal
 from skerry.telemetry.conventions import SCHEMA_URL
 from skerry.telemetry.encoding import event_name, fields_of
-from skerry.telemetry.spans import SpanEnded
+from skerry.telemetry.spans import TOLD_BY_SPANS
 
 _SEVERITIES: Final[Mapping[Level, SeverityNumber]] = {
     "debug": SeverityNumber.DEBUG,
@@ -21,15 +21,6 @@ _SEVERITIES: Final[Mapping[Level, SeverityNumber]] = {
     "warning": SeverityNumber.WARN,
     "error": SeverityNumber.ERROR,
 }
-_TOLD_BY_SPANS: Final = (
-    SpanEnded,
-    signals.RequestServed,
-    signals.RequestSent,
-    signals.RpcServed,
-    signals.RpcSent,
-    signals.EventHandled,
-    signals.HandlerTimed,
-)
 
 
 class Records:
@@ -41,7 +32,7 @@ class Records:
 
     def heard(self, signal: Signal) -> None:
         """Write this signal."""
-        if isinstance(signal, _TOLD_BY_SPANS):
+        if isinstance(signal, TOLD_BY_SPANS):
             return
         at = int(self._clock.now() * 1e9)
         severity = _SEVERITIES[signal.level]
