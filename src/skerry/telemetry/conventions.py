@@ -39,10 +39,6 @@ def request_of(method: str) -> dict[str, Value]:
     return {"http.request.method": OTHER, "http.request.method_original": method[:40]}
 
 
-def rpc_of(method: str, **more: str | int) -> dict[str, Value]:
-    """The attributes that tell a method over gRPC; `_` stands for a dot."""
-    return {
-        "rpc.system.name": "grpc",
-        "rpc.method": method,
-        **{key.replace("_", "."): value for key, value in more.items()},
-    }
+def rpc_of(method: str) -> dict[str, Value]:
+    """The attributes that tell a method over gRPC."""
+    return {"rpc.system.name": "grpc", "rpc.method": method}

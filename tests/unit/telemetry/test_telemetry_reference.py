@@ -60,7 +60,6 @@ WHERE = (
 )
 """Whoever tells of spans."""
 NAME = re.compile(r'"((?:http|url|rpc|messaging|saga|server|service|skerry)\.[a-z_.]+)"')
-BY_WORD = re.compile(r"\b((?:server|service)_[a-z_]+)=peer\.")
 
 OTHERS = {
     "http.request",
@@ -76,7 +75,6 @@ def test_the_attributes_of_spans_are_those_of_the_page() -> None:
     source = Path(skerry.__file__).parent
     texts = [(source / name).read_text() for name in WHERE]
     written = {name for text in texts for name in NAME.findall(text)}
-    written |= {name.replace("_", ".") for text in texts for name in BY_WORD.findall(text)}
     listed = {name for row in table("span") for name in named(row[3])}
     assert written - OTHERS == listed
 

@@ -13,6 +13,7 @@ from skerry.clock import Clock
 from skerry.context import CallContext
 from skerry.signals import HUB, RpcSent, emit
 from skerry.telemetry.conventions import rpc_of
+from skerry.telemetry.encoding import Value
 from skerry.telemetry.spans import span, wanted
 
 
@@ -41,13 +42,16 @@ class Attempt:
         self._method = (method.decode() if isinstance(method, bytes) else method).lstrip("/")
         self._over: bool = False
         self._sent: bool = False
-        told = (
-            rpc_of(self._method, server_address=peer.address, server_port=peer.port, service_peer_name=peer.service)
-            if wanted()
-            else None
-        )
+        told = self._asked() if wanted() else None
         self._work = span(self._method, "client", around, attributes=told, ambient=ambient, clock=clock)
         self.context: CallContext = self._work.context
+
+    def _asked(self) -> dict[str, Value]:
+        told = rpc_of(self._method)
+        told["server.address"] = self._peer.address
+        told["server.port"] = self._peer.port
+        told["service.peer.name"] = self._peer.service
+        return told
 
     def follow(self, call: Any) -> None:
         """Sent: it ends when `call` does."""
