@@ -34,7 +34,7 @@ class Attempt:
         self._clock = clock
         around = context.current()
         self._work: span | None = None
-        self._began = 0.0
+        self._began: float | None = None
         if wanted():
             name = span_name(request.method, "")
             self._work = span(name, "client", around, attributes=self._asked(resent), clock=clock)
@@ -59,8 +59,6 @@ class Attempt:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if self._work is None and not self._began:
-            return
         if isinstance(error, BadReply):
             self.status = error.status
         failed = "" if kind is None else kind.__name__
@@ -70,8 +68,12 @@ class Attempt:
             if self.status:
                 self._work.attributes["http.response.status_code"] = self.status
             self._work.end(failed)
+            seconds = self._work.seconds
+        elif self._began is not None:
+            seconds = self._clock.monotonic() - self._began
+        else:
+            return
         if HUB.measured:
-            seconds = self._clock.monotonic() - self._began if self._work is None else self._work.seconds
             emit(
                 RequestSent(
                     service=self._request.service,

@@ -10,6 +10,7 @@ from skerry.client import AsgiTransport, Reply, ServiceClient
 from skerry.context import CallContext
 from skerry.errors import AttemptTimeout, ConnectionLost
 from skerry.resilience import Hedge, Policy
+from skerry.signals import RequestSent, Signal, subscribe
 from skerry.testing import VirtualClock, run_virtual
 
 
@@ -117,3 +118,21 @@ def test_only_what_may_be_repeated_is_hedged(method: str, key: str | None, times
         assert len(begun) == times
 
     run_virtual(main)
+
+
+def test_a_call_at_the_beginning_of_virtual_time_is_measured() -> None:
+    """Zero is a time like any other: how long the first call took is told, without spans too."""
+    heard: list[Signal] = []
+
+    async def main(clock: VirtualClock) -> None:
+        async def slow(scope: Any, receive: Any, send: Any) -> None:
+            await clock.sleep(0.5)
+            await echo(scope, receive, send)
+
+        async with client_of(slow, policy=Policy("stock", total=5.0, clock=clock), clock=clock) as client:
+            await client.post("/")
+
+    end = subscribe(heard.append, measures=True)
+    run_virtual(main)
+    end()
+    assert [told.seconds for told in heard if isinstance(told, RequestSent)] == [0.5]
