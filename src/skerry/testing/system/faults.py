@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from skerry.clock import Clock
 from skerry.events import DomainEvent
 from skerry.testing.system.names import is_event
 from skerry.testing.system.timeline import Timeline
 
+if TYPE_CHECKING:
+    from skerry.testing.system.system import System
+
 Kind = Literal["delay", "drop", "duplicate", "lost_reply"]
-KINDS: Final[tuple[Kind, ...]] = ("delay", "drop", "duplicate", "lost_reply")
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+"""In the order in which they strike."""
 
 
 @dataclass(slots=True)
@@ -54,24 +58,11 @@ class Faults:
     seed meets the same ones.
     """
 
-    def __init__(self, clock: Clock, timeline: Timeline) -> None:
+    def __init__(self, clock: Clock, timeline: Timeline, running: Callable[[], System | None]) -> None:
         self._clock = clock
         self._timeline = timeline
+        self._running = running
         self._rules: list[Rule] = []
-        self._kill: Callable[[str, int | None, float | None], None] = _no_system
-        self._restart: Callable[[str], Awaitable[None]] | None = None
-        self._reached: Callable[[str], int] | None = None
-        self._disarm: Callable[[], None] = lambda: None
-
-    def serve(
-        self,
-        kill: Callable[[str, int | None, float | None], None],
-        restart: Callable[[str], Awaitable[None]],
-        reached: Callable[[str], int],
-        disarm: Callable[[], None],
-    ) -> None:
-        """For the system: what kills and restarts."""
-        self._kill, self._restart, self._reached, self._disarm = kill, restart, reached, disarm
 
     def kill(self, service: str, *, at: int | None = None, restart_after: float | None = None) -> None:
         """End a service at once: what it has in hand is lost, what it has committed stays. Who calls it finds nobody there.
@@ -79,19 +70,15 @@ class Faults:
         With `at` it dies when it reaches its so-manieth crash point from now on, counted from 1: right before and right after
         each commit, each call it makes and each batch it publishes. With `restart_after` it is back after so many seconds.
         """
-        self._kill(service, at, restart_after)
+        self._system().find_demanded(service).kill(at, restart_after)
 
     async def restart(self, service: str) -> None:
         """Bring a service back from its database; one that lives is killed first. Returns when it has started."""
-        if self._restart is None:
-            raise RuntimeError("there is no system yet: make one with skerry_system(...)")
-        await self._restart(service)
+        await self._system().restart(service)
 
     def reached(self, service: str) -> int:
         """How many crash points a service has passed, over all its lives, since each of them had started."""
-        if self._reached is None:
-            raise RuntimeError("there is no system yet: make one with skerry_system(...)")
-        return self._reached(service)
+        return self._system().find_demanded(service).passed
 
     def delay(
         self,
@@ -145,7 +132,8 @@ class Faults:
     def clear(self) -> None:
         """From now on nothing goes wrong any more, and nobody dies at a crash point; who is dead stays so."""
         self._rules.clear()
-        self._disarm()
+        if (system := self._running()) is not None:
+            system.disarm()
 
     def unmet(self) -> list[str]:
         """Orders that have met nothing they are about, such as for a route that nobody has called. At the end of a test they fail
@@ -161,6 +149,12 @@ class Faults:
         """For the system: what strikes a batch of events of these types, which are published together, and so fail together."""
         rules = [rule for rule in self._rules if any(rule.meets_event(source, each) for each in types)]
         return self._strike(rules, f"events {', '.join(sorted(set(types)))}")
+
+    def _system(self) -> System:
+        system = self._running()
+        if system is None:
+            raise RuntimeError("no system runs: start one that skerry_system(...) made")
+        return system
 
     def _add(
         self,
@@ -193,7 +187,3 @@ class Faults:
             struck[rule.kind] = struck.get(rule.kind, 0.0) + rule.seconds
             self._timeline.note(f"fault: {rule.kind} {what}" + (f" {rule.seconds:g} s" if rule.seconds else ""))
         return struck
-
-
-def _no_system(_service: str, _at: int | None, _restart_after: float | None) -> None:
-    raise RuntimeError("there is no system yet: make one with skerry_system(...)")

@@ -29,6 +29,7 @@ class Life(Protocol):
     waiting: list[asyncio.Future[Any]]
     kept: list[Step]
     frozen: bool
+    gone: asyncio.Future[None]
 
     def reached(self, what: str) -> bool:
         """A moment has come at which a crash would make a difference; whether the service dies of it."""
@@ -114,23 +115,15 @@ def _task_of_a_life(
     context: Context | None = None,
     **options: Any,
 ) -> asyncio.Task[Any]:
-    if (
-        context is not None and LIFE not in context
-    ):  # one that begins with nothing belongs to whoever began it all the same
+    # one that begins with nothing belongs to whoever began it all the same
+    if context is not None and LIFE not in context:
         context.run(LIFE.set, LIFE.get())
     task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, context=context, **options)
     life = LIFE.get() if context is None else context[LIFE]
     if life is not None:
         life.tasks.append(task)
-        task.add_done_callback(_forget(life), context=outside())
+        task.add_done_callback(life.tasks.remove, context=outside())
     return task
-
-
-def _forget(life: Life) -> Callable[[asyncio.Task[Any]], None]:
-    def forget(task: asyncio.Task[Any]) -> None:
-        life.tasks.remove(task)
-
-    return forget
 
 
 def _commits(args: tuple[Any, ...]) -> bool:

@@ -38,7 +38,7 @@ class Life:
         self.context.run(loops.LIFE.set, self)
         self.service: Service
         self._stopping = asyncio.Event()
-        self._told = asyncio.Event()
+        self._told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failure = ""
         self._main: asyncio.Task[None] | None = None
 
@@ -59,10 +59,7 @@ class Life:
     async def start(self) -> None:
         """Run the application's lifespan up to its start. Raises what the start raises."""
         self._main = asyncio.get_running_loop().create_task(self._live(), context=self.context.copy())
-        told = asyncio.ensure_future(self._told.wait())
-        ends: set[asyncio.Future[Any]] = {self._main, told, self.gone}
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        told.cancel()
+        await asyncio.wait({self._main, self._told, self.gone}, return_when=asyncio.FIRST_COMPLETED)
         if self._main.done():
             self._main.result()
         if self._failure:
@@ -121,7 +118,7 @@ class Life:
 
         task = asyncio.get_running_loop().create_task(acting(), context=self.context.copy())
         ends = {self.gone, *until}
-        if isinstance(caller, Life):
+        if caller is not None:
             ends.add(caller.gone)
         try:
             await asyncio.wait({task, *ends}, return_when=asyncio.FIRST_COMPLETED)
@@ -142,7 +139,8 @@ class Life:
         async def send(message: Mapping[str, Any]) -> None:
             if message["type"].endswith(".failed"):
                 self._failure = str(message.get("message", "")) or message["type"]
-            self._told.set()
+            if not self._told.done():
+                self._told.set_result(None)
 
         await self.service.app(scope, receive, send)
 
@@ -151,23 +149,28 @@ class Process:
     """A service by its name, whether it lives or not."""
 
     def __init__(
-        self, name: str, make: Callable[[], Service], folder: Path, timeline: Timeline, env: Mapping[str, str]
+        self,
+        name: str,
+        make: Callable[[], Service],
+        *,
+        folder: Path,
+        timeline: Timeline,
+        env: Mapping[str, str],
+        restart_later: Callable[[Process, float], None],
     ) -> None:
         self.name = name
         self.make = make
         self.life: Life | None = None
         self.lives: list[Life] = []
-        self.passed: list[str] = []
-        """The crash points that it has passed."""
-        self.coming_back = 0
-        """Restarts that are ordered and not done."""
+        self.passed = 0
+        """Crash points that it has passed."""
         self._folder = folder
         self._file = f"{name or 'service'}.db"  # the same in every life, also of one that gets its name when it is made
         self._timeline = timeline
         self._env = dict(env)
         self._dies_at: tuple[int, float | None] | None = None
         self._counting = False
-        self.restart_after: Callable[[Process, float], None] = _no_restart
+        self._restart_later = restart_later
 
     @property
     def service(self) -> Service:
@@ -213,7 +216,7 @@ class Process:
         if at is not None:
             if at < 1:
                 raise ValueError(f"{self.name}: crash points are counted from 1, not from {at}")
-            self._dies_at = (len(self.passed) + at, restart_after)
+            self._dies_at = (self.passed + at, restart_after)
             return
         self._die("killed", restart_after)
 
@@ -223,15 +226,15 @@ class Process:
 
     def unreached(self) -> str:
         """What to say of a crash point at which it was to die and did not; empty when there is none."""
-        left = 0 if self._dies_at is None else self._dies_at[0] - len(self.passed)
+        left = 0 if self._dies_at is None else self._dies_at[0] - self.passed
         return f"{self.name} was to die at a crash point that is {left} further than it came" if left else ""
 
     def reached(self, life: Life, what: str) -> bool:
         """See `loop.Life`."""
         if life is not self.life or life.frozen or not self._counting:
             return False
-        self.passed.append(what)
-        if self._dies_at is None or len(self.passed) != self._dies_at[0]:
+        self.passed += 1
+        if self._dies_at is None or self.passed != self._dies_at[0]:
             return False
         restart_after = self._dies_at[1]
         self._dies_at = None
@@ -244,8 +247,4 @@ class Process:
             life.end()
             self._timeline.note(how, service=str(life))
         if restart_after is not None:
-            self.restart_after(self, restart_after)
-
-
-def _no_restart(_process: Process, _seconds: float) -> None:
-    raise RuntimeError("this service is in no system that could restart it")
+            self._restart_later(self, restart_after)

@@ -45,8 +45,8 @@ class Stage:
         self.clock: VirtualClock = VirtualClock(loop, seed=self.seed)
         self.timeline: Timeline = Timeline(self.clock)
         # draws of their own, so that what services draw does not decide which calls are struck
-        self.faults: Faults = Faults(VirtualClock(loop, seed=self.seed ^ FAULTS_SEED), self.timeline)
-        self.faults.serve(self._kill, self._restart, self._reached, self._disarm)
+        chance = VirtualClock(loop, seed=self.seed ^ FAULTS_SEED)
+        self.faults: Faults = Faults(chance, self.timeline, lambda: self._running)
         self.log: Log = Log(self.faults, self.clock)
         self.network: Network = Network(self._find, self.faults, self.clock)
         self._back.enter_context(imports_kept())
@@ -110,21 +110,3 @@ class Stage:
 
     def _find(self, name: str) -> Process | None:
         return None if self._running is None else self._running.find(name)
-
-    def _kill(self, name: str, at: int | None, restart_after: float | None) -> None:
-        self._demanded().find_demanded(name).kill(at, restart_after)
-
-    async def _restart(self, name: str) -> None:
-        await self._demanded().restart(name)
-
-    def _reached(self, name: str) -> int:
-        return len(self._demanded().find_demanded(name).passed)
-
-    def _disarm(self) -> None:
-        if self._running is not None:
-            self._running.disarm()
-
-    def _demanded(self) -> System:
-        if self._running is None:
-            raise RuntimeError("no system runs: start one that skerry_system(...) made")
-        return self._running

@@ -236,7 +236,7 @@ class System:
         if left:
             raise AssertionError("at the end " + "; ".join(left) + f"\n\ntimeline:\n{self.timeline.text()}")
 
-    # --- for the stage
+    # --- for the stage and the faults
 
     def find(self, name: str) -> Process | None:
         """The process of a service."""
@@ -263,8 +263,8 @@ class System:
         await process.start()
         self._lost.pop(process, None)
 
-    def restart_later(self, process: Process, seconds: float) -> None:
-        """Bring a process back after so many seconds, whoever asks for it."""
+    def _restart_later(self, process: Process, seconds: float) -> None:
+        """Whoever asks for it: a service that dies of a crash point does so in its own context."""
 
         async def back() -> None:
             await self.clock.sleep(seconds)
@@ -293,10 +293,14 @@ class System:
         return ""
 
     def _process(self, told: _Told) -> Process:
-        folder = self._stage.new_folder()
-        process = Process(told.name, maker(told.source, told.folder), folder, self._stage.timeline, told.env)
-        process.restart_after = self.restart_later
-        return process
+        return Process(
+            told.name,
+            maker(told.source, told.folder),
+            folder=self._stage.new_folder(),
+            timeline=self.timeline,
+            env=told.env,
+            restart_later=self._restart_later,
+        )
 
 
 @dataclass(frozen=True, slots=True)
