@@ -163,9 +163,6 @@ async def test_it_survives_all_of_it_together(skerry_system, faults, seed):
 
 STORY = """
 import sys, tempfile
-import os
-import subprocess
-import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from skerry.testing.system import Stage

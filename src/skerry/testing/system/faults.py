@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from skerry.clock import Clock
 from skerry.events import DomainEvent
-from skerry.testing.system.names import is_event
+from skerry.testing.system.names import is_event, told
 from skerry.testing.system.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ class Rule:
     """Whether it has met anything that it is about, struck or not."""
 
     def __str__(self) -> str:
-        about = self.event if isinstance(self.event, str) else self.event.event_type
-        return " ".join(filter(None, (self.kind, self.service, self.route, about)))
+        return " ".join(filter(None, (self.kind, self.service, self.route, told(self.event))))
 
     def meets_call(self, service: str, route: str) -> bool:
         """Whether it is about this call. A route is `METHOD /path`, with `*` for anything."""

@@ -82,7 +82,8 @@ class InProcessChannel:
 
         async def sent(details: Any, request: Any) -> Any:
             body = request if request_serializer is None else request_serializer(request)
-            return _Answer(self._sent(method, body, details), response_deserializer)
+            # a task, for the interceptor waits for it and so does who called it
+            return asyncio.ensure_future(self._sent(method, body, details, response_deserializer))
 
         def call(request: Any, *, timeout: float | None = None, metadata: Any = None, **_: Any) -> Awaitable[Any]:
             details = ClientCallDetails(method, timeout, metadata, None, None)
@@ -120,7 +121,7 @@ class InProcessChannel:
         if self._network.process(self._service, address_of(self._service)).life is None:
             raise Unreachable(self._service, "no connection could be made: the service is down")
 
-    async def _sent(self, method: str, body: bytes, details: Any) -> bytes:
+    async def _sent(self, method: str, body: bytes, details: Any, deserialize: Callable[[bytes], Any] | None) -> Any:
         import grpc
 
         network, route = self._network, f"GRPC {method}"
@@ -136,7 +137,7 @@ class InProcessChannel:
             raise _failed(grpc.StatusCode.DEADLINE_EXCEEDED, "the time for this call is over") from None
         if caller is not None and caller.reached(f"after {route} to {process.name}"):
             await never()
-        return answer
+        return answer if deserialize is None else deserialize(answer)
 
     async def _carried(self, process: Process, method: str, body: bytes, details: Any) -> bytes:
         import grpc
@@ -154,18 +155,6 @@ class InProcessChannel:
         return answer
 
 
-class _Answer:
-    """The call that an interceptor waits for, more than once."""
-
-    def __init__(self, work: Awaitable[bytes], deserializer: Callable[[bytes], Any] | None) -> None:
-        self._task = asyncio.ensure_future(work)
-        self._deserializer = deserializer
-
-    def __await__(self) -> Any:
-        body = yield from self._task.__await__()
-        return body if self._deserializer is None else self._deserializer(body)
-
-
 @dataclass(frozen=True, slots=True)
 class _Refusal:
     code: Any
@@ -180,7 +169,6 @@ class _Call:
         self._metadata = metadata
         self._until = None if timeout is None else clock.monotonic() + timeout
         self._clock = clock
-        self.refusal: _Refusal | None = None
         self._code: Any = None
         self._details = ""
         self._trailing: Metadata = ()
@@ -204,8 +192,8 @@ class _Call:
         return self._code
 
     @property
-    def set_refusal(self) -> _Refusal | None:
-        """What a handler said by `set_code` and then returned all the same."""
+    def refusal(self) -> _Refusal | None:
+        """What a handler said by `abort`, or by `set_code` and then returned all the same."""
         fine = self._code is None or self._code.name == "OK"
         return None if fine else _Refusal(self._code, self._details, self._trailing)
 
@@ -215,8 +203,8 @@ class _Call:
     async def abort(self, code: Any, details: str = "", trailing_metadata: Metadata = ()) -> NoReturn:
         from grpc.aio import AbortError
 
-        self._code = code
-        self.refusal = _Refusal(code, details, trailing_metadata or self._trailing)
+        self._code, self._details = code, details
+        self._trailing = trailing_metadata or self._trailing
         raise AbortError
 
 
@@ -254,8 +242,8 @@ async def _handled(life: Life, method: str, body: bytes, metadata: Metadata, cal
         answer = await handler.unary_unary(request, call)
     except AbortError:
         return call.refusal or _Refusal(grpc.StatusCode.UNKNOWN, "", ())
-    if (refusal := call.set_refusal) is not None:
-        return refusal
+    if call.refusal is not None:
+        return call.refusal
     return answer if handler.response_serializer is None else handler.response_serializer(answer)  # type: ignore[no-any-return]
 
 

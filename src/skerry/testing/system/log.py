@@ -18,7 +18,7 @@ from skerry.events.brokers import Durability, Features, Message
 from skerry.events.brokers.memory import Memory, MemoryBroker
 from skerry.testing.system.faults import Faults
 from skerry.testing.system.loop import LIFE, never
-from skerry.testing.system.names import is_event
+from skerry.testing.system.names import is_event, told
 from skerry.testing.system.timeline import Timeline
 
 SHOWN: Final = 20
@@ -121,9 +121,8 @@ class Events:
         """There is exactly one such event; it is returned."""
         found = self.of_type(event, key=key)
         if len(found) != 1:
-            name = event if isinstance(event, str) else event.event_type
             of = f" of the key {key}" if key else ""
-            self._fail(f"{name} was published {len(found)} times{of}, not once")
+            self._fail(f"{told(event)} was published {len(found)} times{of}, not once")
         return found[0]
 
     def assert_none(self, event: str | type[DomainEvent], *, key: str = "") -> None:
@@ -139,8 +138,9 @@ class Events:
             is_event(each.type, wanted) for each, wanted in zip(found, events, strict=True)
         )
         if not same:
-            wanted = [each if isinstance(each, str) else each.event_type for each in events]
-            self._fail(f"the events of {key} are {[each.type for each in found]}, not {wanted}")
+            self._fail(
+                f"the events of {key} are {[each.type for each in found]}, not {[told(each) for each in events]}"
+            )
 
     def _fail(self, what: str) -> None:
         last = "\n".join(

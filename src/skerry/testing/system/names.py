@@ -22,5 +22,10 @@ def is_event(event_type: str, wanted: str | type[DomainEvent]) -> bool:
     return event_type == dotted or event_type.endswith(f".{dotted}")
 
 
+def told(event: str | type[DomainEvent]) -> str:
+    """The name as the test gave it; of a class its type."""
+    return event if isinstance(event, str) else event.event_type
+
+
 def _types_of(name: str) -> set[str]:
     return {each.event_type for each in DomainEvent.__subclasses__() if each.__name__ == name}

@@ -23,7 +23,7 @@ PIECES: Final = 100_000
 
 
 class Network:
-    """Finds services by their names. `find` gives None for one that is not of the system."""
+    """The `Transport` of all clients. Finds services by their names; `find` gives None for one that is not of the system."""
 
     def __init__(self, find: Callable[[str], Process | None], faults: Faults, clock: Clock) -> None:
         self._find = find
@@ -45,10 +45,6 @@ class Network:
         finally:
             self._calls.remove(caller)
 
-    def transport(self) -> Wire:
-        """A way into the network, for a client."""
-        return Wire(self)
-
     def process(self, service: str, url: str) -> Process:
         """Who answers at an address. Raises `Unreachable`."""
         host = urlsplit(url).hostname or ""
@@ -58,7 +54,7 @@ class Network:
         return process
 
     async def send(self, request: Request) -> Response:
-        """Carry a request to its service, as far as the faults let it come."""
+        """Carry a request to its service, as far as the faults let it come. See `Transport`."""
         process = self.process(request.service, request.url)
         route = f"{request.method} {urlsplit(request.url).path or '/'}"
         caller = LIFE.get()
@@ -69,6 +65,9 @@ class Network:
         if caller is not None and caller.reached(f"after {route} to {process.name}"):
             await never()
         return response
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
 
     async def _carried(self, process: Process, request: Request, route: str) -> Response:
         struck = self.struck(process, route)
@@ -104,20 +103,6 @@ class Network:
         # neither the caller's nor the callee's: it goes on when either dies, and tells the other
         sending = asyncio.get_running_loop().create_task(transport.send(request), context=outside())
         return await sending
-
-
-class Wire:
-    """A client's way into the network; a `Transport`."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-
-    async def send(self, request: Request) -> Response:
-        """See `Transport`."""
-        return await self._network.send(request)
-
-    async def aclose(self) -> None:
-        """There is nothing to close."""
 
 
 async def _read(response: Response) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 from skerry.errors import StoreError
 from skerry.events.backlog import backlog
@@ -15,8 +15,8 @@ from skerry.testing.system.log import Event
 from skerry.testing.system.process import Process
 from skerry.testing.system.timeline import Timeline
 
-Left = Literal["dead_letters", "stuck", "unsent", "unmet"]
-LEFT: Final[tuple[Left, ...]] = ("dead_letters", "stuck", "unsent", "unmet")
+LEFT: Final = ("dead_letters", "stuck", "unsent", "unmet")
+"""What a test may allow."""
 
 _OPEN: Final = "SELECT count(*) AS n FROM skerry_sagas WHERE status IN ('running', 'compensating') AND due_at IS NULL"
 _STUCK: Final = "SELECT count(*) AS n FROM skerry_sagas WHERE status = 'stuck'"

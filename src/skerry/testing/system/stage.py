@@ -54,7 +54,7 @@ class Stage:
             wired(
                 self.clock,
                 data=self._folder / "made-by-the-test",
-                transport=self.network.transport,
+                transport=self.network,
                 broker=self.log.broker,
                 channel=lambda service, **options: channel(self.network, service, **options),
             )

@@ -202,7 +202,7 @@ class System:
 
     async def saga(self, name: str, key: str = "") -> SagaView:
         """The saga of that name and key; without a key there has to be one only. Raises `AssertionError` when it is not so."""
-        found = [each for each in await self.sagas(name) if key in {"", each.state.key}]
+        found = await self._sagas(name, key)
         if len(found) != 1:
             of = f" with the key {key}" if key else ""
             raise AssertionError(f"there are {len(found)} sagas {name}{of}\n\ntimeline:\n{self.timeline.text()}")
@@ -210,14 +210,19 @@ class System:
 
     async def sagas(self, name: str = "") -> list[SagaView]:
         """All sagas of all services that are up, in the order of their start; with `name` those of that name."""
+        return await self._sagas(name, "")
+
+    async def _sagas(self, name: str, key: str) -> list[SagaView]:
         found: list[SagaView] = []
         for process in self._processes:
             if process.life is None or process.service._engine is None:
                 continue
             database = process.service.database
             for row in await database.fetch_all(_SAGAS):
+                if name not in {"", row["name"]} or key not in {"", row["key"]}:
+                    continue
                 status = await process.service.sagas.find(row["name"], row["key"])
-                if status is not None and name in {"", status.name}:
+                if status is not None:
                     log = [tuple(entry) for entry in await database.fetch_all(_STEPS, (status.id,))]
                     found.append(SagaView(status, log, self.timeline))
         return found

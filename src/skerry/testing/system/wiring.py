@@ -42,7 +42,7 @@ def wired(
     clock: VirtualClock,
     *,
     data: Path,
-    transport: Callable[[], Transport],
+    transport: Transport,
     broker: Callable[[str], Broker],
     channel: Callable[..., Any],
 ) -> Iterator[None]:
@@ -54,7 +54,7 @@ def wired(
             _exchange(back, Clock, name, replacement)
         # each policy then has timers of its own: one that dies must not take those of the others along
         _exchange(back, _wheel, "SYSTEM", None)
-        _exchange(back, client, "HttpTransport", lambda **_: transport())
+        _exchange(back, client, "HttpTransport", lambda **_: transport)
         _exchange(back, client, "given", _given)
         _exchange(back, plan, "given", _given)
         _exchange(back, service, "connect", lambda _url, *, source, **_: broker(source))
