@@ -84,22 +84,21 @@ class Border:
         work = span(method, "server", arriving, attributes=_asked(scope) if told else None, clock=self._clock)
         with context.use(work.context):
             exchange = _Exchange(receive, send, self._max_body)
-            problem: Problem | None = None
-            status, cut_off = 0, "cancelled"
-            try:
-                problem, status = await self._answer(scope, exchange, headers), exchange.status
-                if problem is not None and not exchange.answered:
-                    status = problem.status
-                    trace_id = work.context.trace_id
-                    await _send(send, problem.answer(instance=scope["path"], trace_id=trace_id))
-                cut_off = ""
-            finally:
-                route = _route(scope)
-                if told:
-                    work.name = span_name(method, route)
-                    _answered(work.attributes, route, status)
-                failed = (problem.code if problem is not None else str(status)) if status >= 500 else ""
-                work.end(cut_off or failed)
+            status = 0
+            with work:
+                try:
+                    problem, status = await self._answer(scope, exchange, headers), exchange.status
+                    if problem is not None and not exchange.answered:
+                        status = problem.status
+                        trace_id = work.context.trace_id
+                        await _send(send, problem.answer(instance=scope["path"], trace_id=trace_id))
+                    if status >= 500:
+                        work.error = str(status) if problem is None else problem.code
+                finally:
+                    route = _route(scope)
+                    if told:
+                        work.name = span_name(method, route)
+                        _answered(work.attributes, route, status)
             seconds, scheme = work.seconds, scope.get("scheme", "http")
             emit(
                 RequestServed(

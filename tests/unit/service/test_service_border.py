@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +32,8 @@ from skerry.errors import (
     Unreachable,
 )
 from skerry.service import Problem, Service
-from skerry.signals import RequestFailed, Signal
+from skerry.signals import RequestFailed, Signal, subscribe
+from skerry.telemetry.spans import SpanEnded
 from skerry.testing import VirtualClock
 
 CANARY = "s3cr3t-canary"
@@ -171,6 +173,28 @@ def test_a_request_ends_at_its_deadline(tmp_path: Path, header: str, seconds: fl
         assert clock.monotonic() == pytest.approx(seconds)
 
     play(act)
+
+
+@pytest.mark.parametrize("failure", [asyncio.CancelledError, OSError])
+def test_a_request_without_an_answer_is_told_with_what_ended_it(tmp_path: Path, failure: type[BaseException]) -> None:
+    """The error of its span is the class of the exception: of a cancellation, or of an answer that could not be sent."""
+    heard: list[Signal] = []
+
+    async def app(scope: object, receive: object, send: object) -> None:
+        raise Problem(409, "taken", "Somebody was quicker.")
+
+    async def send(message: object) -> None:
+        raise failure
+
+    async def act(clock: VirtualClock) -> None:
+        service = Service("s", app=app, settings=settings(tmp_path), clock=clock)
+        with pytest.raises(failure):
+            await service.app({"type": "http", "method": "GET", "path": "/", "headers": []}, asyncio.Event().wait, send)
+
+    end = subscribe(heard.append, spans=True)
+    play(act)
+    end()
+    assert [told.error for told in heard if isinstance(told, SpanEnded)] == [failure.__name__]
 
 
 def test_work_whose_time_is_over_is_not_begun(tmp_path: Path) -> None:
