@@ -50,7 +50,9 @@ class Hub:
 
     @property
     def measured(self) -> bool:
-        """Whether anybody wants to hear of each call and attempt: `RequestSent`, `RpcSent`, `RpcServed`, not told otherwise."""
+        """Whether anybody wants to hear how long each attempt took: `RequestSent`, `RpcSent`, `RpcServed`, `HandlerTimed`, which
+        are not told otherwise.
+        """
         return self._measuring > 0
 
     def subscribe(self, subscriber: Subscriber, *, spans: bool = False, measures: bool = False) -> Callable[[], None]:
