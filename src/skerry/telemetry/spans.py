@@ -149,19 +149,18 @@ class span:  # noqa: N801 - it is used like a function
         if self._live is not None:
             self._live.end(self.name, failed, self.attributes)
         if HUB.traced and (self._live is not None or TRACING.tracer is None):
-            tell_hub(self._told(failed))
-
-    def _told(self, error: str) -> SpanEnded:
-        return ended(
-            self.name,
-            self._kind,
-            own=self.context.traceparent,
-            parent=self._around.traceparent,
-            seconds=self.seconds,
-            error=error,
-            attributes=self.attributes,
-            clock=self._clock,
-        )
+            HUB.emit(
+                _ended(
+                    self.name,
+                    self._kind,
+                    own=self.context.traceparent,
+                    parent=self._around.traceparent,
+                    seconds=self.seconds,
+                    error=failed,
+                    attributes=self.attributes,
+                    clock=self._clock,
+                )
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -183,12 +182,13 @@ def tell(
 ) -> None:
     """Tell of a span that ends now, `own` and `parent` in the words of W3C's traceparent, if anybody wants to hear of it."""
     if wanted():
-        told = ended(
+        told = _ended(
             name, kind, own=own, parent=parent, seconds=seconds, error=error, attributes=attributes, clock=clock
         )
         if TRACING.tracer is not None:
             TRACING.tracer.tell(told, sampled=own[54:55] in _SAMPLED)
-        tell_hub(told)
+        if HUB.traced:
+            HUB.emit(told)
 
 
 def here() -> CallContext:
@@ -214,7 +214,7 @@ def kept(trace_id: str, name: str, kind: Kind) -> str:
     return "01" if tracer is None or tracer.samples(trace_id, name, kind) else "00"
 
 
-def ended(
+def _ended(
     name: str,
     kind: Kind,
     *,
@@ -237,9 +237,3 @@ def ended(
         error=error,
         attributes=attributes,
     )
-
-
-def tell_hub(told: SpanEnded) -> None:
-    """Tell those who subscribe to spans."""
-    if HUB.traced:
-        HUB.emit(told)
