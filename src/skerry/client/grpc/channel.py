@@ -124,7 +124,6 @@ def _several(service: str, url: str) -> str:
     scheme, _, rest = url.partition("://")
     versions: set[int] = set()
     found: list[str] = []
-    version = port = 0
     for each in rest.split(",")[: MOST_WRITTEN + 1]:
         try:
             parts = urlsplit(f"//{each}")
