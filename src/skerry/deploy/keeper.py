@@ -168,10 +168,7 @@ class Keeper:
         anew, and one that does not say who it is, is stopped first.
         """
         old = self._process
-        if old is None or self._held or self._state == "starting":
-            self._renew(launch)
-            return ""
-        if not await successor.tells_itself(launch, old.pid):
+        if old is None or self._held or self._state == "starting" or not await self._says_who(launch, old):
             self._renew(launch)
             return ""
         starting = self._replacing = asyncio.create_task(successor.start(launch, self._line, clock=self._clock))
@@ -202,6 +199,16 @@ class Keeper:
         self._retired[old] = asyncio.create_task(self._retire(old))
         self._taken_over.set()
         return ""
+
+    async def _says_who(self, launch: Launch, process: Process) -> bool:
+        """Whether the process says who it is; asked again as long as one that drains may have answered in its place."""
+        while True:
+            alone = not self._retired
+            if await successor.tells_itself(launch, process.pid):
+                return True
+            if alone or self._process is not process or self._held or self._stopping:
+                return False
+            await self._clock.sleep(successor.POLL)
 
     def _renew(self, launch: Launch) -> None:
         """Start anew, at once: what was wrong may be right now."""

@@ -167,6 +167,23 @@ def test_a_change_costs_no_request(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_changes_in_quick_succession_cost_no_request(tmp_path: Path) -> None:
+    """Whoever took over a moment ago is not stopped because the one before, which still drains, answered in its place."""
+
+    async def main() -> None:
+        async with changing(tmp_path) as system, Callers(system.url("one")) as callers:
+            await until(lambda: len(callers.answers) > 10)
+            for _ in range(5):
+                assert await system.supervisor.replace("one") == ""
+            seen = len(callers.answers)
+            await until(lambda: len(callers.answers) > seen + 10)
+            assert callers.failures == []
+        states = [each.state for each in system.signals if isinstance(each, ProcessChanged) and each.name == "one"]
+        assert states == ["starting", "ready", "stopping", "stopped"]
+
+    asyncio.run(main())
+
+
 def test_code_that_does_not_start_changes_nothing(tmp_path: Path) -> None:
     """The old process stays and serves, it is said why, and the next change is tried again."""
 
