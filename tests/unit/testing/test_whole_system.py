@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
-from skerry import Service, signals
+from skerry import Service, context, signals
 from skerry.client import ServiceClient
 from skerry.errors import ConfigurationError, ConnectionLost, DeadlineExceeded, Unreachable
 from skerry.events import DeadLetter, DomainEvent
@@ -126,6 +126,27 @@ async def test_nothing_of_a_killed_service_runs_any_more(skerry_system, faults):
         await acting
     await system.advance(60.0)
     assert ran == []
+
+
+def test_what_was_killed_ends_without_a_complaint(tmp_path, caplog):
+    """At the end of the test its blocks are left in the context in which they were entered, so none of them fails."""
+
+    async def act(service):
+        with context.use(context.CallContext()):
+            await asyncio.sleep(5.0)
+
+    async def main(system):
+        acting = asyncio.ensure_future(system.inside("counter", act))
+        await system.advance(0.5)
+        system.faults.kill("counter")
+        with pytest.raises(ConnectionLost):
+            await acting
+
+    with Stage(seed=0, folder=tmp_path, root=tmp_path) as stage:
+        stage.system([make_counter]).run(main)
+    del stage
+    gc.collect()  # asyncio complains of a task when that goes
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_a_transaction_that_was_open_is_undone(skerry_system, faults):

@@ -55,7 +55,7 @@ class SystemLoop(VirtualLoop):
         life = context.get(LIFE)
         if life is None:
             return super().call_soon(callback, *args, context=context)
-        return super().call_soon(_kept_if_frozen, life, callback, args, context=context)
+        return super().call_soon(_kept_if_frozen, life, (context, callback, args), context=context)
 
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
@@ -101,11 +101,12 @@ def _dropped_if_frozen(life: Life, callback: Callable[..., object], args: tuple[
         callback(*args)
 
 
-def _kept_if_frozen(life: Life, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+def _kept_if_frozen(life: Life, step: Step) -> None:
     """Kept until the end of the test: a task whose waking was lost could not even be cancelled."""
     if life.frozen:
-        life.kept.append((contextvars.copy_context(), callback, args))
+        life.kept.append(step)
     else:
+        _, callback, args = step
         callback(*args)
 
 
