@@ -27,11 +27,10 @@ from skerry.resilience.within import within
 from skerry.signals import HUB, HandlerTimed, emit
 from skerry.store import Database, Receipts, Transaction
 from skerry.store.tx import Parameters
+from skerry.telemetry.conventions import MESSAGING_SYSTEM
 from skerry.telemetry.encoding import Value
 from skerry.telemetry.spans import span, wanted
 
-SYSTEM_NAME = "skerry"
-"""`messaging.system` of OpenTelemetry's semantic conventions: the bus, whatever broker is below it."""
 EventHandler = Callable[[Any, Transaction], Awaitable[None]]
 
 
@@ -136,7 +135,7 @@ def _handling(envelopes: Sequence[Envelope], group: str, trace: CallContext) -> 
         return
     type_, count = envelopes[0].type, len(envelopes)
     told: dict[str, Value] = {
-        "messaging.system": SYSTEM_NAME,
+        "messaging.system": MESSAGING_SYSTEM,
         "messaging.operation.name": "handle",
         "messaging.operation.type": "process",
         "messaging.destination.name": type_,

@@ -18,6 +18,8 @@ SERVER_FAULTS: Final = frozenset(
     ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"]
 )
 """Statuses of gRPC that are errors to who answers. To who calls every status but OK is one."""
+MESSAGING_SYSTEM: Final = "skerry"
+"""`messaging.system`: the bus, whatever broker is below it."""
 MAX_PATH: Final = 500
 """Characters of a path that a span keeps."""
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from skerry import signals
 from skerry.signals import Signal
-from skerry.telemetry.conventions import SERVER_FAULTS, known
+from skerry.telemetry.conventions import MESSAGING_SYSTEM, SERVER_FAULTS, known
 
 Kind = Literal["counter", "gauge", "histogram"]
 Values = tuple[str | int | bool, ...]
@@ -93,7 +93,7 @@ def _rpc_sent(told: signals.RpcSent) -> Values:
 
 
 def _handled(told: signals.HandlerTimed) -> Values:
-    return "skerry", "handle", told.type, told.group, told.error
+    return MESSAGING_SYSTEM, "handle", told.type, told.group, told.error
 
 
 _HTTP = "http.request.method http.route http.response.status_code error.type url.scheme"
