@@ -5,7 +5,6 @@ Source: Prometheus' text format 0.0.4; names as OpenTelemetry's compatibility do
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
@@ -82,13 +81,11 @@ class _Rows:
         self._verb = verb
         self._shown = [measure.attributes.index(name) for name in measure.attributes if name not in measure.only_here]
         self._moves: dict[Values, Callable[[float], None]] = {}
-        self._lock = threading.Lock()
 
     def move(self, signal: Signal) -> None:
         values = self._measure.of(signal)
         move = self._moves.get(values)
         if move is None:
-            with self._lock:
-                row = self._metric.labels(*(str(values[index]) for index in self._shown))
-                self._moves[values] = move = getattr(row, self._verb)
+            row = self._metric.labels(*(str(values[index]) for index in self._shown))  # the same to every thread
+            self._moves[values] = move = getattr(row, self._verb)
         move(self._measure.amount(signal))
