@@ -169,6 +169,29 @@ async def test_a_service_comes_back_by_itself(skerry_system, faults):
         assert (await system.client("counter").get("/count/a")).status == 200
 
 
+async def test_a_start_has_no_crash_points(skerry_system, faults):
+    """What a service commits while it starts is not counted, also not after it was killed in the middle of a start."""
+    pause = 0.0
+
+    def make_slow():
+        service = make_counter()
+
+        @service.on_start
+        async def wait():
+            await service.clock.sleep(pause)
+
+        return service
+
+    async with skerry_system([make_slow]) as system:
+        pause = 10.0
+        restarting = asyncio.ensure_future(faults.restart("counter"))
+        await system.advance(1.0)
+        faults.kill("counter")
+        await restarting
+        await faults.restart("counter")
+        assert faults.reached("counter") == 0
+
+
 async def test_a_service_that_does_not_come_back_fails_the_test(skerry_system, faults):
     """What its start raises is told at the end, until it has been brought back after all."""
     refused = False
@@ -251,6 +274,10 @@ async def test_a_fault_that_met_nothing_fails_the_test(skerry_system, faults):
         await system.check()
     faults.clear()
     await system.check()
+    await system.stop()
+    async with skerry_system([make_counter], allow=["unmet"]):
+        faults.drop("counter", route="POST /cuont/*")
+        faults.kill("counter", at=99)
 
 
 async def test_a_service_that_is_not_there_is_named(skerry_system, faults):

@@ -72,7 +72,9 @@ class Faults:
         self._system().find_demanded(service).kill(at, restart_after)
 
     async def restart(self, service: str) -> None:
-        """Bring a service back from its database; one that lives is killed first. Returns when it has started."""
+        """Bring a service back from its database; one that lives is killed first. Returns when it has started, or is killed
+        before that.
+        """
         await self._system().restart(service)
 
     def reached(self, service: str) -> int:

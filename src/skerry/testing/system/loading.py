@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from skerry.errors import ConfigurationError
 from skerry.service import Service
 
 Source = str | Service | Callable[[], Service]
 """A service: `module:attribute`, a function that makes one, or one that is there, which cannot be restarted."""
+_MARK: Final = "__skerry_testing_life__"
+"""An attribute of the modules that a life was made of."""
 
 
 def maker(source: Source, folder: Path) -> Callable[[], Service]:
@@ -49,12 +51,8 @@ def imports_kept() -> Iterator[None]:
         sys.modules.update(modules)
 
 
-_loaded: str = "__skerry_testing_life__"
-"""Marks the modules that a life was made of."""
-
-
 def _of_a_service(module: ModuleType) -> bool:
-    return hasattr(module, _loaded)
+    return hasattr(module, _MARK)
 
 
 def _once(service: Service) -> Callable[[], Service]:
@@ -84,7 +82,7 @@ def _imported(reference: str, folder: Path) -> Service:
     except ImportError as error:
         raise ConfigurationError(f"cannot import {name!r} from {folder}: {error}") from error
     for own in [own for own in sys.modules.values() if _is_own(own, folder)]:
-        setattr(own, _loaded, True)
+        setattr(own, _MARK, True)
     found = getattr(module, attribute, None)
     if callable(found) and not isinstance(found, Service) and not inspect.isclass(found):
         found = found()

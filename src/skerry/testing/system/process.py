@@ -199,7 +199,7 @@ class Process:
         return life
 
     async def start(self) -> None:
-        """Begin the life that is prepared, else another one. Raises what its start raises."""
+        """Begin the life that is prepared, else another one; until it has started or is killed. Raises what its start raises."""
         life = self.lives[-1] if self.lives and not self.lives[-1].frozen else self.prepare()
         self.life = life
         try:
@@ -209,7 +209,8 @@ class Process:
                 self.life = None
             life.end()
             raise
-        self._counting = True
+        if self.life is life:  # not killed while it started
+            self._counting = True
 
     def kill(self, at: int | None = None, restart_after: float | None = None) -> None:
         """See `Faults.kill`."""
