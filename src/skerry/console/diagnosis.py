@@ -6,12 +6,13 @@ service behind which nothing else fails, along the calls that are declared or we
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from skerry.console.facts import EdgeFact, Facts, Level, OutboxFact, SagaFact, Sentence, ServiceFact
+from skerry.topology.reaching import reached
 
 FAILING: Final = 0.05
 """The share of failing requests from which on a service counts as failing."""
@@ -126,7 +127,7 @@ def _roots(suspects: Mapping[str, _Suspect], edges: Sequence[EdgeFact]) -> list[
     for edge in edges:
         if edge.kind == "call":
             calls.setdefault(edge.source, set()).add(edge.target)
-    behind = {name: _reached(name, calls) for name in suspects}
+    behind = {name: reached(name, calls) for name in suspects}
     roots = [
         suspect
         for name, suspect in suspects.items()
@@ -145,18 +146,6 @@ def _explains(below: _Suspect, above: _Suspect) -> bool:
     if above.why == "held":
         return False
     return above.why not in {"down", "store"} or below.why in {"down", "store", "held"}
-
-
-def _reached(start: str, calls: Mapping[str, Iterable[str]]) -> set[str]:
-    """Everybody that `start` calls, also through others: each is visited once."""
-    seen: set[str] = set()
-    ahead = [start]
-    while ahead:
-        for target in calls.get(ahead.pop(), ()):
-            if target not in seen:
-                seen.add(target)
-                ahead.append(target)
-    return seen
 
 
 def _named(roots: Sequence[_Suspect], zone: tzinfo | None) -> str:

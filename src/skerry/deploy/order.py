@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from skerry.topology.reaching import reached
+
 
 def waves(calls: Mapping[str, Collection[str]]) -> list[list[str]]:
     """What starts together, each wave when the one before is ready: nobody before those that it calls, by `calls`.
@@ -11,7 +13,7 @@ def waves(calls: Mapping[str, Collection[str]]) -> list[list[str]]:
     Those that call each other in a circle start together. Names that are no keys of `calls` are passed over; the order within
     a wave is that of `calls`.
     """
-    behind = {name: _reached(name, calls) for name in calls}
+    behind = {name: reached(name, calls) for name in calls}
     found: list[list[str]] = []
     waiting = dict.fromkeys(calls)
     while waiting:
@@ -19,15 +21,4 @@ def waves(calls: Mapping[str, Collection[str]]) -> list[list[str]]:
         found.append(wave)
         for name in wave:
             del waiting[name]
-    return found
-
-
-def _reached(name: str, calls: Mapping[str, Collection[str]]) -> set[str]:
-    """What `name` calls, and what these call, and so on; itself only in a circle."""
-    found: set[str] = set()
-    left = [name]
-    while left:
-        fresh = {other for other in calls[left.pop()] if other in calls} - found
-        found |= fresh
-        left += fresh
     return found

@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import Final
 
 from skerry.architecture.model import SystemModel
+from skerry.topology.reaching import reached
 
 COLUMN: Final = 280
 ROW: Final = 92
@@ -93,7 +94,7 @@ def _layers(model: SystemModel, names: list[str]) -> dict[str, int]:
     onward: dict[str, set[str]] = defaultdict(set)
     for caller, callee in calls:
         onward[caller].add(callee)
-    behind = {callee: _reached(onward, callee) for callee in {callee for _, callee in calls}}
+    behind = {callee: {callee, *reached(callee, onward)} for callee in {callee for _, callee in calls}}
     forward = [(caller, callee) for caller, callee in calls if caller not in behind[callee]]
     for _ in range(min(len(layer), _MAX_ROUNDS)):
         moved = False
@@ -103,16 +104,6 @@ def _layers(model: SystemModel, names: list[str]) -> dict[str, int]:
         if not moved:
             break
     return layer
-
-
-def _reached(onward: dict[str, set[str]], start: str) -> set[str]:
-    """Everyone whom `start` waits for, over others or directly, and itself."""
-    seen, waiting = {start}, [start]
-    while waiting:
-        for other in onward.get(waiting.pop(), set()) - seen:
-            seen.add(other)
-            waiting.append(other)
-    return seen
 
 
 def _stand(columns: list[list[str]], own: dict[str, list[str]]) -> dict[str, Point]:
