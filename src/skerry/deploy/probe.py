@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 READY_PATH = "/health/ready"
@@ -27,10 +28,7 @@ async def ready(host: str, port: int, *, timeout: float = TIMEOUT) -> bool:  # n
 
 
 async def process_at(host: str, port: int) -> int | None:
-    """The id of the process that says at that port that it is ready, within 2 s.
-
-    None when none does, 0 when it does not say who it is.
-    """
+    """The id of the process that says at that port that it is ready, within 2 s; None when none does, or none says who it is."""
     try:
         async with asyncio.timeout(TIMEOUT):
             reader, writer = await asyncio.open_connection(host, port, limit=4096)
@@ -58,20 +56,13 @@ async def ready_at(path: Path) -> bool:
 
 
 async def _status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> int:
-    try:
-        _ask(writer, host)
-        match = _STATUS.match(await reader.readline())
-        return int(match[1]) if match else 0
-    finally:
-        # Aborted: nothing of ours is left to send, so there is nothing to wait for.
-        writer.transport.abort()
+    with _asking(writer, host):
+        return await _code(reader)
 
 
 async def _process(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> int | None:
-    try:
-        _ask(writer, host)
-        match = _STATUS.match(await reader.readline())
-        if match is None or match[1] != b"200":
+    with _asking(writer, host):
+        if await _code(reader) != 200:
             return None
         for _ in range(MAX_HEADERS):
             name, _, value = (await reader.readline()).strip().partition(b":")
@@ -79,11 +70,20 @@ async def _process(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, h
                 return int(value)
             if not name:
                 break
-        return 0
+        return None
+
+
+@contextmanager
+def _asking(writer: asyncio.StreamWriter, host: str) -> Iterator[None]:
+    request = f"GET {READY_PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAccept: */*\r\n\r\n"
+    try:
+        writer.write(request.encode())
+        yield
     finally:
+        # Aborted: nothing of ours is left to send, so there is nothing to wait for.
         writer.transport.abort()
 
 
-def _ask(writer: asyncio.StreamWriter, host: str) -> None:
-    request = f"GET {READY_PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAccept: */*\r\n\r\n"
-    writer.write(request.encode())
+async def _code(reader: asyncio.StreamReader) -> int:
+    match = _STATUS.match(await reader.readline())
+    return int(match[1]) if match else 0

@@ -185,7 +185,7 @@ class Supervisor:
         keeper = self._keeper(name)
         before = keeper.info().pid
         try:
-            error = await keeper.replace(self._launch(name, self.system.services[name], self._numbers()))
+            error = await keeper.replace(self._launch(name, self.system.services[name]))
         except ConfigurationError as unusable:  # a setting in its table
             error = str(unusable)
         self._emit(ProcessReplaced(name=name, pid=keeper.info().pid, before=before, error=error))
@@ -260,7 +260,7 @@ class Supervisor:
             if self._asked_to_stop.is_set():
                 return
             for name in wave:
-                self._keep(self._launch(name, specs[name], self._numbers()))
+                self._keep(self._launch(name, specs[name]))
             await self._all_ready()
 
     def _numbers(self) -> dict[str, int]:
@@ -268,10 +268,11 @@ class Supervisor:
         gateway = [GATEWAY] if self.system.gateway else []
         return {name: self._ports[name] for name in [*self.system.services, *gateway, *self._grpc_names()]}
 
-    def _launch(self, name: str, spec: ServiceSpec | Gateway, numbers: Mapping[str, int]) -> Launch:
+    def _launch(self, name: str, spec: ServiceSpec | Gateway) -> Launch:
         own = {**self._env.get(name, {}), **self._addresses.variables(name)}
         where: str | None = None
         ready: probe.Ready = probe.ready
+        numbers = self._numbers()
         if self._sidecars is not None:
             # It is not told where the others are, but where its sidecar takes calls for those that it may call.
             own |= self._sidecars.variables(name)
