@@ -58,6 +58,8 @@ def test_every_public_name_has_a_docstring(name: str) -> None:
         ("import skerry.resilience", ["pydantic", "aiohttp", "uvicorn", "yaml", "click", "rich", "sqlite3"]),
         ("from skerry.cli import main", ["asyncio", "pydantic", "aiohttp", "uvicorn", "yaml", "rich", "sqlite3"]),
         ("import skerry.deploy", ["pydantic", "aiohttp", "uvicorn", "yaml", "rich"]),
+        ("import skerry.gateway.engine", ["pydantic", "aiohttp", "uvicorn", "httptools", "sqlite3", "click"]),
+        ("import skerry.gateway.auth", ["pydantic", "aiohttp", "uvicorn", "sqlite3"]),
         ("from skerry.console import diagnose", ["pydantic", "starlette", "uvicorn", "google", "sqlite3"]),
     ],
 )

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from skerry import context, signals
-from skerry.client import ServiceClient
 from skerry.clock import Clock
 from skerry.errors import CallError, ConfigurationError, SkerryError
 from skerry.gateway.auth import keys
@@ -115,6 +114,8 @@ class KeysByUrl:
     """
 
     def __init__(self, provider: str, url: str, *, clock: Clock) -> None:
+        from skerry.client import ServiceClient  # a gateway whose keys are in files does without a client
+
         parts = urlsplit(url)
         if parts.scheme != "https" and not (parts.scheme == "http" and _here(parts.hostname or "")):
             raise ConfigurationError(f"provider {provider!r}: keys come over https, or from a loopback address")
