@@ -270,7 +270,7 @@ def _running(state: Path) -> dict[str, str]:
 
 def _plan(spec: Path, route: str) -> Strangle:
     from skerry.gateway import reading
-    from skerry.gateway.strangler.controller import plans
+    from skerry.gateway.strangler.applying import plans
 
     found = plans(reading.read(spec))
     if route not in found:

@@ -1,17 +1,26 @@
-"""A specification with what its strangled routes are at."""
+"""The routes of a specification that are strangled, and the same specification with what they are at."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Final
 
-from skerry.gateway.model import Backend, Forward, GatewaySpec, Route
+from skerry.gateway.model import Backend, Forward, GatewaySpec, Route, Strangle
 from skerry.gateway.strangler.shares import Share, Shares
 
 WHOLE: Final = 10_000
 """Weights are hundredths of a percent."""
 HOLD: Final = 8.0
 """Seconds that unsafe requests wait at most while ownership is handed over."""
+
+
+def plans(spec: GatewaySpec) -> dict[str, Strangle]:
+    """The plans of a specification, by route."""
+    return {
+        route.name: route.action.strangle
+        for route in spec.routes
+        if isinstance(route.action, Forward) and route.action.strangle is not None
+    }
 
 
 def applied(spec: GatewaySpec, shares: Shares) -> GatewaySpec:

@@ -15,8 +15,9 @@ from typing import Final
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError
 from skerry.gateway import reading
-from skerry.gateway.model import Forward, GatewaySpec, Strangle
+from skerry.gateway.model import Strangle
 from skerry.gateway.strangler import deciding, tally, weighing
+from skerry.gateway.strangler.applying import plans
 from skerry.gateway.strangler.deciding import Judgement, Recent
 from skerry.gateway.strangler.differences import counts, nothing
 from skerry.gateway.strangler.handing_over import OVERDUE
@@ -34,15 +35,6 @@ SOON: Final = 0.02
 AWAITED: Final = 5.0
 """Seconds after a step in which it is looked so often."""
 _log = logging.getLogger("skerry.gateway.strangler")
-
-
-def plans(spec: GatewaySpec) -> dict[str, Strangle]:
-    """The plans of a specification, by route."""
-    return {
-        route.name: route.action.strangle
-        for route in spec.routes
-        if isinstance(route.action, Forward) and route.action.strangle is not None
-    }
 
 
 @dataclass(slots=True)

@@ -19,9 +19,7 @@ from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError
 from skerry.gateway.model import GatewaySpec
 from skerry.gateway.strangler import shares
-from skerry.gateway.strangler.applying import applied
-from skerry.gateway.strangler.controller import plans
-from skerry.gateway.strangler.ramps import FILE, Ramps
+from skerry.gateway.strangler.applying import applied, plans
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 10.0
@@ -188,6 +186,8 @@ class Loading:
         """Have the file of shares say what was decided last, before anything is served by it: it may be an older one, or gone,
         after a crash.
         """
+        from skerry.gateway.strangler.ramps import FILE, Ramps  # its database is for gateways that strangle something
+
         if not (self._folder / FILE).exists():
             return
         try:

@@ -15,7 +15,7 @@ from skerry.cli.main import main
 from skerry.errors import ConfigurationError
 from skerry.gateway import reading
 from skerry.gateway.strangler import deciding, shares, tally
-from skerry.gateway.strangler.controller import plans
+from skerry.gateway.strangler.applying import plans
 from skerry.gateway.strangler.deciding import Place
 from skerry.gateway.strangler.handing_over import OVERDUE
 from skerry.gateway.strangler.picture import page
