@@ -41,19 +41,14 @@ class Hub:
         self._subscribers: tuple[Subscriber, ...] = ()
         self._tracing = 0
         self._measuring = 0
-        self._lock = threading.Lock()
-
-    @property
-    def traced(self) -> bool:
+        # plain values, for every request asks
+        self.traced: bool = False
         """Whether anybody wants to hear of spans, which are not made otherwise."""
-        return self._tracing > 0
-
-    @property
-    def measured(self) -> bool:
+        self.measured: bool = False
         """Whether anybody wants to hear how long each attempt took: `RequestSent`, `RpcSent`, `RpcServed`, `HandlerTimed`, which
         are not told otherwise.
         """
-        return self._measuring > 0
+        self._lock = threading.Lock()
 
     def subscribe(self, subscriber: Subscriber, *, spans: bool = False, measures: bool = False) -> Callable[[], None]:
         """Call `subscriber` with every signal from now on; the returned function ends that.
@@ -62,17 +57,20 @@ class Hub:
         """
         with self._lock:
             self._subscribers = (*self._subscribers, subscriber)
-            self._tracing += spans
-            self._measuring += measures
+            self._count(spans, measures)
 
         def unsubscribe() -> None:
             with self._lock:
                 if subscriber in self._subscribers:
                     self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
-                    self._tracing -= spans
-                    self._measuring -= measures
+                    self._count(-spans, -measures)
 
         return unsubscribe
+
+    def _count(self, spans: int, measures: int) -> None:
+        self._tracing += spans
+        self._measuring += measures
+        self.traced, self.measured = self._tracing > 0, self._measuring > 0
 
     def emit(self, signal: Signal) -> None:
         """Hand `signal` to every subscriber, in the order they subscribed."""

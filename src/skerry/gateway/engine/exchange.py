@@ -13,6 +13,7 @@ from skerry.gateway.model import IDEMPOTENT, RESERVED, Aggregate, Redirect, Resp
 from skerry.gateway.wire import BadMessage, ReplyHead, RequestHead, chunk
 from skerry.service import problem
 from skerry.service.problem import Answer, Problem
+from skerry.service.shedding import LAG
 
 if TYPE_CHECKING:
     from skerry.gateway.compression import Encoder
@@ -142,7 +143,9 @@ class Exchange:
         if found is None:
             raise Problem(404, "no_route", "There is nothing under this path.")
         plan = self.plan = worker.runtime.plan(found.route)
-        worker.demand_room(found.route)
+        lag = worker.lag.look()
+        if lag > LAG:
+            worker.demand_room(found.route, lag)
         early = None if plan.guard is None else plan.guard.check(self)
         if early is not None:
             self.answer(early)

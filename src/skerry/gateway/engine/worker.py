@@ -214,9 +214,9 @@ class Worker:
             raise Problem(404, "no_route", "There is nothing under this path.")
         return answer
 
-    def demand_room(self, route: Route) -> None:
-        """Refuse what is less important while the event loop runs late, before anything else is done for it. Raises `Problem`."""
-        if too_late(self.lag.look(), route.priority):
+    def demand_room(self, route: Route, lag: float) -> None:
+        """Refuse what is less important while the event loop runs `lag` late, before more is done for it. Raises `Problem`."""
+        if too_late(lag, route.priority):
             signals.emit(signals.CallRefused(policy=route.name, reason="event_loop_lag"))
             detail = "The gateway has more to do than it can at the moment; nothing was done."
             raise Problem(503, Overloaded.reason, detail, headers=RETRY_AFTER)
@@ -249,8 +249,9 @@ class Worker:
                 exchange.context = around.child(self.clock).traceparent
             else:
                 drawn = self._draw()
-                kept = spans.kept(drawn[:32], exchange.head.method, "server")
-                exchange.context = f"00-{drawn[:32]}-{drawn[32:]}-{kept}"
+                own = drawn[:32]
+                kept = "01" if spans.TRACING.tracer is None else spans.kept(own, exchange.head.method, "server")
+                exchange.context = f"00-{own}-{drawn[32:]}-{kept}"
         return exchange.context
 
     def _draw(self) -> str:
