@@ -4,7 +4,7 @@ import logging
 import pytest
 
 from skerry import signals
-from skerry.signals import BreakerChanged, Hub, ProcessChanged, SagaChanged, Signal
+from skerry.signals import BreakerChanged, Detail, Hub, ProcessChanged, SagaChanged, Signal
 
 
 def test_every_subscriber_gets_every_signal():
@@ -59,3 +59,11 @@ def test_levels_say_how_much_to_care():
     assert BreakerChanged(policy="p", before="closed", after="open", reason="").level == "warning"
     assert BreakerChanged(policy="p", before="open", after="closed", reason="").level == "info"
     assert SagaChanged(saga="s", key="1", status="stuck").level == "error"
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in vars(signals).values() if isinstance(kind, type) and issubclass(kind, Detail)]
+)
+def test_what_comes_over_and_over_is_for_debug(kind):
+    """Logs at their usual level leave details out, each of them."""
+    assert kind(**dict.fromkeys((field.name for field in dataclasses.fields(kind)), 0)).level == "debug"
