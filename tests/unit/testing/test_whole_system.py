@@ -14,11 +14,11 @@ from fastapi import FastAPI
 
 from skerry import Service, context, signals
 from skerry.client import ServiceClient
-from skerry.errors import ConfigurationError, ConnectionLost, DeadlineExceeded, Unreachable
+from skerry.errors import ConfigurationError, ConnectionLost, DeadlineExceeded, ReplyTooLarge, Unreachable
 from skerry.events import DeadLetter, DomainEvent
 from skerry.resilience import Policy, Retry
 from skerry.testing import assert_policy
-from skerry.testing.system import Event, NotSettled, Stage
+from skerry.testing.system import Event, NotSettled, Stage, network
 from skerry.testing.system.rest import disordered, handled_twice
 
 
@@ -235,6 +235,35 @@ async def test_faults_of_calls(skerry_system, faults):
     with pytest.raises(ConnectionLost, match="the reply was lost"):
         await client.post("/count/lost")
     assert await counts(system) == {"lost": 1, "slow": 1, "twice": 2}
+
+
+@pytest.mark.parametrize(("pieces", "error"), [(100_000, DeadlineExceeded), (10, ReplyTooLarge)])
+async def test_a_reply_without_end_can_be_left(skerry_system, faults, monkeypatch, pieces, error):
+    """A fault that needs all of a reply ends with the caller's time or at its own limit, and the service hears of it."""
+    monkeypatch.setattr(network, "PIECES", pieces)
+    ended = []
+
+    def make_ticker():
+        async def app(scope, receive, send):
+            if scope["type"] != "http":
+                raise NotImplementedError
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            try:
+                for _ in range(1_000):
+                    await send({"type": "http.response.body", "body": b"tick", "more_body": True})
+                    await asyncio.sleep(1.0)
+            except asyncio.CancelledError:
+                ended.append(True)
+                raise
+
+        return Service("ticker", app=app, database="sqlite:///ticker.db")
+
+    async with skerry_system([make_ticker]) as system:
+        faults.lost_reply("ticker")
+        with pytest.raises(error):
+            await system.client("ticker").get("/", timeout=30.0)
+        await system.advance(1.0)
+        assert ended == [True]
 
 
 async def test_faults_of_events(skerry_system, faults):

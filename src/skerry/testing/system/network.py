@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from skerry.client import AsgiTransport, Request, Response
 from skerry.clock import Clock
-from skerry.errors import ConnectionLost, Unreachable
+from skerry.errors import ConnectionLost, ReplyTooLarge, Unreachable
 from skerry.testing.system.faults import Faults, Kind
 from skerry.testing.system.loop import LIFE, Life, never, outside
 from skerry.testing.system.wiring import DOMAIN
@@ -75,10 +75,10 @@ class Network:
         response = await self._answered(process, request)
         if not struck.keys() & {"duplicate", "lost_reply"}:
             return response
-        whole = Response(response.status, headers=response.headers, body=await _read(response))
+        whole = Response(response.status, headers=response.headers, body=await _read(request.service, response))
         if "duplicate" in struck and request.replayable:
             again = await self._answered(process, request)
-            await _read(again)
+            await _read(request.service, again)
         if "lost_reply" in struck:
             raise ConnectionLost(request.service, "the reply was lost, as the test ordered")
         return whole
@@ -105,8 +105,15 @@ class Network:
         return await sending
 
 
-async def _read(response: Response) -> bytes:
+async def _read(service: str, response: Response) -> bytes:
     pieces: list[bytes] = []
-    while len(pieces) < PIECES and (piece := await response.read()):
-        pieces.append(piece)
+    try:
+        while piece := await response.read():
+            pieces.append(piece)
+            if len(pieces) > PIECES:
+                raise ReplyTooLarge(
+                    service, f"the reply has over {PIECES} pieces, too many for it to be lost or repeated"
+                )
+    finally:
+        response.close()
     return b"".join(pieces)

@@ -13,7 +13,7 @@ from skerry.testing.system.loop import LIFE
 
 S = TypeVar("S", bound=signals.Signal)
 MOST: Final = 100_000
-"""Entries kept. A test that makes more keeps the first ones and counts the rest."""
+"""Entries kept. A test that makes more keeps the first ones and counts the rest, in which its check sees no doubles either."""
 SHOWN: Final = 80
 """Lines of a failure's message; those before are counted."""
 _WIDTH: Final = 14
