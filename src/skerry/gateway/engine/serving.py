@@ -185,8 +185,10 @@ class _Source:
         except Exception as error:  # nothing that is wrong with one specification may keep the next from being served
             self._refuse(worker, error)
             if loaded and self._instead is not None and (other := self._instead()) is not None:
-                with contextlib.suppress(ConfigurationError):
+                try:
                     await self._give(worker, other)
+                except Exception as still:
+                    _log.error("ramps stay where they are", exc_info=still)
 
     async def _give(self, worker: Worker, spec: GatewaySpec) -> None:
         worker.reload(*await self._resolved(spec))

@@ -165,11 +165,15 @@ class Loading:
 
     def instead(self) -> GatewaySpec | None:
         """When an engine could not serve what `load` gave: the specification that it took before, with what the ramps are at now;
-        None when that is what it serves.
+        None when that is what it serves, or when nobody can tell what they are at.
         """
-        spec, version = self._served
-        now = shares.read(self._folder)
-        self._last, self._version = spec, now.version
+        spec, version = self._last, self._version = self._served
+        try:
+            now = shares.read(self._folder)
+        except ConfigurationError as error:
+            _log.error("ramps stay where they are: %s", error)
+            return None
+        self._version = now.version
         return None if spec is None or now.version == version else applied(spec, now)
 
     def _begin(self) -> bool:
