@@ -15,14 +15,16 @@ from skerry.topology import System, load
 
 MAX_WAITING: Final = 10_000
 """Changed files that wait to be looked at; more are as good as all."""
+_RESERVED: Final = ("grpc", "port")
+"""What ports are reserved by when a system starts, of a service's table."""
 
 
 class Reloader:
     """Replaces the services of a running system whose files change; see `Supervisor.replace`. `say` gets a line for a person.
 
     Only services are concerned that import a changed file, or in whose folder one lies that nobody imports. Of the system
-    file, a service's own table takes effect; anything else is said to need a restart. The gateway reads its own file again by
-    itself.
+    file, a service's own table takes effect but for its ports; anything else is said to need a restart. The gateway reads its
+    own file again by itself.
 
         reloader = Reloader(supervisor, say=print)
         await reloader.run()
@@ -85,9 +87,11 @@ class Reloader:
         except ConfigurationError as error:
             self._say(f"the system file is not taken: {error}")
             return set()
-        kept = replace(
-            before, services={name: after.services.get(name, spec) for name, spec in before.services.items()}
-        )
+        services = {
+            name: replace(after.services.get(name, spec), **{key: getattr(spec, key) for key in _RESERVED})
+            for name, spec in before.services.items()
+        }
+        kept = replace(before, services=services)
         if waits := differences(self._file, after):
             self._say(f"{before.file.name}: {', '.join(waits)}: takes effect when the system is started again")
         self._supervisor.system = kept
@@ -103,5 +107,10 @@ def differences(running: System, file: System) -> list[str]:
         ("gateway", running.gateway != file.gateway),
     )
     both = running.services.keys() & file.services.keys()
-    found += [f"services.{name}.port" for name in both if running.services[name].port != file.services[name].port]
+    found += [
+        f"services.{name}.{key}"
+        for name in both
+        for key in _RESERVED
+        if getattr(running.services[name], key) != getattr(file.services[name], key)
+    ]
     return [*(name for name, differs in parts if differs), *sorted(found)]

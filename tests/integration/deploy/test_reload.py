@@ -240,6 +240,21 @@ def test_a_table_that_is_of_no_use_changes_nothing(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_what_waits_for_a_restart_holds_up_nothing_else(tmp_path: Path) -> None:
+    """A port of its own that a service is given meanwhile, also one for gRPC, is told; the rest of its table holds at once."""
+
+    async def main() -> None:
+        async with changing(tmp_path) as system:
+            url = system.url("two")
+            put(tmp_path / "skerry.toml", FILE.replace('TWO = "1" }', 'TWO = "2" }\ngrpc = true\nport = 9'))
+            await until(lambda: ("two", True) in system.replaced())
+            await until_said(system, "two", "before.2")
+            assert "services.two.grpc, services.two.port" in system.said[-2]
+            assert system.url("two") == url
+
+    asyncio.run(main())
+
+
 def test_a_process_that_is_down_is_started_at_once(tmp_path: Path) -> None:
     """Whoever is held stays down; whoever waits for its restart has it as soon as the code is another."""
 

@@ -54,6 +54,7 @@ SYSTEM = System(
         (SYSTEM, []),
         (replace(SYSTEM, services={"one": replace(ONE, env={"A": "1"})}), []),
         (replace(SYSTEM, services={"one": replace(ONE, port=9000)}), ["services.one.port"]),
+        (replace(SYSTEM, services={"one": replace(ONE, grpc=True)}), ["services.one.grpc"]),
         (replace(SYSTEM, services={"one": ONE, "two": replace(ONE, name="two")}), ["services.two"]),
         (replace(SYSTEM, services={"two": replace(ONE, name="two")}), ["services.one", "services.two"]),
         (replace(SYSTEM, name="other", events=None), ["system.name", "system.events"]),
@@ -61,5 +62,5 @@ SYSTEM = System(
     ],
 )
 def test_what_a_running_system_cannot_take_is_named(after: System, waits: list[str]) -> None:
-    """New and gone services, the gateway's table and the system's own wait for a restart; a service's own table does not."""
+    """New and gone services, ports, the gateway's table and the system's own wait for a restart; the rest does not."""
     assert differences(SYSTEM, after) == waits
