@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from skerry.errors import ConfigurationError
 from skerry.topology import System, load
 
 MAX_WAITING: Final = 10_000
-"""Changed files that wait to be looked at; more are as good as all."""
+"""Changed files that wait to be looked at; with so many every service is concerned."""
 _RESERVED: Final = ("grpc", "port")
 """What ports are reserved by when a system starts, of a service's table."""
 
@@ -59,6 +60,8 @@ class Reloader:
                 now = await asyncio.to_thread(self._sources)
                 # before and after: a file may be gone now, or imported by somebody else
                 names = sources.owners(changed) | now.owners(changed) | self._tables(changed)
+                if len(changed) >= MAX_WAITING:
+                    names = set(self._supervisor.system.services)
                 sources = now
                 for name in [name for name in self._supervisor.system.services if name in names]:
                     self._say(f"{name} changed and is started anew")
@@ -69,8 +72,7 @@ class Reloader:
 
     def tell(self, changed: set[Path]) -> None:
         """These files have changed."""
-        if len(self._changed) < MAX_WAITING:
-            self._changed |= changed
+        self._changed.update(islice(changed, MAX_WAITING - len(self._changed)))
         self._any.set()
 
     def _sources(self) -> Sources:
@@ -80,7 +82,7 @@ class Reloader:
     def _tables(self, changed: set[Path]) -> set[str]:
         """The services whose table in the system file is another, which from now on holds."""
         before = self._supervisor.system
-        if before.file not in changed:
+        if before.file not in changed and len(changed) < MAX_WAITING:
             return set()
         try:
             after = load(before.file)

@@ -12,6 +12,7 @@ from systems import BOUND, alive, get, until
 
 from skerry.deploy import Reloader, Supervisor
 from skerry.deploy.processes import Process
+from skerry.deploy.reloading import MAX_WAITING
 from skerry.signals import ProcessChanged, ProcessReplaced, Signal
 from skerry.topology import load
 
@@ -63,6 +64,7 @@ class Changing:
         self.signals: list[Signal] = []
         self.said: list[str] = []
         self.supervisor = Supervisor(load(folder / "skerry.toml"), data=folder / "var", emit=self.signals.append)
+        self.reloader = Reloader(self.supervisor, say=self.said.append)
 
     def pids(self) -> dict[str, int | None]:
         return {process.name: process.pid for process in self.supervisor.ps()}
@@ -83,7 +85,7 @@ async def changing(folder: Path) -> AsyncIterator[Changing]:
         write(folder, name, "before")
     system = Changing(folder)
     async with system.supervisor:
-        reloading = asyncio.create_task(Reloader(system.supervisor, say=system.said.append).run())
+        reloading = asyncio.create_task(system.reloader.run())
         await until_it_watches(system)
         yield system
         reloading.cancel()
@@ -218,6 +220,18 @@ def test_what_both_import_and_what_is_in_a_table(tmp_path: Path) -> None:
             await until(lambda: system.replaced().count(("two", True)) > count)
             await until_said(system, "two", "before!2")
             assert system.pids()["one"] == before["one"]
+
+    asyncio.run(main())
+
+
+def test_of_more_changes_than_can_be_remembered_none_is_lost(tmp_path: Path) -> None:
+    """So many files changed at once that some are forgotten: every service is started anew."""
+
+    async def main() -> None:
+        async with changing(tmp_path) as system:
+            system.reloader.tell({tmp_path / f"{number}.txt" for number in range(MAX_WAITING)})
+            system.reloader.tell({tmp_path / "one" / "app.py"})
+            await until(lambda: {("one", True), ("two", True)} <= set(system.replaced()))
 
     asyncio.run(main())
 
