@@ -287,9 +287,8 @@ def _alone(jobs: int, answers: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for each in {0, 1, 2} - {jobs, answers}:
         os.dup2(nothing, each)
-    if (
-        "grpc" not in sys.modules
-    ):  # it begins its threads anew after a fork, and they abort the process without their files
+    # gRPC begins its threads anew after a fork, and they abort the process without their files
+    if "grpc" not in sys.modules:
         start = 3
         for each in sorted((jobs, answers)):
             os.closerange(start, each)
