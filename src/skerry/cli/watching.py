@@ -32,23 +32,20 @@ def console_for(system: System, *, wanted: bool | None) -> tuple[ConsoleServer |
         return None, ""
     if wanted is None and ConsoleServer.name in system.services:
         return None, f"there is no console beside a service named {ConsoleServer.name}"
-    try:
-        _installed()
-    except MissingExtra as error:
-        if wanted:
-            raise
-        return None, f"there is no console: {error}"
-    return ConsoleServer(system.file), ""
+    if _is_installed():
+        return ConsoleServer(system.file), ""
+    missing = MissingExtra("The console", "console")
+    if wanted:
+        raise missing
+    return None, f"there is no console: {missing}"
 
 
-def _installed() -> None:
+def _is_installed() -> bool:
     # looked for by their names: reading them in takes a second that the first service could have
     try:
-        found = all(importlib.util.find_spec(name) is not None for name in PACKAGES)
+        return all(importlib.util.find_spec(name) is not None for name in PACKAGES)
     except ModuleNotFoundError:  # what one of them is part of
-        found = False
-    if not found:
-        raise MissingExtra("The console", "console")
+        return False
 
 
 def told(data: Path, processes: Sequence[Mapping[str, Any]], path: str) -> Any:
