@@ -247,6 +247,10 @@ class Engine:
                 for run in running:
                     run.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
+                for saga_id in list(self._running):  # cancelled before the first step, so it has not said that it ended
+                    del self._running[saga_id]
+                    self._tell(saga_id, None)
+                self._full, self._taken_up = False, 0
                 await self._journal.settle()
 
     async def stop(self, task: asyncio.Task[None], *, within: float) -> None:

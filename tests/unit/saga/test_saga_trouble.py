@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from driven import CountingDatabase, Script, driving, one_step, play, start, two_steps
 
-from skerry.errors import Rejected, StoreError
+from skerry.errors import LeaseLost, Rejected, StoreError
 from skerry.resilience import Retry
-from skerry.saga import Engine, Saga
+from skerry.saga import Engine, Journal, Saga
 from skerry.saga.engine import MAX_RUNNING, MAX_TAKEN_UP
-from skerry.signals import SagasRecovered, Signal
+from skerry.signals import SagaSignalled, SagasRecovered, Signal, subscribe
 from skerry.testing import VirtualClock
 
 
@@ -253,3 +255,45 @@ def test_a_reason_that_no_database_takes_is_written_down_without_it(tmp_path: Pa
 
     status = play(tmp_path, act)
     assert (status.status, status.reason) == ("compensated", "two: no\ufffdthing ? left")
+
+
+def test_a_saga_that_begins_as_the_lead_is_lost_goes_on_when_it_is_had_again(tmp_path: Path) -> None:
+    """Although what drives it was cancelled before its first step: nobody has to start the process anew."""
+
+    class Losing(CountingDatabase):
+        lost = False
+
+        @asynccontextmanager
+        async def lead(self, role: str) -> AsyncIterator[Any]:
+            async with super().lead(role) as lease:
+                yield Lost(self, lease)
+
+    class Lost:
+        def __init__(self, database: Losing, lease: Any) -> None:
+            self._database, self._lease = database, lease
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._lease, name)
+
+        def check(self) -> None:
+            if self._database.lost:
+                self._database.lost = False
+                raise LeaseLost("somebody else has it")
+
+    async def main() -> None:  # in real time: the virtual one goes on to the next look while a commit is under way
+        losing = Losing(tmp_path / "own.db", owner="own")
+        await losing.open()
+        await Journal.prepare(losing)
+        waits, saga = Saga("waits"), two_steps(Script(1), Script(None), Script(2))
+        waits.receive("word", str, timeout=3600.0)
+        async with driving(losing, waits, saga) as engine:
+            await engine.run(saga, None, key="0")
+            end = subscribe(lambda told: setattr(losing, "lost", True) if isinstance(told, SagaSignalled) else None)
+            async with losing.transaction() as tx:
+                await engine.signal(tx, waits, "1", "word", "go")  # which has the engine look, and find out
+                saga_id = await engine.start(tx, saga, None, key="1")
+            end()
+            assert (await asyncio.wait_for(engine.wait(saga_id), 20.0)).status == "completed"
+        await losing.close()
+
+    asyncio.run(main())
