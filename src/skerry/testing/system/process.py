@@ -162,7 +162,7 @@ class Process:
         self.make = make
         self.life: Life | None = None
         self.lives: list[Life] = []
-        self.passed = 0
+        self.passed: int = 0
         """Crash points that it has passed."""
         self._folder = folder
         self._file = f"{name or 'service'}.db"  # the same in every life, also of one that gets its name when it is made
