@@ -366,6 +366,31 @@ async def a():
     await plain.get("/a")  #> unbounded to stock
     await each.get("/a")  #> bounded 0.5
 """,
+    "skerry without what bounds it": """
+from skerry.resilience import Policy
+from skerry.service import Service
+from .settings import OPTIONS
+from .wiring import injected
+service = Service("api", database="sqlite:///a.db")
+def policy(name, *, total):
+    return Policy(name, total=total)
+def client(name, *, total):
+    return service.client(name, policy=policy(name, total=total))
+@injected
+def filled(name, *, total):
+    return service.client(name, policy=Policy(name, total=total))
+without = service.client("stock", policy=Policy("stock"))
+left_out = client("stock")
+named = client("stock", **{"total": 3.0})
+hidden = client("stock", **OPTIONS)
+decorated = filled("stock")
+async def a():
+    await without.get("/a")  #> default 10
+    await left_out.get("/a")  #> unbounded
+    await named.get("/a")  #> bounded 3
+    await hidden.get("/a")  #> unknown
+    await decorated.get("/a")  #> unknown
+""",
 }
 
 

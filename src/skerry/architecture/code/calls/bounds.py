@@ -11,7 +11,7 @@ from typing import Final
 from skerry.architecture.code.calls.arguments import Arguments, Given, arguments
 from skerry.architecture.code.calls.raw import Expr, RawCall
 from skerry.architecture.code.calls.values import Is, Scope, Value
-from skerry.architecture.code.calls.world import World
+from skerry.architecture.code.calls.world import UNSEEN, World
 from skerry.architecture.code.facts import Bound, Timeout
 from skerry.architecture.source import Place
 
@@ -32,6 +32,7 @@ _AROUND_ANY: Final = {"eventlet.Timeout": 0, "gevent.Timeout": 0, "nameko.timeou
 """The same for code that waits without `await`."""
 _DECORATORS: Final = re.compile(r"(?i)(?:^|[._])(?:timeout|func_set_timeout|time_?limit|fail_after|with_timeout)$")
 _MAX_HOPS: Final = 3
+_MAX_FRAMES: Final = 8
 _ORDER: Final = (Bound.BOUNDED, Bound.DEFAULT, Bound.UNKNOWN, Bound.UNBOUNDED)
 
 
@@ -45,11 +46,34 @@ class Bounds:
         """The limit that an argument is."""
         expr, scope = given
         value = self.world.value(expr, scope)
+        if value.kind is Is.UNKNOWN and scope.frame is not None:
+            left_out = self._left_out(expr, scope)
+            if left_out is not None:
+                return left_out
         if value.kind in {Is.UNKNOWN, Is.NONE} and expr.op == "name" and scope.frame is None:
             asked = self._by_callers(expr.name, scope)
             if asked is not None:
                 return asked
         return self.of(value, Place(scope.file, expr.line))
+
+    def _left_out(self, expr: Expr, scope: Scope) -> Timeout | None:
+        """No limit, where a function wants it by name and this call of it says none; None for all else.
+
+        Only of what is sure: a plain function, an argument that can be given by name alone, and no `**` that may hold it.
+        """
+        for _ in range(_MAX_FRAMES):
+            known = self.world.functions.get((scope.file, scope.function))
+            if known is None or expr.op != "name" or scope.frame is None or UNSEEN in scope.frame:
+                return None
+            if expr.name in scope.frame:
+                expr, scope = scope.frame[expr.name]
+                continue
+            wanted = any(each.name == expr.name and each.by_name and each.default is None for each in known.parameters)
+            if not wanted or known.decorators:
+                return None
+            why = f"`{expr.name}`, the limit that {known.name} wants, is left out and has no default"
+            return Timeout(Bound.UNBOUNDED, None, why, Place(scope.file, known.line))
+        return None
 
     def of(self, value: Value, place: Place) -> Timeout:
         """The limit that a value is."""

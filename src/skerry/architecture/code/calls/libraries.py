@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from skerry.architecture.code.calls import databases
+from skerry.architecture.code.calls import databases, ours
 from skerry.architecture.code.calls.arguments import Arguments, arguments
 from skerry.architecture.code.calls.bounds import Bounds
 from skerry.architecture.code.calls.likely import VERBS
@@ -41,7 +41,6 @@ _DEFAULTS: Final = {
     "grpc": Timeout(Bound.UNBOUNDED, None, "a gRPC call without a deadline waits for ever"),
     "celery": Timeout(Bound.UNBOUNDED, None, "a result without a time-out is waited for for ever"),
     "nameko": Timeout(Bound.UNBOUNDED, None, "a nameko proxy waits for its answer for ever"),
-    "skerry": Timeout(Bound.DEFAULT, 5.0, "skerry's default policy"),
     "redis": Timeout(Bound.UNBOUNDED, None, "a client without socket_timeout waits for ever"),
 }
 _READS: Final = re.compile(
@@ -392,9 +391,8 @@ class Libraries:
         given = made.given("policy")
         place = Place(made.scope.file, made.expr.line) if made.expr is not None else None
         if given is None:
-            default = self._default("skerry")
             guard = Guard("the default policy", place) if place is not None else None
-            return Timeout(default.bound, default.seconds, default.why, place), guard
+            return ours.default("client", place), guard
         policy = self.world.value(*given)
         if policy.kind is not Is.MADE or policy.expr is None or policy.scope is None:
             return Timeout(Bound.UNKNOWN, None, "the policy is not seen", place), None
@@ -404,11 +402,7 @@ class Libraries:
         sure = breaker is not None and self.world.value(*breaker).kind not in {Is.NONE, Is.UNKNOWN}
         guard = Guard("CircuitBreaker", where) if sure else None
         total, attempt = args.given("total"), args.given("attempt")
-        limit = (
-            self.bounds.explicit(total)
-            if total is not None
-            else Timeout(Bound.DEFAULT, 10.0, "a policy's default", where)
-        )
+        limit = self.bounds.explicit(total) if total is not None else ours.default("Policy", where)
         if limit.bound is Bound.UNBOUNDED and attempt is not None:
             limit = self.bounds.explicit(attempt)
         return limit, guard

@@ -27,8 +27,8 @@ _PLAIN_BASES: Final = frozenset(("BaseModel", "object", "ABC", "Protocol", "Gene
 _SAME: Final = frozenset(
     ("float", "int", "str", "bytes", "decimal.Decimal", "contextlib.closing", "typing.cast", "yarl.URL")
 )
-
-
+UNSEEN: Final = "**"
+"""In a frame: what is passed as `**` and may give any parameter."""
 _LOOKED_FOR: Final[list[tuple[Scope, RawCall]]] = []
 """The callers of a function while they are looked for: functions may call each other in circles."""
 
@@ -492,6 +492,8 @@ class World:
                     for key, value in zip(found.expr.keys, found.expr.args, strict=False)
                     if key and key != "**"
                 }
+            else:
+                given[UNSEEN] = spread, scope
         return given
 
     def callers(self, file: str, function: str) -> list[tuple[Scope, RawCall]]:
