@@ -82,6 +82,7 @@ class PostgreSQLTransaction:
         self._database = database
         self._callbacks: list[Callable[[], None]] = []
         self._queued: list[tuple[str, Parameters]] = []
+        self._depth = 0
         self.is_open = True
 
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
@@ -150,16 +151,20 @@ class PostgreSQLTransaction:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """See `Transaction.savepoint`."""
-        await self.execute("SAVEPOINT skerry")  # and what is queued before it
+        name = f"skerry_{self._depth}"  # by its depth: none is released, so that one of an inner block still stands
+        await self.execute(f"SAVEPOINT {name}")  # and what is queued before it
         callbacks = len(self._callbacks)
+        self._depth += 1
         try:
             yield
         except BaseException:
             self._queued.clear()
             with contextlib.suppress(NoTransaction):
-                await asyncio.shield(self.execute("ROLLBACK TO SAVEPOINT skerry"))
+                await asyncio.shield(self.execute(f"ROLLBACK TO SAVEPOINT {name}"))
             del self._callbacks[callbacks:]
             raise
+        finally:
+            self._depth -= 1
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` in the event loop once the commit is durable; never after a roll-back."""

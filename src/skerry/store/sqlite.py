@@ -82,6 +82,7 @@ class SQLiteTransaction:
         self._callbacks: list[Callable[[], None]] = []
         self._queued: list[tuple[str, Parameters]] = []
         self._begun = False
+        self._depth = 0
         self.is_open = True
         self.found = 0
 
@@ -118,8 +119,10 @@ class SQLiteTransaction:
     async def savepoint(self) -> AsyncIterator[None]:
         """See `Transaction.savepoint`. It goes to the engine with the first statement of the block."""
         callbacks = len(self._callbacks)
-        self.later("SAVEPOINT skerry")
+        name = f"skerry_{self._depth}"  # by its depth: none is released, so that one of an inner block still stands
+        self.later(f"SAVEPOINT {name}")
         mark = self._queued[-1]
+        self._depth += 1
         try:
             yield
         except BaseException:
@@ -129,9 +132,11 @@ class SQLiteTransaction:
             else:
                 self._queued.clear()
                 with suppress(NoTransaction):  # SQLite has rolled back all of it already
-                    await asyncio.shield(self.execute("ROLLBACK TO skerry"))
+                    await asyncio.shield(self.execute(f"ROLLBACK TO {name}"))
             del self._callbacks[callbacks:]
             raise
+        finally:
+            self._depth -= 1
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` in the event loop once the commit is durable; never after a roll-back."""

@@ -1,6 +1,7 @@
 """What every engine promises behind the port `Database`."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -105,6 +106,31 @@ def test_a_savepoint_takes_back_its_own_part(opened):
                     tx.on_commit(lambda: called.append(3))
             assert await numbers(database) == [1, 3]
             assert called == [3]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("inner_fails", [False, True], ids=["inner kept", "inner failed"])
+def test_a_savepoint_around_another_takes_back_both(opened, inner_fails):
+    """When the outer block raises all of it goes, whatever became of the inner one: what was written before that one too."""
+
+    async def main():
+        async with opened() as database:
+            async with database.transaction() as tx:
+                await tx.execute(INSERT, (1,))
+                with pytest.raises(KeyError, match="outer"):  # noqa: PT012 - the block is the thing
+                    async with tx.savepoint():
+                        await tx.execute(INSERT, (2,))
+                        with suppress(ZeroDivisionError):
+                            async with tx.savepoint():
+                                await tx.execute(INSERT, (3,))
+                                if inner_fails:
+                                    raise ZeroDivisionError
+                        await tx.execute(INSERT, (4,))
+                        raise KeyError("outer")
+                async with tx.savepoint():
+                    await tx.execute(INSERT, (5,))
+            assert await numbers(database) == [1, 5]
 
     asyncio.run(main())
 

@@ -266,6 +266,8 @@ class MemoryTransaction:
         except BaseException:
             self._connection.execute("ROLLBACK TO simulated")
             raise
+        finally:
+            self._connection.execute("RELEASE simulated")
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """See `Tx.on_commit`."""
