@@ -18,6 +18,7 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import aiormq
@@ -44,6 +45,8 @@ OPTIONS: Final = {
 PREFETCH: Final = 200
 TOGETHER: Final = 256
 """How many messages are published before their confirms are waited for."""
+UNSENT: Final = 64 * 1024
+"""Bytes given to the driver before it waits until the socket takes more; to wait after each message costs a write for each."""
 HEARTBEAT: Final = 10
 LOOK: Final = 5.0
 """Seconds between questions to a server of which nothing else is asked."""
@@ -139,7 +142,13 @@ class RabbitBroker(Adapter):
             raise
 
     async def _confirmed(self, channel: AbstractChannel, part: Sequence[Message]) -> None:
-        under_way = [asyncio.ensure_future(self._publish(channel, message)) for message in part]
+        bodies, unsent = [message.body.encode() for message in part], 0
+        under_way: list[asyncio.Future[None]] = []
+        for message, body in zip(part, bodies, strict=True):
+            unsent += len(body)
+            drain = unsent >= UNSENT
+            unsent = 0 if drain else unsent
+            under_way.append(asyncio.ensure_future(self._publish(channel, message, body, drain=drain)))
         try:
             await asyncio.gather(*under_way)
         except BaseException:
@@ -148,7 +157,7 @@ class RabbitBroker(Adapter):
             await asyncio.gather(*under_way, return_exceptions=True)
             raise
 
-    async def _publish(self, channel: AbstractChannel, message: Message) -> None:
+    async def _publish(self, channel: AbstractChannel, message: Message, body: bytes, *, drain: bool) -> None:
         message_id, headers = (
             wire.quoted(message.id),
             dict[str, Any]({wire.KEY: message.key}),
@@ -163,9 +172,8 @@ class RabbitBroker(Adapter):
             headers=headers,
         )
         key = routing_key(message.type)
-        await channel.basic_publish(
-            message.body.encode(), exchange=self.exchange, routing_key=key, properties=properties
-        )
+        publish: Any = channel.basic_publish  # whose type leaves out that it need not wait for the socket
+        await publish(body, exchange=self.exchange, routing_key=key, properties=properties, wait=drain)
 
     async def open(self, group: str, types: frozenset[str], _positions: Mapping[str, Position], /) -> Tail:
         """Declare the group's queue, and read it."""
@@ -347,6 +355,7 @@ def _named_by(body: bytes) -> str:
     return f"unnamed-{hashlib.sha256(body).hexdigest()[:32]}"
 
 
+@lru_cache(1024)
 def routing_key(event_type: str) -> str:
     """What a message of this type is routed by: words without a meaning of their own, at most 255 bytes."""
     key = tokens(event_type)
