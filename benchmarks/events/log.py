@@ -15,7 +15,7 @@ from typing import Any
 import uvloop
 
 from benchmarks.events.load import Changed, changed
-from benchmarks.report import Report
+from benchmarks.report import Report, flush_probe
 from skerry.events import EventBus, Inbox, Outbox, connect
 from skerry.events.outbox import message
 from skerry.store import Receipts
@@ -70,6 +70,7 @@ async def embedded(report: Report, folder: Path) -> None:
     folder.mkdir()
     paced = 200
     context = get_context("spawn")
+    report.add("flush beside the log", "probe", flush_probe(folder) * 1000, "ms")
     readers = []
     for _ in range(3):
         ours, theirs = context.Pipe()
