@@ -1,6 +1,7 @@
 import asyncio
 import shutil
 import sqlite3
+import threading
 import zlib
 from contextlib import asynccontextmanager, closing
 
@@ -42,6 +43,18 @@ async def everything(subscription, *, limit=100):
     while part := await ids(subscription, limit=limit):
         found += part
     return found
+
+
+@asynccontextmanager
+async def held_up(log):
+    """Whatever is published in the block waits, and goes on at its end."""
+    go = threading.Event()
+    log._thread.submit(go.wait)
+    try:
+        yield
+    finally:
+        await asyncio.sleep(0)  # let those who publish line up
+        go.set()
 
 
 def damage(path, sql):
@@ -112,6 +125,44 @@ def test_a_writer_that_restarts_continues_the_offsets(logs):
         assert len({position.epoch for position in positions}) == 1
 
     run_virtual(main)
+
+
+def test_what_is_published_at_once_shares_a_flush(logs):
+    """Batches that wait together are appended in one transaction, in their order, up to a thousand messages."""
+
+    async def main():
+        async with logs("order") as log:
+            await log.publish([message(0)])
+            ran = []
+            log._writer._connection.set_trace_callback(ran.append)
+            async with asyncio.TaskGroup() as group, held_up(log):
+                for n in range(1, 41):
+                    group.create_task(log.publish([message(100 * n + i) for i in range(50)]))
+            subscription = await log.subscribe("g", {"t"}, {})
+            published = ["id0", *(f"id{100 * n + i}" for n in range(1, 41) for i in range(50))]
+            assert await everything(subscription, limit=5000) == published
+            assert ran.count("COMMIT") == 2
+
+    asyncio.run(main())
+
+
+def test_a_batch_that_cannot_be_written_fails_alone(logs):
+    """Others that waited with it are there; one whose publisher was cancelled is not."""
+
+    async def main():
+        async with logs("order") as log:
+            async with held_up(log):
+                under_way = [asyncio.create_task(log.publish([message(n)])) for n in range(5)]
+                bad = asyncio.create_task(log.publish([Message("id9", "t", "k", "\ud800")]))
+                after = asyncio.create_task(log.publish([message(5)]))
+                await asyncio.sleep(0)
+                under_way[3].cancel()
+            ended = await asyncio.gather(*under_way, bad, after, return_exceptions=True)
+            assert [type(each).__name__ for each in ended if each] == ["CancelledError", "UnicodeEncodeError"]
+            subscription = await log.subscribe("g", {"t"}, {})
+            assert await everything(subscription) == ["id0", "id1", "id2", "id4", "id5"]
+
+    asyncio.run(main())
 
 
 def test_a_duplicate_is_left_out(logs):

@@ -28,6 +28,8 @@ from skerry.errors import ConfigurationError, EventError, SkerryError, StoreCorr
 from skerry.events.brokers.port import Delivery, Durability, Features, Message, Position
 from skerry.events.brokers.segments import (
     SQL,
+    Line,
+    Waiting,
     Writer,
     begun,
     checksum,
@@ -77,16 +79,22 @@ class EventLog:
         self.clock = clock
         self.wake: Wake = Wake(folder / _WAKE)
         self._writer = Writer(folder / source, segment_bytes, retention, clock)
+        self._line = Line(self._writer)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{source}-log")
         self._subscriptions: set[LogSubscription] = set()
         self._ended = ""
 
     async def publish(self, batch: Sequence[Message]) -> None:
-        """Append in one transaction. Raises `EventError` while another process writes this service's log."""
+        """Append in one transaction, which batches that wait together share. Raises `EventError` while another process writes."""
         self._check_open()
         if not batch:
             return
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._append, batch)
+        waiting = self._line.put(batch)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._append, waiting)
+        except asyncio.CancelledError:
+            self._line.leave(waiting)
+            raise
         if not self.wake.hears:
             self.wake.stir()
 
@@ -122,9 +130,9 @@ class EventLog:
         """A subscription has closed."""
         self._subscriptions.discard(subscription)
 
-    def _append(self, batch: Sequence[Message]) -> None:
-        self._writer.append(batch)
-        self.wake.ring_others()
+    def _append(self, waiting: Waiting) -> None:
+        if self._line.write(waiting):
+            self.wake.ring_others()
 
     def _check_open(self) -> None:
         if self._ended:

@@ -10,8 +10,10 @@ import fcntl
 import os
 import sqlite3
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from urllib.parse import quote
@@ -22,6 +24,8 @@ from skerry.events.brokers.port import Message
 from skerry.store import Queries
 from skerry.store.integrity import demand_whole
 
+TOGETHER = 1000
+"""Messages of several batches that are appended in one transaction."""
 _KEPT = "first-kept"
 _NOT_YET = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_BUSY}
 """It has no tables, or is being opened by its writer."""
@@ -120,6 +124,70 @@ class Writer:
             connection.execute(SQL["begin_offsets"], (first - 1,))
         connection.execute("COMMIT")
         return connection
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """A batch that is to be appended."""
+
+    batch: Sequence[Message]
+    written: bool = False
+    left: bool = False
+
+
+class Line:
+    """Batches that wait for the writer. Those that wait together are appended in one transaction, and so share its flush.
+
+    Whoever put a batch in comes to `write` it, in the same order; it then mostly finds that an earlier one has done so.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._waiting: deque[Waiting] = deque()  # filled by the event loop, emptied on the thread
+
+    def put(self, batch: Sequence[Message]) -> Waiting:
+        """Line up a batch."""
+        waiting = Waiting(batch)
+        self._waiting.append(waiting)
+        return waiting
+
+    def leave(self, waiting: Waiting) -> None:
+        """Take a batch out again whose publisher was cancelled, unless it is being written."""
+        waiting.left = True
+        self._remove(waiting)
+
+    def write(self, first: Waiting) -> bool:
+        """Append `first`, and what waits behind it; False when that was done before. Raises what `Writer.append` raises.
+
+        Where they cannot be written together, for what is wrong with any of them, `first` is written alone.
+        """
+        if first.written:
+            return False
+        together = self._take(first)
+        try:
+            self._writer.append([message for each in together for message in each.batch])
+        except Exception:
+            if len(together) == 1:
+                raise
+            self._waiting.extendleft(each for each in reversed(together[1:]) if not each.left)
+            together = [first]
+            self._writer.append(first.batch)
+        for each in together:
+            each.written = True
+        return True
+
+    def _take(self, first: Waiting) -> list[Waiting]:
+        self._remove(first)
+        found, room = [first], TOGETHER - len(first.batch)
+        with suppress(IndexError):  # the line is empty
+            while len(self._waiting[0].batch) <= room:
+                found.append(self._waiting.popleft())
+                room -= len(found[-1].batch)
+        return found
+
+    def _remove(self, waiting: Waiting) -> None:
+        with suppress(ValueError):
+            self._waiting.remove(waiting)
 
 
 def segment(folder: Path, number: int) -> Path:
