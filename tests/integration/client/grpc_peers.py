@@ -109,7 +109,11 @@ def _handlers(peer: Peer, behaviour: Behaviour) -> grpc.GenericRpcHandler:
 
 @asynccontextmanager
 async def serving(
-    behaviour: Behaviour = echo, *, port: int = 0, tls: grpc.ServerCredentials | None = None
+    behaviour: Behaviour = echo,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: grpc.ServerCredentials | None = None,
 ) -> AsyncIterator[Peer]:
     peer = Peer()
     peer.server = grpc.aio.server(
@@ -117,7 +121,7 @@ async def serving(
     )
     peer.server.add_generic_rpc_handlers([_handlers(peer, behaviour)])
     if tls is None:
-        peer.url = f"http://127.0.0.1:{peer.server.add_insecure_port(f'127.0.0.1:{port}')}"
+        peer.url = f"http://{host}:{peer.server.add_insecure_port(f'{host}:{port}')}"
     else:
         peer.url = f"https://localhost:{peer.server.add_secure_port(f'localhost:{port}', tls)}"
     await peer.server.start()

@@ -22,7 +22,7 @@ def place(url: str) -> str:
     return url.removeprefix("http://")
 
 
-def test_calls_go_to_each_instance_in_turn() -> None:
+def test_calls_go_to_each_instance() -> None:
     """Sooner or later every one that is there gets some."""
 
     async def main() -> None:
@@ -64,17 +64,15 @@ def test_none_that_is_there_is_told_as_one() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "https://10.0.0.1:1,10.0.0.2:1",
-        "http://one:1,two:1",
         "http://10.0.0.1:1,10.0.0.2:1/path",
-        "http://10.0.0.1:1,[::1]:1",
+        "http://10.0.0.1:1,169.254.169.254:1",
         "http://me:secret@10.0.0.1:1,10.0.0.2:1",
         "http://10.0.0.1:1,",
         "http://" + ",".join(["10.0.0.1:1"] * 101),
     ],
 )
 def test_what_grpc_cannot_call_is_said_at_once(url: str) -> None:
-    """Names, TLS, a path, both families, too many; nothing of a password."""
+    """A path, what is no instance of anything, nothing, too many; nothing of a password."""
 
     async def main() -> None:
         with pytest.raises(ConfigurationError) as caught:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from skerry import context
 from skerry.client.balancing.balancer import Balancer
+from skerry.client.balancing.call import InstanceCall
 from skerry.client.balancing.instance import Instance
 from skerry.client.discovery.address import Located
 from skerry.client.discovery.directory import Directory
-from skerry.client.policy import is_failure
 from skerry.client.transport import Request, Response, Transport
 from skerry.clock import Clock
 from skerry.errors import Unreachable
@@ -61,54 +58,14 @@ class BalancedTransport:
     async def _sent(self, request: Request, rest: str, instance: Instance) -> Response:
         url, host = self._located.at(instance.endpoint, rest)
         going = Request(request.service, request.method, url, request.headers, request.body, host)
-        call = _Call(self.balancer, instance, self._clock)
+        call = InstanceCall(self.balancer, instance, self._clock)
         try:
-            return call.answered(await self._transport.send(going))
+            response = await self._transport.send(going)
         except BaseException as error:
             call.ended(error)
             raise
-
-
-class _Call:
-    """One request at one instance, which counts as under way until its outcome is known."""
-
-    __slots__ = ("_balancer", "_began", "_clock", "_instance", "_open", "_seconds", "_status")
-
-    def __init__(self, balancer: Balancer, instance: Instance, clock: Clock) -> None:
-        self._balancer = balancer
-        self._instance = instance
-        self._clock = clock
-        self._began = clock.monotonic()
-        self._seconds: float | None = None
-        self._status = 0
-        self._open = True
-        instance.busy += 1
-
-    def answered(self, response: Response) -> Response:
-        """The head of its reply is here."""
-        self._seconds = self._clock.monotonic() - self._began
-        self._status = response.status
-        return _Watched(response, self)
-
-    def ended(self, error: BaseException | None = None) -> None:
-        """The reply is here, or somebody has had enough of it; or it failed. Only the first end counts."""
-        if not self._open:
-            return
-        self._open = False
-        self._instance.busy -= 1
-        seconds = self._clock.monotonic() - self._began if self._seconds is None else self._seconds
-        reason = f"status {self._status}" if error is None and self._status >= 500 else self._reason(error)
-        if reason:
-            self._balancer.failed(self._instance, seconds, reason=reason)
-        elif error is None:
-            self._balancer.succeeded(self._instance, seconds)
-
-    def _reason(self, error: BaseException | None) -> str:
-        """Why it is the instance's failure; empty when it is none. A caller that left before its time was over tells nothing."""
-        if isinstance(error, asyncio.CancelledError):
-            ends = context.current().deadline
-            return "time-out" if ends is not None and self._clock.monotonic() >= ends else ""
-        return type(error).__name__ if isinstance(error, Exception) and is_failure(error) else ""
+        call.answered(status=response.status)
+        return _Watched(response, call)
 
 
 class _Watched(Response):
@@ -116,7 +73,7 @@ class _Watched(Response):
 
     __slots__ = ("_call", "_response")
 
-    def __init__(self, response: Response, call: _Call) -> None:
+    def __init__(self, response: Response, call: InstanceCall) -> None:
         super().__init__(response.status, headers=response.headers)
         self._response = response
         self._call = call

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +12,8 @@ import grpc.aio
 from grpc.aio import AioRpcError
 
 from skerry import context
-from skerry.client.grpc.connection import Connection
+from skerry.client.grpc.answers import Answer, Answers
+from skerry.client.grpc.connection import Continuation, Place, Route
 from skerry.client.grpc.status import told
 from skerry.client.grpc.telling import Attempt, Peer
 from skerry.client.plan import CARRIED, KEY_HEADER
@@ -26,14 +27,12 @@ from skerry.resilience.timeout import ran_out
 GRACE = 0.1
 """Seconds. When gRPC or the service says so close to a limit of ours that time is over, ours may say which limit it was."""
 
-Continuation = Callable[[Any, Any], Awaitable[Any]]
-
 
 def interceptors(
-    peer: Peer, *, policy: Policy, safe: frozenset[str], connection: Connection, clock: Clock
+    peer: Peer, *, policy: Policy, safe: frozenset[str], route: Route, clock: Clock
 ) -> Sequence[grpc.aio.ClientInterceptor]:
     """One for each kind of call: gRPC takes an object for one kind only."""
-    calls = _Calls(peer, policy, safe, connection, clock)
+    calls = _Calls(peer, policy, safe, route, clock)
     return [_OneForOne(calls), _ManyForOne(calls), _OneForMany(calls), _ManyForMany(calls)]
 
 
@@ -49,12 +48,12 @@ class _Limit:
 class _Calls:
     """What the kinds of call have in common."""
 
-    def __init__(self, peer: Peer, policy: Policy, safe: frozenset[str], connection: Connection, clock: Clock) -> None:
+    def __init__(self, peer: Peer, policy: Policy, safe: frozenset[str], route: Route, clock: Clock) -> None:
         self._peer = peer
         self._service = peer.service
         self._policy = policy
         self._safe = safe
-        self._connection = connection
+        self._route = route
         self._clock = clock
 
     async def answered(self, continuation: Continuation, details: Any, request: Any) -> Any:
@@ -64,14 +63,18 @@ class _Calls:
 
         async def attempt() -> Any:
             with Attempt(self._peer, details.method, context.current(), clock=self._clock) as work:
-                await self._connection.ready()
-                call = await continuation(self._going(details, work.context, marked=marked), request)
+                place = await self._route.place(continuation)
                 try:
+                    call = await place.send(self._going(details, work.context, marked=marked), request)
                     await call
                     work.code = "OK"
                 except AioRpcError as error:
                     work.code = error.code().name
-                    raise await self._judged(error) from error
+                    raise await self._judged(error, place) from error
+                except BaseException as error:
+                    place.ended(error)
+                    raise
+                place.ended()
                 return call
 
         policy = self._policy if repeatable else only_unsent(self._policy)
@@ -90,18 +93,16 @@ class _Calls:
         work = Attempt(self._peer, details.method, context.current(), ambient=False, clock=self._clock)
 
         async def attempt() -> Any:
-            await self._connection.ready()
+            place = await self._route.place(continuation)
             whole = replace(work.context, deadline=limit.until, retries_above=context.current().retries_above)
-            call = await continuation(self._going(details, whole, marked=marked), requests)
-            work.follow(call)
-            sent.set_result(call)
             try:
-                return await answer(call)
-            except AioRpcError as error:
-                raise await self._judged(error) from error
-            except asyncio.CancelledError:
-                call.cancel()
+                call = await place.send(self._going(details, whole, marked=marked), requests)
+            except BaseException as error:
+                place.ended(error)
                 raise
+            work.follow(call, then=place.closed)
+            sent.set_result(call)
+            return await self._first(call, place, answer)
 
         with self._within(details.timeout):
             limit = self._limit()
@@ -114,6 +115,19 @@ class _Calls:
             answering.cancel()
             raise
         return sent.result() if sent.done() else await answering, answering, limit
+
+    async def _first(self, call: Any, place: Place, answer: Callable[[Any], Awaitable[Any]]) -> Any:
+        """What a stream is awaited for within the policy."""
+        try:
+            first = await answer(call)
+        except AioRpcError as error:
+            raise await self._judged(error, place) from error
+        except asyncio.CancelledError as error:
+            place.ended(error)
+            call.cancel()
+            raise
+        place.answered()
+        return first
 
     async def messages(self, call: Any, first: asyncio.Task[Any], limit: _Limit) -> AsyncIterator[Any]:
         """The answers of a stream, its errors in skerry's words."""
@@ -142,12 +156,14 @@ class _Calls:
         metadata = grpc.aio.Metadata(*own, *carried.items())
         return details._replace(timeout=around.remaining(self._clock), metadata=metadata)
 
-    async def _judged(self, error: AioRpcError) -> SkerryError:
+    async def _judged(self, error: AioRpcError, place: Place) -> SkerryError:
         """The error of an attempt that gRPC ended."""
+        ended = told(self._service, error)
+        place.ended(ended)
         left = context.current().remaining(self._clock)
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and left is not None and left < GRACE:
             await self._clock.sleep(left + GRACE)  # the policy ends this in between, and tells whose limit it was
-        return told(self._service, error)
+        return ended
 
     def _ended(self, error: AioRpcError, limit: _Limit) -> SkerryError:
         """The error of a stream that gRPC ended after its first answer."""
@@ -161,20 +177,6 @@ class _Calls:
         own = None if self._policy.total is None else now + self._policy.total
         imposed = around is not None and (own is None or around < own)
         return _Limit(now, around if imposed else own, imposed)
-
-
-class _Answer:
-    """A call with a stream of requests and one answer, which the policy is waiting for."""
-
-    def __init__(self, call: Any, answering: asyncio.Task[Any]) -> None:
-        self._call = call
-        self._answering = answering
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return self._answering.__await__()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._call, name)
 
 
 class _OneForOne(grpc.aio.UnaryUnaryClientInterceptor):
@@ -191,7 +193,7 @@ class _ManyForOne(grpc.aio.UnaryStreamClientInterceptor):
 
     async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         call, first, limit = await self._calls.begun(continuation, client_call_details, request, _first)
-        return self._calls.messages(call, first, limit)
+        return Answers(call, self._calls.messages(call, first, limit))
 
 
 class _OneForMany(grpc.aio.StreamUnaryClientInterceptor):
@@ -200,7 +202,7 @@ class _OneForMany(grpc.aio.StreamUnaryClientInterceptor):
 
     async def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
         call, answering, _ = await self._calls.begun(continuation, client_call_details, request_iterator, _whole)
-        return _Answer(call, answering)
+        return Answer(call, answering)
 
 
 class _ManyForMany(grpc.aio.StreamStreamClientInterceptor):
@@ -209,7 +211,7 @@ class _ManyForMany(grpc.aio.StreamStreamClientInterceptor):
 
     async def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
         call, first, limit = await self._calls.begun(continuation, client_call_details, request_iterator, _first)
-        return self._calls.messages(call, first, limit)
+        return Answers(call, self._calls.messages(call, first, limit))
 
 
 async def _first(call: Any) -> Any:

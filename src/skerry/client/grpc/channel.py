@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
-from ipaddress import ip_address
+from collections.abc import Collection, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
 import grpc.aio
 
-from skerry.client.discovery.address import MOST_WRITTEN
+from skerry.client.discovery.address import Located, located
+from skerry.client.discovery.endpoint import Endpoint
+from skerry.client.grpc.balanced import BalancedChannel
 from skerry.client.grpc.calls import interceptors
 from skerry.client.grpc.connection import Connection
+from skerry.client.grpc.instances import Instances, target_of
 from skerry.client.grpc.telling import Peer
 from skerry.client.network import CONNECT_TIMEOUT
 from skerry.client.plan import address, given
@@ -21,6 +24,7 @@ from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError
 from skerry.resilience import Policy
 from skerry.settings import Settings
+from skerry.telemetry.spans import TRACING
 
 MAX_MESSAGE = 4 * 1024 * 1024
 """Bytes of a message, sent or received, decoded."""
@@ -45,8 +49,8 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 
-_IN_TURN = ("grpc.service_config", '{"loadBalancingConfig":[{"round_robin":{}}]}')
-"""Among several instances each call goes to the next one that is connected (gRPC, doc/load-balancing.md)."""
+_NOWHERE = "ipv4:127.0.0.1:1"
+"""What the channel before several instances would connect to, which it never does."""
 
 
 def grpc_channel(
@@ -56,6 +60,7 @@ def grpc_channel(
     policy: Policy | None = None,
     safe: Collection[str] = (),
     tls: grpc.ChannelCredentials | None = None,
+    instances: Located | None = None,
     clock: Clock = SYSTEM,
 ) -> grpc.aio.Channel:
     """A channel to one service, for the stubs that protoc makes; every call over it runs within `policy`.
@@ -69,8 +74,10 @@ def grpc_channel(
     the deadline around the call hold for all of it. A stream is never repeated once it was sent.
 
     The address is `url`, else `SKERRY_URL_<SERVICE>_GRPC`, else `SKERRY_URL_<SERVICE>`; https asks for TLS, `tls` replaces its
-    trust. Several instances are written as `http://10.0.0.1:50051,10.0.0.2:50051`: calls go to those in turn that are connected.
-    Without a `policy` it is that of `ServiceClient`. Call it in the event loop that uses it, and close it.
+    trust. It may name several instances, as in `http://10.0.0.1:50051,10.0.0.2:50051`, or where to find them (see
+    `skerry.client.discovery`): then each call goes to one of them, and to the next when no connection can be made; a stream stays
+    where it began. `instances` finds them in a way of your own, in the place of a `url`. Without a `policy` it is that of
+    `ServiceClient`. Call it in the event loop that uses it, and close it.
 
     A failed call raises `Unreachable`, `ConnectionLost`, `ReplyTooLarge`, `StatusError` (its `status` is the code's equal in
     HTTP, see `HTTP_STATUS`; its `code` the service's own word, else the code's name in lower case), `DeadlineExceeded`
@@ -81,64 +88,58 @@ def grpc_channel(
     for method in safe:
         if not method.startswith("/") or method.count("/") != 2:
             raise ConfigurationError(f"safe: {method!r} is no method; give it as '/package.Service/Method'")
-    connection = Connection(service)
-    target, secure = _target(service, url)
-    several = not target.startswith("dns:")
-    host, _, port = target.partition(":")[2].lstrip("/").partition(",")[0].rpartition(":")
-    around = interceptors(
-        Peer(service, host.strip("[]"), int(port)),
-        policy=policy or default_policy(service, clock=clock),
-        safe=frozenset(safe),
-        connection=connection,
-        clock=clock,
-    )
-    if secure:
-        credentials = tls or grpc.ssl_channel_credentials()
-        channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS, interceptors=around)
-    elif tls is not None:
+    told = _given(service, url) if instances is None else instances.url
+    found = located(service, told) if instances is None else instances
+    base = address(service, told if found is None else found.url)
+    parts = urlsplit(base)
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    if parts.path:
+        raise ConfigurationError(f"the address of {service!r} has a path, which gRPC has no use for")
+    if tls is not None and not secure:
         raise ConfigurationError(f"the address of {service!r} is not https, so its `tls` would not be used")
-    else:
-        options = (*_OPTIONS, _IN_TURN) if several else _OPTIONS
-        channel = grpc.aio.insecure_channel(target, options=options, interceptors=around)
+    credentials = (tls or grpc.ssl_channel_credentials()) if secure else None
+    peer = Peer(service, parts.hostname or "", port)
+    bound = policy or default_policy(service, clock=clock)
+    if found is not None:
+        several = _instances(service, found, credentials, clock)
+        around = interceptors(peer, policy=bound, safe=frozenset(safe), route=several, clock=clock)
+        return BalancedChannel(_channel(_NOWHERE, None, interceptors=around), several, clock=clock)
+    connection = Connection(service)
+    around = interceptors(peer, policy=bound, safe=frozenset(safe), route=connection, clock=clock)
+    host = f"[{parts.hostname}]" if ":" in peer.address else parts.hostname
+    channel = _channel(f"dns:///{host}:{port}", credentials, interceptors=around)
     connection.watch(channel)
     return channel
 
 
-def _target(service: str, url: str | None) -> tuple[str, bool]:
-    """Where to connect, and whether by TLS."""
-    if url is None:
-        own = f"{service}-grpc"
-        url = given(own if own.lower().replace("_", "-") in Settings.from_environ().urls else service, None)
-    if "," in url:
-        return _several(service, url), False
-    parsed = urlsplit(address(service, url))
-    if parsed.path:
-        raise ConfigurationError(f"the address of {service!r} has a path, which gRPC has no use for")
-    host = f"[{parsed.hostname}]" if ":" in (parsed.hostname or "") else parsed.hostname
-    secure = parsed.scheme == "https"
-    return f"dns:///{host}:{parsed.port or (443 if secure else 80)}", secure
+def _given(service: str, url: str | None) -> str:
+    own = f"{service}-grpc"
+    if url is None and own.lower().replace("_", "-") in Settings.from_environ().urls:
+        return given(own, None)
+    return given(service, url)
 
 
-def _several(service: str, url: str) -> str:
-    """Instances by address, as gRPC's own resolver of lists takes them (gRPC, doc/naming.md)."""
-    scheme, _, rest = url.partition("://")
-    versions: set[int] = set()
-    found: list[str] = []
-    for each in rest.split(",")[: MOST_WRITTEN + 1]:
-        try:
-            parts = urlsplit(f"//{each}")
-            version, port = int(ip_address(parts.hostname or "").version), parts.port or 80
-        except ValueError:
-            version, port = 0, 0
-        if scheme != "http" or not version or parts.netloc != each or "@" in each:
-            raise ConfigurationError(
-                f"the address of {service!r} must look like http://10.0.0.1:50051,10.0.0.2:50051: several instances are"
-                " called over gRPC by address and without TLS"
-            )
-        versions.add(version)
-        found.append(f"[{parts.hostname}]:{port}" if version == 6 else f"{parts.hostname}:{port}")
-    if len(versions) > 1 or len(found) > MOST_WRITTEN:
-        raise ConfigurationError(
-            f"the address of {service!r} names instances of IPv4 and IPv6, or more than {MOST_WRITTEN}; gRPC takes neither"
-        )
-    return f"ipv{versions.pop()}:{','.join(found)}"
+def _instances(service: str, found: Located, tls: grpc.ChannelCredentials | None, clock: Clock) -> Instances:
+    def opens(endpoint: Endpoint) -> grpc.aio.Channel:
+        _, name = found.at(endpoint, "")  # which stands in the certificate of each, where there is one
+        return _channel(target_of(endpoint), tls, options=(("grpc.default_authority", name),) if name else ())
+
+    return Instances(service, found, opens=opens, zone=Settings.from_environ().zone, clock=clock)
+
+
+def _channel(
+    target: str,
+    tls: grpc.ChannelCredentials | None,
+    *,
+    options: tuple[tuple[str, Any], ...] = (),
+    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+) -> grpc.aio.Channel:
+    # Instrumentations replace these two in `grpc.aio` and put interceptors of their own around every channel. Where we tell of
+    # the call, and on the channels behind several instances, theirs would be a second span for it.
+    theirs = TRACING.tracer is None and interceptors
+    made: Any = grpc.aio if theirs else getattr(grpc.aio, "_channel", grpc.aio)
+    options = (*_OPTIONS, *options)
+    if tls is None:
+        return made.insecure_channel(target, options=options, interceptors=interceptors)  # type: ignore[no-any-return]
+    return made.secure_channel(target, tls, options=options, interceptors=interceptors)  # type: ignore[no-any-return]

@@ -5,6 +5,8 @@ are UNAVAILABLE. So nothing is handed to it before there is a connection; what f
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -18,6 +20,33 @@ _UP = {
 }  # a closed channel tells of itself when it is used
 
 
+Continuation = Callable[[Any, Any], Awaitable[Any]]
+
+
+class Place:
+    """Where one attempt goes, now that there is a connection. `send` hands it to gRPC; the rest is for who keeps count."""
+
+    def __init__(self, send: Continuation) -> None:
+        self.send: Continuation = send
+
+    def answered(self) -> None:
+        """The first answer of a stream is here."""
+
+    def ended(self, error: BaseException | None = None) -> None:
+        """It is over, well or by this error. Only the first end counts."""
+
+    def closed(self, code: grpc.StatusCode) -> None:
+        """A stream is over, with this status."""
+
+
+class Route(Protocol):
+    """Finds the place of an attempt."""
+
+    async def place(self, continuation: Continuation) -> Place:
+        """Where it goes. Raises `Unreachable` when there is no connection to be had: then nothing was sent."""
+        ...
+
+
 class Connection:
     """The connection of one channel. However many calls wait for it, it is made once."""
 
@@ -29,6 +58,11 @@ class Connection:
     def watch(self, channel: grpc.aio.Channel) -> None:
         """Look at this one."""
         self._channel = channel
+
+    async def place(self, continuation: Continuation) -> Place:
+        """See `Route`: there is the one."""
+        await self.ready()
+        return Place(continuation)
 
     async def ready(self) -> None:
         """Return when it is there. Raises `Unreachable` when it cannot be made, at once while gRPC waits to try again."""

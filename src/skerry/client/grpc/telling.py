@@ -6,8 +6,11 @@ Source: OpenTelemetry semantic conventions 1.45.0, gRPC client spans and metrics
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
+
+import grpc
 
 from skerry.clock import Clock
 from skerry.context import CallContext
@@ -32,7 +35,7 @@ class Attempt:
     A stream's begins before it is sent and ends when gRPC says that it is over, whoever reads it or does not.
     """
 
-    __slots__ = ("_closing", "_method", "_over", "_peer", "_sent", "_work", "code", "context")
+    __slots__ = ("_closing", "_method", "_over", "_peer", "_sent", "_then", "_work", "code", "context")
 
     def __init__(
         self, peer: Peer, method: str | bytes, around: CallContext, *, ambient: bool = True, clock: Clock
@@ -53,9 +56,10 @@ class Attempt:
         told["service.peer.name"] = self._peer.service
         return told
 
-    def follow(self, call: Any) -> None:
-        """Sent: it ends when `call` does."""
+    def follow(self, call: Any, *, then: Callable[[grpc.StatusCode], None]) -> None:
+        """Sent: it ends when `call` does, and `then` is told the status."""
         self._sent = True
+        self._then = then
         call.add_done_callback(self._closes)
 
     def unless_sent(self, answering: asyncio.Task[Any]) -> None:
@@ -90,8 +94,10 @@ class Attempt:
         self._closing: asyncio.Future[None] = asyncio.ensure_future(self._closed(call))
 
     async def _closed(self, call: Any) -> None:
-        self.code = (await call.code()).name
+        code = await call.code()
+        self.code = code.name
         self.end("")
+        self._then(code)
 
     def __enter__(self) -> Self:
         return self

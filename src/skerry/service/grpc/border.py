@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,8 +61,14 @@ class GrpcBorder(grpc.aio.ServerInterceptor):
         async def serve(request: Any, call: Any) -> Any:
             return await self._serve(method, call, lambda: answer(behaviour, request, call))
 
+        async def stream(request: Any, call: Any) -> AsyncIterator[Any]:
+            # A generator, for that is what other interceptors take a stream to be; its answers are written, and none is left.
+            for rest in await serve(request, call) or ():
+                yield rest
+
         make = _MAKE[handler.request_streaming, handler.response_streaming]
-        return make(serve, handler.request_deserializer, handler.response_serializer)
+        served = stream if handler.response_streaming else serve
+        return make(served, handler.request_deserializer, handler.response_serializer)
 
     async def _serve(self, method: str, call: Any, act: Callable[[], Awaitable[Any]]) -> Any:
         name = method.lstrip("/")

@@ -20,6 +20,7 @@ from skerry.testing.system.loop import LIFE, never
 from skerry.testing.system.wiring import address_of, host_of
 
 if TYPE_CHECKING:
+    from skerry.client.grpc.connection import Place
     from skerry.testing.system.network import Network
     from skerry.testing.system.process import Life, Process
 
@@ -60,12 +61,11 @@ class InProcessChannel:
         self._network = network
         self._service = service
         self._clock = clock
-        connection: Any = self
         around = interceptors(
             Peer(service, host_of(service), 80),
             policy=policy or default_policy(service, clock=clock),
             safe=safe,
-            connection=connection,
+            route=self,
             clock=clock,
         )
         self._one_for_one: Any = around[0]
@@ -116,10 +116,13 @@ class InProcessChannel:
     async def close(self, grace: float | None = None) -> None:
         """There is nothing to close."""
 
-    async def ready(self) -> None:
-        """Whether there is somebody to talk to; the `Connection` of the calls."""
+    async def place(self, continuation: Any) -> Place:
+        """Where calls go, if there is somebody to talk to: the `Route` of the interceptors."""
+        from skerry.client.grpc.connection import Place
+
         if self._network.process(self._service, address_of(self._service)).life is None:
             raise Unreachable(self._service, "no connection could be made: the service is down")
+        return Place(continuation)
 
     async def _sent(self, method: str, body: bytes, details: Any, deserialize: Callable[[bytes], Any] | None) -> Any:
         import grpc
