@@ -162,7 +162,8 @@ class _Calls:
         place.ended(ended)
         left = context.current().remaining(self._clock)
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and left is not None and left < GRACE:
-            await self._clock.sleep(left + GRACE)  # the policy ends this in between, and tells whose limit it was
+            for wait in (left + GRACE, GRACE, GRACE):  # an event loop that was held up may owe the policy its turn
+                await self._clock.sleep(wait)  # the policy ends this in between, and tells whose limit it was
         return ended
 
     def _ended(self, error: AioRpcError, limit: _Limit) -> SkerryError:
