@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,9 @@ from skerry.signals import ProcessChanged
 
 State = Literal["starting", "ready", "running", "crashed", "held", "stopping", "stopped"]
 """`running`: was ready but fails its check now. `crashed`: ended by itself and waits for its restart."""
+
+Lead = Callable[[], Awaitable[str]]
+"""Brings whoever calls a process to its successor; returns why that cannot be, or an empty text."""
 
 STARTING_POLL, POLL = 0.05, 1.0
 """Seconds between two readiness checks, before the first success and after it."""
@@ -161,17 +164,20 @@ class Keeper:
         if tasks := {task for task in (self._task, self._replacing, *self._retired.values()) if task}:
             await asyncio.wait(tasks)
 
-    async def replace(self, launch: Launch) -> str:
+    async def replace(self, launch: Launch, *, lead: Lead | None = None) -> str:
         """Have a process of `launch` take over, and end the one there is once it is done with its requests.
 
         Returns when it has taken over, or why it does not, and then the one before goes on. A process that is not up is started
-        anew, and one that does not say who it is, is stopped first.
+        anew, and one that does not say who it is, is stopped first. Where the new one listens elsewhere, `lead` brings callers
+        there; it is called when they would be answered.
         """
         old = self._process
-        if old is None or self._held or self._state == "starting" or not await self._says_who(launch, old):
-            self._renew(launch)
-            return ""
-        starting = self._replacing = asyncio.create_task(successor.start(launch, self._line, clock=self._clock))
+        if old is None or self._held or self._state == "starting" or not await self._says_who(self.launch, old):
+            why = await lead() if lead else ""
+            if not why:
+                self._renew(launch)
+            return why
+        starting = self._replacing = asyncio.create_task(self._successor(launch, lead))
         try:
             await asyncio.wait({starting})
             found = "the system stops" if starting.cancelled() else starting.result()
@@ -181,6 +187,8 @@ class Keeper:
             if not starting.cancelled() and isinstance(late := starting.result(), Process):
                 late.kill()
                 await late.wait()
+                if lead is not None:  # its callers were led to it
+                    self._renew(launch)
             raise
         finally:
             self._replacing = None
@@ -192,6 +200,8 @@ class Keeper:
         ):  # it ended meanwhile, and what came after is new already
             found.kill()
             await found.wait()
+            if lead is not None:  # but it listens where nobody is led any more
+                self._renew(launch)
             return ""
         self._process = found
         self._ready_since = self._clock.monotonic()
@@ -199,6 +209,20 @@ class Keeper:
         self._retired[old] = asyncio.create_task(self._retire(old))
         self._taken_over.set()
         return ""
+
+    async def _successor(self, launch: Launch, lead: Lead | None) -> Process | str:
+        """The process that is to take over, with its callers led to it; or why there is none, and then nothing of it is left."""
+        found = await successor.start(launch, self._line, clock=self._clock)
+        if isinstance(found, str) or lead is None:
+            return found
+        why = "cancelled"
+        try:
+            why = await lead()
+        finally:
+            if why:
+                found.kill()
+                await found.wait()
+        return why or found
 
     async def _says_who(self, launch: Launch, process: Process) -> bool:
         """Whether the process says who it is; asked again as long as one that drains may have answered in its place."""
@@ -253,18 +277,20 @@ class Keeper:
         self._ready_since = None
         self._state, self._since = "starting", self._clock.now()
         self.last_lines.clear()
+        launch = self.launch
         try:
-            self._process = await Process.start(self.launch, self._line)
+            self._process = await Process.start(launch, self._line)
         except OSError as error:
             self.reason = f"cannot be started: {error.strerror}"
         else:
+            self._renewed = self.launch is not launch  # replaced while the process was being started
             self.reason = await self._watch(self._process)
         self.early_ends += not self.was_ready and not self._renewed
         return self._backoff.after(0.0 if self._ready_since is None else self._clock.monotonic() - self._ready_since)
 
     async def _watch(self, process: Process) -> str:
         self._announce()
-        if self._held or self._stopping:  # asked for while the process was being started
+        if self._held or self._stopping or self._renewed:  # asked for while the process was being started
             process.kill()
         checks = asyncio.create_task(self._check())
         try:

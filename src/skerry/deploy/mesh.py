@@ -20,7 +20,7 @@ from skerry.deploy.servers.port import ENVIRONMENT
 from skerry.envoy import Admin, AdsServer, binary, bootstrap, envoy_command
 from skerry.envoy.mesh import LEAF_LIFETIME, Authority, Callee, CertificateFolder, Rotation, Sidecar
 from skerry.envoy.process import LONGEST_SOCKET
-from skerry.errors import ConfigurationError, DeployError
+from skerry.errors import ConfigurationError, DeployError, EnvoyError
 from skerry.settings import variable_for
 from skerry.signals import Signal
 from skerry.topology import GATEWAY, System
@@ -57,6 +57,8 @@ class Sidecars:
         self._resources = AsyncExitStack()
         self._rotation: Rotation | None = None
         self._folder = data / FOLDER
+        self._turns: dict[str, int] = {}
+        """How often a service was launched at other sockets than those before."""
 
     @property
     def names(self) -> list[str]:
@@ -120,15 +122,30 @@ class Sidecars:
             if self._system.services[callee].grpc:
                 found[variable_for(f"{callee}-grpc")] = url
         if service != GATEWAY:
-            found["SKERRY_SOCKET"] = str(self._file(service, "http"))
+            found["SKERRY_SOCKET"] = str(self._socket(service, "http"))
             if self._system.services[service].grpc:
-                found["SKERRY_GRPC_SOCKET"] = str(self._file(service, "grpc"))
+                found["SKERRY_GRPC_SOCKET"] = str(self._socket(service, "grpc"))
         return found
 
-    def listens(self, service: str) -> tuple[str, probe.Ready]:
-        """Where the service itself answers, and how to ask it there whether it is ready."""
-        socket = self._file(service, "http")
-        return f"unix:{socket}", partial(_ready_at, socket)
+    def listens(self, service: str) -> tuple[str, probe.Ready, probe.Who]:
+        """Where the service itself answers, and how to ask it there whether it is ready, and who it is."""
+        socket = self._socket(service, "http")
+        return f"unix:{socket}", partial(_ready_at, socket), partial(_process_at, socket)
+
+    def elsewhere(self, service: str) -> None:
+        """From now on `variables` and `listens` are for a successor of the service, which has sockets of its own."""
+        self._turns[service] = self._turns.get(service, 0) + 1
+
+    async def lead(self, service: str) -> str:
+        """Have the service's sidecar call whoever listens where `listens` says now; returns why it does not, or an empty text.
+
+        Requests under way stay with the process that has them. A sidecar that is down is told when it comes.
+        """
+        try:
+            await self._rotating().change(self._sidecar(service))
+        except EnvoyError as error:
+            return str(error)
+        return ""
 
     async def renew(self, service: str) -> None:
         """New certificates, for one service or, without a name, for all; see `Rotation.renew`."""
@@ -169,8 +186,8 @@ class Sidecars:
             system=self._system.name,
             service=service,
             port=self._ports[service] if spec else None,
-            socket=self._file(service, "http") if spec else None,
-            grpc=self._file(service, "grpc") if spec and spec.grpc else None,
+            socket=self._socket(service, "http") if spec else None,
+            grpc=self._socket(service, "grpc") if spec and spec.grpc else None,
             callers=tuple(other for other in self._services() if service in self._calls(other)),
             calls=tuple(calls),
             longest=max(30.0, self._mesh.lifetime / 2),
@@ -180,6 +197,10 @@ class Sidecars:
         if self._mesh.certificates is not None:
             return CertificateFolder(self._mesh.certificates.resolve(), system=self._system.name, clock=self._clock)
         return development_authority(self._data, self._system, lifetime=self._mesh.lifetime, clock=self._clock)
+
+    def _socket(self, service: str, kind: str) -> Path:
+        turn = self._turns.get(service, 0)
+        return self._file(service, f"{kind}{turn}" if turn else kind)
 
     def _file(self, service: str, kind: str) -> Path:
         path = self._folder / f"{service}.{kind}"
@@ -210,6 +231,10 @@ async def _live(admin: Admin, host: str, port: int) -> bool:  # noqa: ARG001 - i
 
 async def _ready_at(path: Path, host: str, port: int) -> bool:  # noqa: ARG001 - likewise
     return await probe.ready_at(path)
+
+
+async def _process_at(path: Path, host: str, port: int) -> int | None:  # noqa: ARG001 - likewise
+    return await probe.process_at_socket(path)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 READY_PATH = "/health/ready"
 Ready = Callable[[str, int], Awaitable[bool]]
 """Says whether the process at a host and port is ready; never raises."""
+Who = Callable[[str, int], Awaitable[int | None]]
+"""Says which process answers there that it is ready, None when that cannot be told; never raises."""
 PROCESS_HEADER = b"skerry-process"
 """In which a supervised service says its process id when it is asked whether it is ready."""
 TIMEOUT = 2.0
@@ -33,6 +35,15 @@ async def process_at(host: str, port: int) -> int | None:
         async with asyncio.timeout(TIMEOUT):
             reader, writer = await asyncio.open_connection(host, port, limit=4096)
             return await _process(reader, writer, f"{host}:{port}")
+    except (OSError, EOFError, ValueError):
+        return None
+
+
+async def process_at_socket(path: Path) -> int | None:
+    """The same at a unix socket, within 2 s."""
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            return await _process(*await asyncio.open_unix_connection(path, limit=4096), "localhost")
     except (OSError, EOFError, ValueError):
         return None
 

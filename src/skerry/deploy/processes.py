@@ -98,6 +98,7 @@ class Launch:
     where: str | None = None
     """Its address as `ps` shows it, where that is not its scheme, our host and its port; empty for one that nobody calls."""
     ready: probe.Ready = probe.ready
+    who: probe.Who = probe.process_at
 
 
 class Process:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,14 +18,16 @@ MAX_WAITING: Final = 10_000
 """Changed files that wait to be looked at; with so many every service is concerned."""
 _RESERVED: Final = ("grpc", "port")
 """What ports are reserved by when a system starts, of a service's table."""
+_RESERVED_IN_A_MESH: Final = ("calls", *_RESERVED)
+"""There also by who is called: a sidecar has a port for each."""
 
 
 class Reloader:
     """Replaces the services of a running system whose files change; see `Supervisor.replace`. `say` gets a line for a person.
 
     Only services are concerned that import a changed file, or in whose folder one lies that nobody imports. Of the system
-    file, a service's own table takes effect but for its ports; anything else is said to need a restart. The gateway reads its
-    own file again by itself.
+    file, a service's own table takes effect but for its ports, and in a mesh its calls; anything else is said to need a restart.
+    The gateway reads its own file again by itself.
 
         reloader = Reloader(supervisor, say=print)
         await reloader.run()
@@ -38,6 +40,7 @@ class Reloader:
         self._file = load(supervisor.system.file)
         self._changed: set[Path] = set()
         self._any = asyncio.Event()
+        self._reserved = _RESERVED_IN_A_MESH if supervisor.is_meshed else _RESERVED
 
     async def run(self) -> None:
         """Watch and replace, until it is cancelled.
@@ -90,18 +93,18 @@ class Reloader:
             self._say(f"the system file is not taken: {error}")
             return set()
         services = {
-            name: replace(after.services.get(name, spec), **{key: getattr(spec, key) for key in _RESERVED})
+            name: replace(after.services.get(name, spec), **{key: getattr(spec, key) for key in self._reserved})
             for name, spec in before.services.items()
         }
         kept = replace(before, services=services)
-        if waits := differences(self._file, after):
+        if waits := differences(self._file, after, self._reserved):
             self._say(f"{before.file.name}: {', '.join(waits)}: takes effect when the system is started again")
         self._supervisor.system = kept
         return {name for name, spec in kept.services.items() if spec != before.services[name]}
 
 
-def differences(running: System, file: System) -> list[str]:
-    """What is another in the file than in the system that runs, by the names of its tables."""
+def differences(running: System, file: System, reserved: Sequence[str] = _RESERVED) -> list[str]:
+    """What is another in the file than in the system that runs, by the names of its tables; of a service's own, `reserved`."""
     found = [f"services.{name}" for name in sorted(running.services.keys() ^ file.services.keys())]
     parts = (
         ("system.name", running.name != file.name),
@@ -112,7 +115,7 @@ def differences(running: System, file: System) -> list[str]:
     found += [
         f"services.{name}.{key}"
         for name in both
-        for key in _RESERVED
+        for key in reserved
         if getattr(running.services[name], key) != getattr(file.services[name], key)
     ]
     return [*(name for name, differs in parts if differs), *sorted(found)]

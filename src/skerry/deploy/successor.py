@@ -1,7 +1,7 @@
 """Starting a process beside the one that it is to replace, at the same port, and knowing when it can take over.
 
 Both listen at one port, and the system gives each connection to one of them. So readiness alone would not tell which of them is
-ready: a service that is supervised says its process id with it.
+ready: a service that is supervised says its process id with it. Behind a sidecar each listens at a socket of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Final
 
 from skerry.clock import Clock
-from skerry.deploy import probe
 from skerry.deploy.ports import HOST
 from skerry.deploy.processes import Launch, Process, describe_exit
 
@@ -23,8 +22,8 @@ _SHOWN_LINES: Final = 5
 
 
 async def tells_itself(launch: Launch, pid: int) -> bool:
-    """Whether the process `pid` is ready at its port and says that it is the one that answers."""
-    return await probe.process_at(HOST, launch.port) == pid
+    """Whether the process `pid` is ready where it listens and says that it is the one that answers."""
+    return await launch.who(HOST, launch.port) == pid
 
 
 async def start(launch: Launch, on_line: Callable[[str], None], *, clock: Clock) -> Process | str:

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -106,6 +107,11 @@ class Supervisor:
         return self._addresses
 
     @property
+    def is_meshed(self) -> bool:
+        """Whether its services call each other through sidecars."""
+        return self._sidecars is not None
+
+    @property
     def is_stopping(self) -> bool:
         """Whether the system was told to stop."""
         return self._asked_to_stop.is_set()
@@ -179,13 +185,17 @@ class Supervisor:
     async def replace(self, name: str) -> str:
         """Have the service `name` go on with its code and its table as they are now; returns why not, or an empty text.
 
-        The new process starts beside the one that serves, at the same port, and takes over once it is ready; the old one then
-        finishes what is under way. If the new one does not become ready, the old one stays.
+        The new process starts beside the one that serves, at the same port, or in a mesh behind the same sidecar, and takes over
+        once it is ready; the old one then finishes what is under way. If the new one does not become ready, the old one stays.
         """
         keeper = self._keeper(name)
         before = keeper.info().pid
+        lead = None
+        if self._sidecars is not None:
+            self._sidecars.elsewhere(name)
+            lead = partial(self._sidecars.lead, name)
         try:
-            error = await keeper.replace(self._launch(name, self.system.services[name]))
+            error = await keeper.replace(self._launch(name, self.system.services[name]), lead=lead)
         except ConfigurationError as unusable:  # a setting in its table
             error = str(unusable)
         self._emit(ProcessReplaced(name=name, pid=keeper.info().pid, before=before, error=error))
@@ -272,13 +282,14 @@ class Supervisor:
         own = {**self._env.get(name, {}), **self._addresses.variables(name)}
         where: str | None = None
         ready: probe.Ready = probe.ready
+        who: probe.Who = probe.process_at
         numbers = self._numbers()
         if self._sidecars is not None:
             # It is not told where the others are, but where its sidecar takes calls for those that it may call.
             own |= self._sidecars.variables(name)
             numbers = {name: numbers[name]}
             if name != GATEWAY:
-                where, ready = self._sidecars.listens(name)
+                where, ready, who = self._sidecars.listens(name)
         environment = environment_for(self.system, name, data=self.data, ports=numbers, environ=self._environ, own=own)
         if where is not None:
             environment.pop(variable_for(name))  # it would lead to its own sidecar, which it may not call
@@ -291,6 +302,7 @@ class Supervisor:
             grace=Settings.from_environ(environment).drain + KILL_AFTER,
             where=where,
             ready=ready,
+            who=who,
         )
 
     def _keep(self, launch: Launch) -> None:

@@ -146,6 +146,23 @@ class Rotation:
             self._source.forget()
             await self._believe()
 
+    async def change(self, sidecar: Sidecar) -> None:
+        """Give the sidecar of that service this configuration from now on; returns when it has taken it, and while it is down at
+        once.
+
+        Raises `EnvoyError` when it does not in 10 s; it is offered what it had before then, also when this is cancelled.
+        """
+        async with self._lock:
+            before = self._sidecars[sidecar.service]
+            self._sidecars[sidecar.service] = sidecar
+            self._offer(sidecar.service)
+            try:
+                await self._ads.settle(node=sidecar.service, within=PATIENCE)
+            except BaseException:
+                self._sidecars[sidecar.service] = before
+                self._offer(sidecar.service)
+                raise
+
     def status(self) -> list[SidecarInfo]:
         """Every sidecar as it is now, in the order in which they were given."""
         return [
