@@ -13,6 +13,7 @@ import click
 
 from skerry.cli import options
 from skerry.cli.text import columns
+from skerry.deploy.dotenv import DOTENV, read_dotenv
 from skerry.deploy.processes import NOT_INHERITED
 from skerry.errors import ConfigurationError
 from skerry.settings import URL_PREFIX, Settings
@@ -46,7 +47,9 @@ FIELDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One setting: what it is, and whether the system file, the environment, the supervisor or nobody (`default`) says so."""
+    """One setting: what it is, and whether the system file, the environment, the file `.env` beside the system file, the
+    supervisor or nobody (`default`) says so.
+    """
 
     name: str
     value: str
@@ -71,7 +74,7 @@ def config(process: str | None, file: Path | None, output: str) -> None:
     if process not in system.services and not (process == GATEWAY and system.gateway is not None):
         known = ", ".join([*system.services, *([GATEWAY] if system.gateway else [])])
         raise ConfigurationError(f"there is no {process!r} in this system; there are: {known}", source=str(system.file))
-    values = list(settings(system, process, os.environ))
+    values = list(settings(system, process, os.environ, dotenv=read_dotenv(system.folder)))
     if output == "json":
         click.echo(json.dumps({"process": process, "settings": [asdict(value) for value in values]}))
     else:
@@ -80,10 +83,16 @@ def config(process: str | None, file: Path | None, output: str) -> None:
         )
 
 
-def settings(system: System, process: str, environ: Mapping[str, str]) -> Iterator[Value]:
-    """What `process` would be told. Raises `ConfigurationError` for a variable of the environment that is wrong."""
+def settings(
+    system: System, process: str, environ: Mapping[str, str], *, dotenv: Mapping[str, str] | None = None
+) -> Iterator[Value]:
+    """What `process` would be told, where `dotenv` is what the file `.env` has.
+
+    Raises `ConfigurationError` for a variable of the environment, or of that file, that is wrong.
+    """
     spec = system.services.get(process)
-    passed_on = {name: value for name, value in environ.items() if name not in NOT_INHERITED}
+    kept = {name: value for name, value in (dotenv or {}).items() if _is_handed_on(name) and name not in environ}
+    passed_on = {name: value for name, value in environ.items() if name not in NOT_INHERITED} | kept
     own = dict(spec.env) if spec is not None else {}
     if spec is not None and spec.database is not None:
         own.setdefault("SKERRY_DATABASE", spec.database)
@@ -94,18 +103,21 @@ def settings(system: System, process: str, environ: Mapping[str, str]) -> Iterat
         value = str(getattr(effective, field))
         if name in _BY_SUPERVISOR:
             yield Value(name, "-", "the supervisor, at its start")
-        elif name in own:
-            yield Value(name, redact(value), "the system file")
-        elif name in passed_on:
-            yield Value(name, redact(value), "the environment")
-        else:
-            yield Value(name, redact(value), "default")
+            continue
+        places = (("the system file", own), (DOTENV, kept), ("the environment", passed_on))
+        yield Value(name, redact(value), next((place for place, said in places if name in said), "default"))
     for name in sorted(set(own) - set(FIELDS)):
         secret = any(word in name.upper() for word in _SECRET)
         yield Value(name, "***" if secret else redact(own[name]), "the system file")
+    # whatever they are called: who keeps a value in that file may have meant it as a secret
+    yield from (Value(name, "***", DOTENV) for name in sorted(set(kept) - set(own) - set(FIELDS)))
     others = [*system.services, *(f"{name}-grpc" for name, each in system.services.items() if each.grpc)]
     for other in sorted(others):
         yield Value(f"{URL_PREFIX}{other.upper().replace('-', '_')}", "-", "the supervisor, at its start")
+
+
+def _is_handed_on(name: str) -> bool:
+    return name not in NOT_INHERITED and not name.startswith(URL_PREFIX)  # addresses are the supervisor's
 
 
 def _show_system(system: System, output: str) -> None:

@@ -17,6 +17,7 @@ from skerry import signals
 from skerry.cli import browser, options
 from skerry.cli.watching import console_for
 from skerry.deploy import Both, Console, ConsoleServer, LogFiles, Mesh, Reloader, Supervisor, sidecar_name
+from skerry.deploy.dotenv import read_dotenv
 from skerry.errors import SkerryError
 from skerry.signals import AuthoritiesChanged, IdentityRenewed, ProcessChanged, ProcessReplaced, Signal
 from skerry.topology import FILE_NAME, GATEWAY, System, load
@@ -80,8 +81,6 @@ def run(
     Servers that were asked for, and sidecars, start first and stop last. What the processes write goes to DATA/logs and, in the
     text format, also to the terminal.
     """
-    if reload and mesh:
-        raise click.UsageError("--reload is not for --mesh: sidecars know one process of each service")
     if reload:
         import skerry.deploy.watching  # noqa: F401 - says now what is not installed
     system = options.with_engine(load(file or options.system_file(", or try `skerry demo`")), engine)
@@ -97,7 +96,11 @@ def run(
         console = stack.enter_context(closing(Console(sys.stdout, names)))
         logs = stack.enter_context(closing(LogFiles(data / "logs")))
         lines = logs if output == "json" else Both(console, logs)
-        environ = dict(os.environ) | ({} if traces is None else {"SKERRY_TRACES": str(traces.resolve())})
+        environ = (
+            read_dotenv(system.folder)
+            | dict(os.environ)
+            | ({} if traces is None else {"SKERRY_TRACES": str(traces.resolve())})
+        )
         supervisor = Supervisor(
             system, data=data, port=port, output=lines, environ=environ, env=variables, servers=servers, mesh=mesh
         )

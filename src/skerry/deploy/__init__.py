@@ -5,6 +5,7 @@ from __future__ import annotations
 from skerry.deploy.control import ask
 from skerry.deploy.databases import Created, Granted
 from skerry.deploy.databases import create as create_databases
+from skerry.deploy.dotenv import DOTENV, read_dotenv
 from skerry.deploy.keeper import ProcessInfo, State
 from skerry.deploy.mesh import Mesh, development_authority, sidecar_name
 from skerry.deploy.output import Both, Console, LogFiles, Output
@@ -17,6 +18,7 @@ from skerry.deploy.servers import Addresses, ConsoleServer, NatsServer, Postgres
 from skerry.deploy.supervisor import Supervisor
 
 __all__ = [
+    "DOTENV",
     "MESHES",
     "Addresses",
     "Both",
@@ -43,6 +45,7 @@ __all__ = [
     "development_authority",
     "find_running",
     "is_known",
+    "read_dotenv",
     "running",
     "sidecar_name",
 ]

@@ -27,6 +27,7 @@ from terminal import BOUND, commands, terminal
 
 from skerry.cli.demo import demo
 from skerry.client import ServiceClient
+from skerry.deploy import read_dotenv
 from skerry.gateway import kubernetes, reading
 from skerry.gateway.engine import Worker
 from skerry.topology import load
@@ -218,6 +219,15 @@ def test_the_system_file_is_valid(shown: list[Block], tmp_path: Path) -> None:
     for block in shown:
         (tmp_path / "skerry.toml").write_text(block.text)
         assert load(tmp_path / "skerry.toml").services.keys() == tomllib.loads(block.text)["services"].keys()
+
+
+@runs("docs/reference/skerry-toml.md", "ini")
+def test_the_file_of_variables_is_read(shown: list[Block], tmp_path: Path) -> None:
+    """The reference's `.env` holds what its comments say, line ends and signs and all."""
+    [block] = shown
+    (tmp_path / ".env").write_text(block.text)
+    pem = "-----BEGIN-----\nthe next line\nand one more"
+    assert read_dotenv(tmp_path) == {"GREETING": "hello there", "API_KEY": r"as it is: $5, \n and #", "PEM": pem}
 
 
 @runs("docs/explanation/shop.md", "text")

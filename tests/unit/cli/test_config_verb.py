@@ -91,3 +91,19 @@ def test_every_setting_is_there() -> None:
     """One that is added to the settings has to be shown as well, but for addresses, tokens and what only the mesh sets."""
     apart = {"urls", "otlp_token", "supervised", "socket", "grpc_socket"}
     assert set(Settings.__dataclass_fields__) - apart == set(FIELDS.values())
+
+
+def test_what_the_file_of_variables_says_is_told_as_its_own(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the environment and the system file, above the default; what it holds beside settings is shown by name alone."""
+    text = "SKERRY_DRAIN=7\nSKERRY_MIGRATE=never\nSKERRY_LOG_LEVEL=error\nSTRIPE='sk_live'\nGREETING=bye\nSKERRY_DATABASE=x\n"
+    (file.parent / ".env").write_text(text)
+    monkeypatch.setenv("SKERRY_DRAIN", "33")
+    shown = _config(file, "order", "-o", "json")
+    found = {each["name"]: (each["value"], each["origin"]) for each in json.loads(shown)["settings"]}
+    assert found["SKERRY_DRAIN"] == ("33.0", "the environment")
+    assert found["SKERRY_MIGRATE"] == ("never", ".env")
+    assert found["SKERRY_LOG_LEVEL"] == ("debug", "the system file")
+    assert found["GREETING"] == ("hello", "the system file")
+    assert found["STRIPE"] == ("***", ".env")
+    assert found["SKERRY_DATABASE"][1] == "the system file"
+    assert "sk_live" not in shown + _config(file, "order")
