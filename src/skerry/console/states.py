@@ -10,7 +10,7 @@ from typing import Any, Final
 from skerry.clock import SYSTEM, Clock
 from skerry.console.bounded import put
 from skerry.console.facts import State, state_of
-from skerry.console.told import Told
+from skerry.console.told import RESTARTED, Told
 
 MAX_PROCESSES: Final = 200
 REMEMBERED: Final = 180.0
@@ -80,5 +80,8 @@ class States:
             if was == "ready":
                 known.falls.append(begun)
             known.state, known.since = state, begun
-            self._told.note(name, "state", "was restarted" if unseen else f"{was} -> {state}", at=begun)
+            if state == "ready":
+                self._told.note_start(name, RESTARTED if unseen else f"{was} -> {state}", at=begun)
+            elif state != "starting":  # that it starts is no news: what it comes to is
+                self._told.note(name, "state", RESTARTED if unseen else f"{was} -> {state}", at=begun)
         known.restarts = restarts

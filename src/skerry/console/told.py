@@ -25,6 +25,10 @@ _BREAKERS: Final = {"open": "open", "isolated": "open", "half_open": "half_open"
 _WORST: Final = ("isolated", "open", "half_open", "closed")
 TOGETHER: Final = 30.0
 """Seconds between two migrations that are told in one line."""
+ONE_START: Final = 5.0
+"""Seconds between what a service tells of its start and what its supervisor sees of it, at most."""
+RESTARTED: Final = "was restarted"
+_READY: Final = "is ready"
 _SHED: Final = frozenset({"overloaded", "expired", "event_loop_lag", "bulkhead_full", "rate_limited"})
 
 Fields = Mapping[str, str | int | float | bool]
@@ -68,6 +72,14 @@ class Told:
     def note(self, service: str, kind: str, text: str, *, at: float) -> None:
         """Something changed that the console has seen for itself."""
         self._changes.append(Change(at, service, kind, text[:MAX_TEXT]))
+
+    def note_start(self, service: str, text: str, *, at: float) -> None:
+        """The supervisor saw a service become ready: one line, also where the service itself has told of that start."""
+        change, last = Change(at, service, "state", text[:MAX_TEXT]), self._last_state(service, at)
+        if last is not None and last.text == _READY:
+            self._changes[self._changes.index(last)] = change  # who looks from outside says also what was before
+        else:
+            self._changes.append(change)
 
     def changes(self) -> list[Change]:
         """The newest first."""
@@ -118,8 +130,19 @@ class Told:
         text = _said(name, fields, record.level)
         if name == "migration_applied":
             self._migrated(record.service, text, at)
-        elif text:
+        elif text and not (text == _READY and self._is_seen(record.service, at)):
             self._changes.append(Change(at, record.service, _kind(name), text[:MAX_TEXT]))
+
+    def _last_state(self, service: str, at: float) -> Change | None:
+        """The last line about the state of a service, where it may be about what happened at `at`."""
+        lines = (each for each in reversed(self._changes) if each.service == service and each.kind == "state")
+        last = next(lines, None)
+        return last if last is not None and abs(last.at - at) <= ONE_START else None
+
+    def _is_seen(self, service: str, at: float) -> bool:
+        """Whether the supervisor has told of that start already."""
+        last = self._last_state(service, at)
+        return last is not None and (last.text.endswith("-> ready") or last.text == RESTARTED)
 
     def _migrated(self, service: str, text: str, at: float) -> None:
         """Migrations of a service that come together are one change: a first start applies a dozen of them."""
@@ -189,7 +212,8 @@ _TEXTS: Final[Mapping[str, Callable[[Fields], str]]] = {
     "ramp_changed": _ramp,
     "relay_failed": lambda f: f"relay cannot hand over: {f.get('error')}",
     "saga_changed": _saga,
-    "service_changed": lambda f: f"is {f.get('state')}",
+    # that it starts is no news: what it comes to is
+    "service_changed": lambda f: "" if f.get("state") == "starting" else f"is {f.get('state')}",
 }
 _QUIET: Final = frozenset({"retry_planned", "call_refused", "consumer_lag", "handler_failed", "saga_step_failed"})
 """Told by counts, or by what comes of them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from consoleworld import heard
 
 from skerry.console import Sources
@@ -86,3 +87,47 @@ def test_a_service_tells_its_charts() -> None:
     assert order is not None
     assert {len(order[name]) for name in ("history", "traffic", "slowness")} == {PARTS}
     assert order["step"] * PARTS == 900.0
+
+
+def process(state: str, since: float, restarts: int = 0) -> dict[str, Any]:
+    return {"name": "order", "state": state, "since": since, "restarts": restarts}
+
+
+def itself(at: float, state: str) -> Record:
+    return Record("order", at, "skerry.service_changed", "info", "", {"state": state})
+
+
+@pytest.mark.parametrize("first", ["the supervisor", "the service"])
+def test_a_start_is_told_once(first: str) -> None:
+    """The service tells of it, and its supervisor sees it: one line, whoever is earlier; and each start has its own."""
+    clock = VirtualClock()
+    picture = Picture(Sources(), clock=clock)
+    begun = clock.now()
+    for start in range(3):
+        at = begun + start * 4.0
+        picture.states.take([process("starting", at, start)])
+        clock.advance(2.0)
+        tells = [itself(at, "starting"), itself(at + 1.0, "ready")]
+        if first == "the service":
+            picture.add_records(tells)
+        picture.states.take([process("ready", at + 1.1, start)])
+        if first == "the supervisor":
+            picture.add_records(tells)
+        clock.advance(1.0)
+        picture.states.take([process("crashed", at + 3.0, start)])
+        clock.advance(1.0)
+    fell = "ready -> down"
+    assert [change.text for change in picture.told.changes()] == [fell, "starting -> ready"] * 3
+
+
+def test_a_start_that_nobody_else_has_seen_is_told_by_the_service() -> None:
+    """Where the supervisor was asked when all was over the service's own word stands, and a count of restarts without it."""
+    clock = VirtualClock()
+    picture = Picture(Sources(), clock=clock)
+    picture.add_records([itself(clock.now(), "starting"), itself(clock.now(), "ready")])
+    picture.states.take([process("ready", clock.now())])
+    assert [change.text for change in picture.told.changes()] == ["is ready"]
+    clock.advance(10.0)
+    picture.states.take([process("ready", clock.now(), 1)])
+    picture.add_records([itself(clock.now(), "ready")])
+    assert [change.text for change in picture.told.changes()] == ["was restarted", "is ready"]
