@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
-from skerry.console.facts import EdgeFact, Facts, Level, OutboxFact, SagaFact, Sentence, ServiceFact
+from skerry.console.facts import EdgeFact, Facts, Level, Sentence, ServiceFact
 from skerry.topology.reaching import reached
 
 FAILING: Final = 0.05
@@ -56,17 +56,17 @@ def diagnose(facts: Facts, *, zone: tzinfo | None = None) -> Sentence:
     """
     suspects = _suspects(facts)
     roots = _roots(suspects, facts.edges)
-    safe = _safe(facts.outboxes, facts.sagas)
+    safe = _safe(facts)
     ours = [one for one in facts.services if one.kind != "external"]
     if len(ours) > 1 and all(one.state == "down" for one in ours):  # stopped, most likely: nobody is to blame
         since = max((one.since for one in ours if one.since is not None), default=None)
         text = f"all {len(ours)} services are down" + ("" if since is None else f" since {_clock(since, zone)}")
         return Sentence(level="down", text=text, since=since, damage="nobody is answered", safe=safe)
     if roots:
-        damage = _damage(facts.services)
+        damage = _damage(facts)
         first = roots[0]
         level: Level = "down" if first.why in _DOWN else "warn"
-        text = "; ".join(part for part in (_named(roots, zone), damage, safe) if part)
+        text = "; ".join(part for part in (_named(roots, zone), damage, safe, _stuck(facts)) if part)
         return Sentence(level=level, text=text, subject=first.name, since=first.since, damage=damage, safe=safe)
     waiting = _waiting(facts)
     if waiting:
@@ -173,23 +173,27 @@ def _named(roots: Sequence[_Suspect], zone: tzinfo | None) -> str:
     return text
 
 
-def _damage(services: Sequence[ServiceFact]) -> str:
-    """What users notice: the share of requests at the gateway that fails, or at whoever answers the most where there is none."""
-    gateways = [one for one in services if one.kind == "gateway"]
-    rate = sum(one.rate for one in gateways)
-    if not gateways:
+def _damage(facts: Facts) -> str:
+    """What users notice: the share of requests that fails at the gateway, or where there is none at those whom nobody calls."""
+    called = {edge.target for edge in facts.edges if edge.kind == "call"}
+    gateways = [one for one in facts.services if one.kind == "gateway"]
+    doors = gateways or [one for one in facts.services if one.kind == "service" and one.name not in called]
+    rate = sum(one.rate for one in doors)
+    if not doors:
         return ""
-    if all(one.state in {"down", "held"} for one in gateways):
+    if gateways and all(one.state in {"down", "held"} for one in doors):
         return "nobody outside is answered"
-    if not rate:  # a gateway that nobody has heard of may have any
-        return "" if all(one.failures is None for one in gateways) else "no requests come in"
-    share = sum(one.rate * one.errors for one in gateways) / rate
+    if (
+        not rate
+    ):  # a gateway that nobody has heard of may have any, and a service that nobody calls may have none by its nature
+        return "" if not gateways or all(one.failures is None for one in doors) else "no requests come in"
+    share = sum(one.rate * one.errors for one in doors) / rate
     return f"{_percent(share)} of requests fail" if share >= 0.001 else "no request fails"
 
 
-def _safe(outboxes: Sequence[OutboxFact], sagas: SagaFact | None) -> str:
+def _safe(facts: Facts) -> str:
     """What waits and is kept: committed events, and sagas under way."""
-    rows = sum(one.rows for one in outboxes)
+    rows, sagas = sum(one.rows for one in facts.outboxes), facts.sagas
     said = []
     if rows:
         said.append(f"{rows} events wait, none is lost" if rows > 1 else "1 event waits and is not lost")
@@ -198,20 +202,25 @@ def _safe(outboxes: Sequence[OutboxFact], sagas: SagaFact | None) -> str:
         said.append(
             f"{under_way} saga{'s' if under_way != 1 else ''} {'go' if under_way != 1 else 'goes'} on afterwards"
         )
-    if not said and outboxes:
-        return "no event waits"
+    if not said and facts.outboxes and all(one.store is not False for one in facts.services):
+        return "no event waits"  # which nobody knows of a database that cannot be asked
     return ", ".join(said)
 
 
-def _waiting(facts: Facts) -> str:
-    """What needs somebody although every service is well."""
+def _stuck(facts: Facts) -> str:
+    """What waits for a person, whatever else there is."""
     said = []
     stuck = 0 if facts.sagas is None else facts.sagas.stuck
     if stuck:
         said.append(f"{stuck} saga{' is' if stuck == 1 else 's are'} stuck")
     if facts.dead:
         said.append(f"{facts.dead} dead letter{' waits' if facts.dead == 1 else 's wait'}")
-    text = f"{' and '.join(said)}{' for a person' if said else ''}"
+    return f"{' and '.join(said)}{' for a person' if said else ''}"
+
+
+def _waiting(facts: Facts) -> str:
+    """What needs somebody although every service is well."""
+    text = _stuck(facts)
     slow = [one for one in facts.outboxes if one.rows and (one.oldest or 0.0) >= SLOW_OUTBOX]
     if slow:
         worst = max(slow, key=lambda one: one.oldest or 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from skerry.clock import SYSTEM, Clock
@@ -88,9 +88,9 @@ class Stores:
         except (SkerryError, OSError, TimeoutError) as error:
             reached = False if _is_away(error) else None
             since = before.since if before is not None and before.reached is reached else now
-            # what waited when it was last asked still waits
-            outbox = before.outbox if before is not None else None
-            return Look(service=service, reached=reached, since=since, outbox=outbox, error=str(error)[:300])
+            # what waited when it was last asked still waits: events, sagas and letters
+            known = before or Look(service=service, reached=reached, since=since)
+            return replace(known, reached=reached, since=since, error=str(error)[:300])
         return found
 
 

@@ -178,6 +178,39 @@ def test_a_system_that_was_stopped_blames_nobody() -> None:
     assert (said.text, said.subject) == ("all 5 services are down since 15:05:40", None)
 
 
+def test_where_no_request_fails_the_sagas_that_wait_are_the_damage() -> None:
+    """Whoever is dead behind a saga hurts no request: the sentence says so, and how many sagas wait for it, or go back."""
+    busy = {"rate": 6.0, "errors": 0.0, "failures": 0}
+    waiting = {"outboxes": (OutboxFact(service="order", rows=0),), "sagas": SagaFact(running=31, compensating=2)}
+    said = say(payment=DOWN, gateway=busy, more=waiting)
+    assert said.text == "payment is down since 15:03:40; no request fails; 33 sagas go on afterwards"
+
+
+def test_what_waits_for_a_person_is_said_beside_what_fails() -> None:
+    """That somebody is down hides neither sagas that are stuck nor dead letters; they are not among what is safe."""
+    said = say(payment=DOWN, more={"sagas": SagaFact(running=4, stuck=2), "dead": 1})
+    waits = "2 sagas are stuck and 1 dead letter waits for a person"
+    assert said.text == f"payment is down since 15:03:40; 4 sagas go on afterwards; {waits}"
+    assert said.safe == "4 sagas go on afterwards"
+
+
+def test_without_a_gateway_users_are_at_those_whom_nobody_calls() -> None:
+    """The share is of all their requests; where none of them was asked anything nothing is claimed."""
+    calls = (("shop", "payment"), ("desk", "payment"))
+    doors = {"shop": {"rate": 6.0, "errors": 0.5}, "desk": {"rate": 2.0, "errors": 0.0}}
+    said = say(calls=calls, payment={**DOWN, "rate": 9.0, "errors": 1.0}, **doors)
+    assert (said.subject, said.damage) == ("payment", "38 % of requests fail")
+    assert say(calls=calls, payment=DOWN, shop={"failures": 0}).damage == ""
+    assert say(calls=(("a", "b"), ("b", "a")), a=DOWN, b={"rate": 1.0}).damage == ""
+
+
+def test_nothing_is_said_to_be_kept_in_a_database_that_cannot_be_asked() -> None:
+    """That no event waits is claimed of those that answer alone, so of none where one does not."""
+    empty = {"outboxes": (OutboxFact(service="order", rows=0),)}
+    assert say(payment=DOWN, more=empty).safe == "no event waits"
+    assert say(payment={**DOWN, "store": False}, more=empty).safe == ""
+
+
 def test_one_event_that_waits_is_said_in_the_singular() -> None:
     """Numbers agree with what they count."""
     waiting = {"outboxes": (OutboxFact(service="order", rows=1),), "sagas": SagaFact(running=1)}
