@@ -82,6 +82,8 @@ class States:
             known.state, known.since = state, begun
             if state == "ready":
                 self._told.note_start(name, RESTARTED if unseen else f"{was} -> {state}", at=begun)
-            elif state != "starting":  # that it starts is no news: what it comes to is
+            elif (
+                state != "starting" or was == "ready"
+            ):  # that it starts is no news, but that it fell: what it comes to is
                 self._told.note(name, "state", RESTARTED if unseen else f"{was} -> {state}", at=begun)
         known.restarts = restarts

@@ -120,6 +120,17 @@ def test_a_start_is_told_once(first: str) -> None:
     assert [change.text for change in picture.told.changes()] == [fell, "starting -> ready"] * 3
 
 
+def test_a_fall_is_told_where_its_end_was_not_seen() -> None:
+    """A process that is starting again by the time that it is looked at has fallen, and that stands in the feed at once."""
+    clock = VirtualClock()
+    picture = Picture(Sources(), clock=clock)
+    for state in ("ready", "starting", "crashed", "starting", "ready"):
+        picture.states.take([process(state, clock.now(), 1)])
+        clock.advance(1.0)
+    told = [change.text for change in picture.told.changes()]
+    assert told == ["starting -> ready", "starting -> down", "ready -> starting"]
+
+
 def test_a_start_that_nobody_else_has_seen_is_told_by_the_service() -> None:
     """Where the supervisor was asked when all was over the service's own word stands, and a count of restarts without it."""
     clock = VirtualClock()
