@@ -1,7 +1,8 @@
 """The file `.env` beside `skerry.toml`: variables for every process of a system that runs on this machine.
 
 It has the form that Compose reads, but fills nothing in: what it holds is kept out of repositories, so a value that depends on
-where it is read would be found by nobody.
+where it is read would be found by nobody. That, and errors that never show a value, is why it is not read by python-dotenv, which
+nothing else here needs either.
 """
 
 from __future__ import annotations
