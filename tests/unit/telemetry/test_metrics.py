@@ -130,6 +130,7 @@ def test_a_service_shows_its_numbers_where_that_is_asked_for(wanted, tmp_path):
         await service.app(scope, receive, send)
         sent.clear()
         await service.app({**scope, "path": "/metrics"}, receive, send)
+        await service.stop()  # else it goes on counting for the tests that follow
         return sent[0]["status"], sent[-1]["body"]
 
     status, body = asyncio.run(main())
