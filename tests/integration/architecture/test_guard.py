@@ -69,6 +69,25 @@ def test_import_linter(shop):
     assert "shop.tax.one -> shop.media.two" in broken.stdout
 
 
+def test_a_folder_that_is_no_package_is_left_out_and_named(shop):
+    """Import-linter refuses a module that it does not see: one in a folder without an `__init__.py`. The file says which."""
+    (shop / "src/shop/tax/ui").mkdir()
+    (shop / "src/shop/tax/ui/panel.py").write_text("from shop.media.two import x\n")
+    git(shop, "add", "-A")
+    git(shop, "commit", "-q", "-m", "panel")
+    (shop / ".importlinter").write_text(contracts(shop, "--import-linter"))
+    assert "#   shop.tax.ui.panel\n" in (shop / ".importlinter").read_text()
+    kept = lint(shop)
+    assert kept.returncode == 0, kept.stdout + kept.stderr
+
+
+def test_tach_leaves_out_what_is_of_no_service(shop):
+    """Tests and migrations import across as they like: the file for tach excludes what the split leaves out."""
+    excluded = tomllib.loads(contracts(shop, "--tach"))["exclude"]
+    assert {"**/tests", "**/migrations", "**/testing", "**/conftest.py", "**/test_*.py", "**/*_pb2.py"} <= set(excluded)
+    assert len(excluded) == len(set(excluded))
+
+
 def test_tach(shop):
     """The file for tach names each package, with what it uses across today as deprecated."""
     document = tomllib.loads(contracts(shop, "--tach"))

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Final
 
 from skerry.architecture.boundaries.learn import Known
-from skerry.architecture.boundaries.modules import Names
+from skerry.architecture.boundaries.modules import Names, no_modules
 from skerry.architecture.boundaries.named import names
 from skerry.architecture.boundaries.proposal import choose
+
+_MADE: Final = ("**/*__pycache__", "**/*egg-info", "**/.*")
+"""What tach leaves out when it is told nothing."""
 
 
 class Boundary:
@@ -23,6 +27,9 @@ class Boundary:
         self.modules: dict[str, list[str]] = defaultdict(list)
         for path, name in sorted(self.service.items()):
             self.modules[name].append(self._dotted.name(path))
+        folders = {path.removesuffix("/__init__.py") for path in known.modules if path.endswith("/__init__.py")}
+        self.hidden: frozenset[str] = frozenset(self.name(path) for path in self.service if self._hidden(path, folders))
+        """Modules in a folder without an `__init__.py` within a package."""
         self.packages: dict[str, str] = {path: self._package(path, atom) for path, atom in learned.of.items()}
         self.imports: set[tuple[str, str]] = set()
         for path, module in known.modules.items():
@@ -33,6 +40,12 @@ class Boundary:
     def name(self, path: str) -> str:
         """The dotted name of a module."""
         return self._dotted.name(path)
+
+    def _hidden(self, path: str, folders: set[str]) -> bool:
+        parts = path.removesuffix("/__init__.py").removesuffix(".py").split("/")
+        own = path.endswith("/__init__.py")
+        above = range(len(parts) - self.name(path).count("."), len(parts) + own)
+        return any("/".join(parts[:depth]) not in folders for depth in above)
 
     def _package(self, path: str, atom: str) -> str:
         """The dotted name of an atom, from one of its modules; a module by itself stands for itself."""
@@ -64,12 +77,16 @@ def import_linter(boundary: Boundary) -> str:
 
 def _contracts(boundary: Boundary) -> Iterator[str]:
     roots = set(boundary.roots)
+    unseen = sorted(name for name in boundary.hidden if name.partition(".")[0] in roots)
+    if unseen:
+        yield "# Left out, as import-linter sees no module of a folder without an __init__.py:"
+        yield from (f"#   {name}" for name in unseen)
     yield "[importlinter]"
     yield "root_packages ="
     yield from (f"    {root}" for root in sorted(roots))
 
     def inside(names: list[str]) -> list[str]:
-        return [name for name in names if name.partition(".")[0] in roots]
+        return [name for name in names if name.partition(".")[0] in roots and name not in boundary.hidden]
 
     for service, modules in sorted(boundary.modules.items()):
         others = [
@@ -108,6 +125,9 @@ def tach(boundary: Boundary) -> str:
     for path, target in boundary.imports:
         used[boundary.packages[path]].add(boundary.packages[target])
     lines = [f"source_roots = {json.dumps(boundary.source_roots)}", "exact = false"]
+    lines += ["# tests, migrations and scripts are of no service", "exclude = ["]
+    lines += [f"    {json.dumps(each)}," for each in (*_MADE, *no_modules())]
+    lines += ["]"]
     for service, packages in sorted(inside.items()):
         for name in packages:
             own = [json.dumps(other) for other in packages if other != name]

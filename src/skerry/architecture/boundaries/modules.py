@@ -21,9 +21,10 @@ _NOT: Final = frozenset({
     "tests", "test", "testing", "migrations", "versions", "docs", "doc", "examples", "example", "scripts", "node_modules",
     "site-packages", "venv", "vendor", "vendored", "third_party", "build", "dist", "benchmarks", "fixtures",
 })  # fmt: skip
-_TEST_FILE: Final = re.compile(
-    r"(?:test_.*|.*_tests?|tests?|conftest|setup|manage|noxfile|fabfile|.*_pb2(?:_grpc)?)\.py"
-)
+_NOT_FILES: Final = (
+    "test_*", "*_test", "*_tests", "test", "tests", "conftest", "setup", "manage", "noxfile", "fabfile", "*_pb2", "*_pb2_grpc",
+)  # fmt: skip
+_TEST_FILE: Final = re.compile("(?:" + "|".join(each.replace("*", ".*") for each in _NOT_FILES) + r")\.py")
 _IMPORT: Final = re.compile(r"^[ \t]*import[ \t]+([\w., \t]+)", re.MULTILINE)
 _FROM: Final = re.compile(r"^[ \t]*from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]*(\([^)]*\)|[^\n]*)", re.MULTILINE)
 _CLASS: Final = re.compile(r"^class[ \t]+(\w+)(?:\[[^\]]*\])?[ \t]*(?:\(([^)]{0,400})\))?", re.MULTILINE)
@@ -74,6 +75,11 @@ def is_module(path: str) -> bool:
     parts = path.split("/")
     hidden = any(part.startswith(".") for part in parts)
     return not hidden and not _NOT.intersection(parts[:-1]) and not _TEST_FILE.fullmatch(parts[-1])
+
+
+def no_modules() -> tuple[str, ...]:
+    """What `is_module` says no to, as patterns of paths; names that begin with a dot are left to who uses them."""
+    return (*(f"**/{name}" for name in sorted(_NOT)), *(f"**/{name}.py" for name in _NOT_FILES))
 
 
 def read_modules(files: Files) -> dict[str, Module]:
