@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -250,6 +251,16 @@ def test_map(shared, form, part) -> None:
     assert result.exit_code == 0, result.output
     assert part in result.stdout
     assert "s3cret" not in result.stdout
+
+
+def test_the_page_has_the_findings_of_check(shared) -> None:
+    """What `skerry check` says counts is in the page of `skerry map`, word for word."""
+    page = CliRunner().invoke(main, ["map", str(shared), "-o", "html"]).stdout
+    counted = json.loads(CliRunner().invoke(main, ["check", str(shared), "-o", "json"]).stdout)["findings"]
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
+    told = json.loads(text)["judged"]["findings"]
+    assert counted
+    assert [each["message"] for each in told] == [each["message"] for each in counted]
 
 
 def test_it_works_as_a_process_in_a_pipe(shared) -> None:

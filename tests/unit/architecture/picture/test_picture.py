@@ -2,9 +2,14 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 from skerry.architecture.model import Datastore, Edge, Evidence, Service, Source, SystemModel, Use
 from skerry.architecture.picture import as_data, as_mermaid, as_page, as_text
+from skerry.architecture.picture.judged import MAX_EVIDENCE, MAX_FINDINGS
+from skerry.architecture.report.data import finding_data
+from skerry.architecture.report.report import Marked
+from skerry.architecture.rules import Finding, Severity, Verdict
 from skerry.architecture.source import Place
 
 EVIL = '</script><img src=x onerror=alert(1)>\x1b[2J"]'
@@ -41,6 +46,46 @@ def test_the_page_holds_its_data_and_fetches_nothing() -> None:
     assert data is not None
     assert json.loads(data[1])["places"].keys() == {"a", "b", "store s"}
     assert not re.search(r'(?:src|href)="?(?:https?:)?//', page)
+
+
+def report(name: str = "b", *, findings: int = 1) -> dict[str, Any]:
+    finding = Finding(
+        rule="no-timeout", verdict=Verdict.VIOLATION, message=name, services=("a", name), place=Place(f"{name}.py", 3),
+        severity=Severity.ERROR, evidence=tuple(Evidence(name, Source.CODE, Place("a.py", line)) for line in range(1, 30)), fix=name,
+    )  # fmt: skip
+    one = finding_data(Marked(finding, "0" * 16), {})
+    rule = {"rule": "no-timeout", "verdict": "violation", "allowed": 0, "known": 0, "why": name, "fix": name}
+    return {"findings": [one] * findings, "unknown": [one], "rules": [rule]}
+
+
+def judged_in(page: str) -> Any:
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)
+    assert data is not None
+    return json.loads(data[1])["judged"]
+
+
+def test_what_was_found_is_in_the_picture_and_beside_it() -> None:
+    """The page's data has each finding with the services that it marks, and the list for those without scripts says it too."""
+    page = as_page(model(), title="t", report=report())
+    (found,) = judged_in(page)["findings"]
+    assert (found["services"], found["severity"], found["file"], found["line"]) == (["a", "b"], "error", "b.py", 3)
+    assert "<li>error, no-timeout (a, b): b <code>b.py:3</code></li>" in page
+    assert judged_in(as_page(model(), title="t")) is None
+
+
+def test_a_finding_is_never_markup() -> None:
+    """Messages, places, evidence and advice that would end the script are data in it, and text in the list."""
+    page = as_page(model(EVIL), title="t", report=report(EVIL))
+    assert "<img" not in page
+    assert page.count("</script>") == 2
+    assert judged_in(page)["findings"][0]["message"].startswith("</script><img")
+
+
+def test_a_page_has_a_bounded_number_of_findings() -> None:
+    """Of very many the first are on it, with how many are not; each with some of its evidence."""
+    found = judged_in(as_page(model(), title="t", report=report(findings=MAX_FINDINGS + 7)))
+    assert (len(found["findings"]), found["more"]) == (MAX_FINDINGS, 7)
+    assert len(found["findings"][0]["evidence"]) == MAX_EVIDENCE
 
 
 def test_callers_stand_left_of_those_they_wait_for() -> None:
