@@ -21,8 +21,8 @@ def as_page(model: SystemModel, *, title: str, unparsed: int = 0, report: Mappin
     list beside the picture.
     """
     data: dict[str, Any] = as_data(model, unparsed=unparsed)
-    data["places"] = places(model)
     data["judged"] = judged(report) if report is not None else None
+    data["places"] = places(model)
     template = files("skerry.architecture.picture").joinpath("page.html").read_text(encoding="utf-8")
     # a text that ends the script, or begins a comment in it, would leave the data
     encoded = json.dumps(data).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -51,7 +51,7 @@ def find(marked: Iterable[Marked], prefix: str) -> Marked:
     """The finding whose fingerprint begins so. Raises `ConfigurationError` when none does, or several do."""
     if len(prefix) < MIN_PREFIX:
         raise ConfigurationError(f"{clean(prefix, 40)!r} is no rule, and too short for a fingerprint")
-    found = [each for each in marked if each.fingerprint.startswith(prefix.lower())]
+    found = [each for each in marked if any(name.startswith(prefix.lower()) for name in each.names)]
     if not found:
         raise ConfigurationError(f"no finding has the fingerprint {clean(prefix, 40)}: it may be mended")
     if len(found) > 1:

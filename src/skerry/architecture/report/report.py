@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from skerry.architecture.code.facts import Allowed
@@ -20,11 +20,20 @@ _FOUND: Final = frozenset({Verdict.VIOLATION, Verdict.SUSPECT})
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A finding with its fingerprint, and the comment that allows it, if one does."""
+    """A finding with its fingerprint, and the comment that allows it, if one does.
+
+    `former` is the fingerprint by which older baselines and dashboards know it: it changes when a file is renamed.
+    """
 
     finding: Finding
     fingerprint: str
     allowed: Allowed | None = None
+    former: str = ""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The fingerprints that a baseline may know it by."""
+        return frozenset({self.fingerprint, self.former})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +95,10 @@ def report(
     """The report on what `rules` found. `asked` names those that count, empty for all."""
     wanted = [rule for rule in rules if not asked or rule.name in asked]
     order = {rule.name: number for number, rule in enumerate(wanted)}
-    marked = [(finding, print_) for finding, print_ in fingerprints(findings) if finding.rule in order]
-    marked.sort(key=lambda each: (order[each[0].rule], *_badness(each[0])))
-    found = [finding for finding, _ in marked if finding.verdict in _FOUND]
+    prints = fingerprints(findings)
+    marked = [Marked(finding, now, former=before) for finding, now, before in prints if finding.rule in order]
+    marked.sort(key=lambda each: (order[each.finding.rule], *_badness(each.finding)))
+    found = [each.finding for each in marked if each.finding.verdict in _FOUND]
     comments = Comments((*subject.code.allowed, *in_manifests(subject.files, found)), {rule.name for rule in rules})
     entries = baseline.entries if baseline else {}
     counting: list[Marked] = []
@@ -96,14 +106,14 @@ def report(
     there: list[Marked] = []
     clean: list[Marked] = []
     unknown: list[Marked] = []
-    for finding, fingerprint in marked:
-        if finding.verdict not in _FOUND:
-            (clean if finding.verdict is Verdict.CLEAN else unknown).append(Marked(finding, fingerprint))
-        elif (comment := comments.for_(finding)) is not None:
-            excused.append(Marked(finding, fingerprint, comment))
+    for each in marked:
+        if each.finding.verdict not in _FOUND:
+            (clean if each.finding.verdict is Verdict.CLEAN else unknown).append(each)
+        elif (comment := comments.for_(each.finding)) is not None:
+            excused.append(replace(each, allowed=comment))
         else:
-            (there if fingerprint in entries else counting).append(Marked(finding, fingerprint))
-    seen = {fingerprint for finding, fingerprint in marked if finding.verdict in _FOUND}
+            (there if each.names & entries.keys() else counting).append(each)
+    seen = {name for each in marked if each.finding.verdict in _FOUND for name in each.names}
     gone = tuple(
         each for each in entries.values() if each.fingerprint not in seen and (not asked or each.rule in asked)
     )

@@ -19,8 +19,9 @@ from skerry.architecture.rules.finding import Rule, Severity, Verdict
 from skerry.architecture.source import Place
 
 SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
-FINGERPRINT: Final = "skerry/v1"
-"""The name under which the fingerprint stands; another way to make it would be another name."""
+FINGERPRINT: Final = "skerry/v2"
+_FORMER: Final = "skerry/v1"
+"""The names of the fingerprint and of the former one, which a rename changes: another way to make it is another name."""
 MAX_RESULTS: Final = 5_000
 MAX_RELATED: Final = 20
 _MAX_NOTES: Final = 200
@@ -83,7 +84,7 @@ def _result(marked: Marked, indexes: Mapping[str, int], known: set[str], part: s
         "ruleIndex": indexes[finding.rule],
         "level": finding.severity.value,
         "message": {"text": _plain(finding.message)},
-        "partialFingerprints": {FINGERPRINT: marked.fingerprint},
+        "partialFingerprints": {FINGERPRINT: marked.fingerprint, _FORMER: marked.former},
         "properties": {
             "verdict": finding.verdict.value,
             "services": [clean(name, 200) for name in finding.services],

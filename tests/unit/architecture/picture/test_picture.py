@@ -49,10 +49,17 @@ def test_the_page_holds_its_data_and_fetches_nothing() -> None:
 
 
 def report(name: str = "b", *, findings: int = 1) -> dict[str, Any]:
+    said = tuple(Evidence(name, Source.CODE, Place("a.py", line)) for line in range(1, 30))
     finding = Finding(
-        rule="no-timeout", verdict=Verdict.VIOLATION, message=name, services=("a", name), place=Place(f"{name}.py", 3),
-        severity=Severity.ERROR, evidence=tuple(Evidence(name, Source.CODE, Place("a.py", line)) for line in range(1, 30)), fix=name,
-    )  # fmt: skip
+        rule="no-timeout",
+        verdict=Verdict.VIOLATION,
+        message=name,
+        services=("a", name),
+        place=Place(f"{name}.py", 3),
+        severity=Severity.ERROR,
+        evidence=said,
+        fix=name,
+    )
     one = finding_data(Marked(finding, "0" * 16), {})
     rule = {"rule": "no-timeout", "verdict": "violation", "allowed": 0, "known": 0, "why": name, "fix": name}
     return {"findings": [one] * findings, "unknown": [one], "rules": [rule]}

@@ -12,7 +12,7 @@ import pytest
 from made import HOSTILE, found, reported
 
 from skerry.architecture.report import read_baseline, write_baseline
-from skerry.architecture.report.baseline import Baseline
+from skerry.architecture.report.baseline import Baseline, Entry
 from skerry.architecture.rules import Severity
 from skerry.errors import ConfigurationError
 
@@ -31,6 +31,22 @@ def test_known_findings_do_not_count(tmp_path) -> None:
     assert [each.finding.place.line for each in result.known.there] == [50]
     assert result.at_least(Severity.ERROR) == 1
     assert not result.known.gone
+
+
+def test_a_baseline_of_before_files_could_be_renamed_is_read() -> None:
+    """It holds former fingerprints: its findings are known and none is gone; what is written anew has the new ones."""
+    entries = {each: Entry(each, "no-timeout", "said") for each in ("4d5e35c4d6964cb1", "ad3b128eca5bbec5")}
+    result = reported(found(), found(at="order/app.py:50"), found(key="new"), baseline=Baseline(entries))
+    assert [each.finding.key for each in result.findings] == ["new"]
+    assert (len(result.known.there), result.known.gone) == (2, ())
+    written = {each["fingerprint"] for each in json.loads(write_baseline(result))["findings"]}
+    assert not written & entries.keys()
+
+
+def test_a_renamed_file_stays_known(tmp_path) -> None:
+    """Moving code neither makes a new finding nor leaves one gone."""
+    result = reported(found(at="order/calls/payment.py:7"), baseline=kept(tmp_path, found()))
+    assert (result.findings, result.known.gone, len(result.known.there)) == ((), (), 1)
 
 
 def test_gone_ones_are_named(tmp_path) -> None:

@@ -107,7 +107,8 @@ def test_results_have_rules_with_help_and_fingerprints() -> None:
     rule = run["tool"]["driver"]["rules"][result["ruleIndex"]]
     assert rule["id"] == result["ruleId"] == "shared-database"
     assert RULES[1].fix in rule["help"]["text"]
-    assert result["partialFingerprints"] == {"skerry/v1": report.findings[0].fingerprint}
+    first = report.findings[0]
+    assert result["partialFingerprints"] == {"skerry/v2": first.fingerprint, "skerry/v1": first.former}
     assert run["properties"]["verdicts"] == {"no-timeout": "unknown", "shared-database": "violation", "chatty": "clean"}
 
 
