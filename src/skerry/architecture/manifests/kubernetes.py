@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from skerry.architecture.manifests import kustomize
 from skerry.architecture.manifests.compose import is_compose
 from skerry.architecture.manifests.found import Deployed
 from skerry.architecture.manifests.reader import Reader, below, folder
@@ -84,6 +85,7 @@ class _Reading:
         self._workloads: list[tuple[str, Node]] = []
         self._services: list[Node] = []
         self._templates: set[str] = set()
+        self._patches: set[str] = set()
 
     def template(self, what: str, path: str) -> None:
         if what not in self._templates:
@@ -102,19 +104,25 @@ class _Reading:
         elif kind in {"ConfigMap", "Secret"}:
             self._take_data(path, node, secret=kind == "Secret")
         elif kind in _WORKLOADS:
-            self._workloads.append((path, node))
+            if node["$patch"].text != "delete":
+                self._workloads.append((path, node))
         elif kind == "Service":
             self._services.append(node)
         elif kind == "DestinationRule":
             self._guard(path, node)
-        elif kind == "Kustomization" or path.rpartition("/")[2].startswith("kustomization."):
+        elif kustomize.is_kustomization(path, node):
             self._generate(path, node)
+            self._patches.update(kustomize.patches(path, node))
+            self.found.unknown += kustomize.unapplied(path, node)
 
     def finish(self) -> None:
         found: dict[tuple[str, str], Deployed] = {}
-        for path, node in self._workloads:
+        for path, node in sorted(self._workloads, key=lambda each: each[0] in self._patches):
             each = self._workload(path, node)
             key = (each.system, each.workload.name)
+            if path in self._patches:
+                # a patch changes what it names, in whatever namespace the overlay puts it
+                key = next((one for one in found if one[1] == key[1]), key)
             found[key] = _merged(found[key], each) if key in found else each
         for service in self._services:
             self._name(service, found)

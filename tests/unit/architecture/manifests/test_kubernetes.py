@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import pytest
 from repository import Memory
 
 from skerry.architecture.manifests import read
@@ -84,3 +85,45 @@ def test_outlier_detection_guards_its_host_and_subsets_do_not() -> None:
     subsets = "kind: DestinationRule\nmetadata: {name: s}\nspec: {host: other, subsets: [{name: v1}]}\n"
     found = read(Memory({"a.yaml": rule.replace("HOST", "stock"), "b.yaml": subsets}))
     assert set(found.guarded) == {"stock"}
+
+
+def test_a_patch_of_a_kustomization_is_no_workload_of_its_own() -> None:
+    """It adds its variables to the one that it names, also from another namespace, and what it deletes is not there by it."""
+    patch = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: orders, namespace: live}\n"
+    files = {
+        "k8s/base/orders.yaml": DEPLOYMENT,
+        "k8s/live/kustomization.yaml": "resources: [../base]\npatches: [{path: more.yaml}]\npatchesStrategicMerge: [gone.yaml]\n",
+        "k8s/live/more.yaml": patch
+        + "spec: {template: {spec: {containers: [{name: orders, env: [{name: PRICES_URL, value: 'http://prices'}]}]}}}\n",
+        "k8s/live/gone.yaml": patch.replace("name: orders", "name: mailer") + "$patch: delete\n",
+    }
+    (orders,) = read(Memory(files)).deployed
+    assert (orders.workload.image, orders.system) == ("registry/orders:1", "")
+    assert orders.workload.env["PRICES_URL"].value == "http://prices"
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("resources: [../base]\nimages:\n  - {name: registry/orders, newName: other/orders}\n", "images"),
+        (
+            "patches:\n  - {target: {kind: Deployment}, patch: '[{op: remove, path: /spec}]'}\nnameSuffix: -b\n",
+            "patches, nameSuffix",
+        ),
+    ],
+    ids=["images", "a patch in place and names"],
+)
+def test_what_building_a_kustomization_would_change_is_said(text: str, changes: str) -> None:
+    """Images, patches and names of an overlay are not applied: with its file, and what to give instead."""
+    (unknown,) = read(Memory({"base/orders.yaml": DEPLOYMENT, "live/kustomization.yml": text})).unknown
+    assert f"changes ({changes}) is not applied" in unknown.text
+    assert "kustomize build" in unknown.text
+    assert unknown.place is not None
+    assert unknown.place.file == "live/kustomization.yml"
+
+
+def test_a_kustomization_that_only_lists_says_nothing() -> None:
+    """Resources, labels and a count of replicas change no service, no image and no variable."""
+    text = "resources: [orders.yaml]\ncommonLabels: {team: shop}\nreplicas: [{name: orders, count: 3}]\n"
+    found = read(Memory({"orders.yaml": DEPLOYMENT, "kustomization.yaml": text}))
+    assert (len(found.deployed), found.unknown) == (1, ())
