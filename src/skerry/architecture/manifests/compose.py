@@ -22,6 +22,7 @@ _NAME: Final = re.compile(r"(?:.*[.-])?(?:docker-)?compose(?:[.-].+)?\.ya?ml", r
 _PLAIN: Final = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 _SERVICES: Final = re.compile(r"^services:\s*(?:#.*)?$", re.MULTILINE)
 _BUILT: Final = re.compile(r"^ {2,8}(?:image|build):", re.MULTILINE)
+_WHERE: Final = "${PWD}"
 _SHOWN: Final = (".example", ".sample", ".template", ".dist", "-example", "-sample")
 MAX_EXTENDS: Final = 8
 MAX_SERVICES: Final = 2_000
@@ -137,12 +138,21 @@ class _Project:
             context = self._expand(build["context"].text or build.text or ("." if build.fields else ""))
             if not context:
                 continue
-            start = below(folder(path), context)
+            start = self._folder(path, context)
             if start is None:
                 return None, ""
             name = self._expand(build["dockerfile"].text) or "Dockerfile"
             return start, below(start, name) or ""
         return None, ""
+
+    def _folder(self, path: str, context: str) -> str | None:
+        """What is built from. `$PWD` is where the command is given: beside the file, or at the root of the repository."""
+        if not context.startswith(_WHERE):
+            return below(folder(path), context)
+        rest = context.removeprefix(_WHERE).strip("/") or "."
+        found = [each for each in (below(folder(path), rest), below("", rest)) if each is not None]
+        there = (each for each in found if each and any(one.startswith(f"{each}/") for one in self._reader.paths))
+        return next(there, found[0] if found else None)
 
     def _variables(self, chain: list[tuple[str, Node]]) -> dict[str, Setting]:
         found: dict[str, Setting] = {}

@@ -95,6 +95,15 @@ def test_what_cannot_be_read_is_said() -> None:
     assert [each.file for each in found.unread] == ["compose.yaml"]
 
 
+def test_the_working_folder_is_beside_the_file_or_the_root() -> None:
+    """`$PWD` in a context is the folder that is there; where neither is, it is the one beside the file, and never outside."""
+    text = "services:\n  web: {build: $PWD/shop/web}\n  own: {build: '${PWD}/own'}\n  no: {build: $PWD/gone}\n"
+    text += "  out: {build: $PWD/../../etc}\n"
+    files = {"deploy/compose.yaml": text, "shop/web/app.py": "", "deploy/own/app.py": "", "own/app.py": ""}
+    contexts = {each.workload.name: each.context for each in read(Memory(files)).deployed}
+    assert contexts == {"web": "shop/web", "own": "deploy/own", "no": "deploy/gone", "out": None}
+
+
 def test_paths_out_of_the_repository_are_not_followed() -> None:
     """A context or an env_file above the root is nobody's folder."""
     (web,) = read(Memory({"compose.yaml": "services: {web: {build: ../../etc, env_file: /etc/passwd}}\n"})).deployed
