@@ -84,13 +84,18 @@ class Opened:
 
     def text(self, limit: int) -> str:
         """All of it. Raises `Unusable` when it is more than `limit` bytes."""
+        content = self.content(limit, f"one JSON value of more than {limit // MiB} MiB: write one a line")
+        return content.decode("utf-8-sig", errors="replace")
+
+    def content(self, limit: int, larger: str) -> bytes:
+        """All of its bytes. Raises `Unusable` with `larger` when they are more than `limit`."""
         parts, length = [], 0
         while chunk := self._next():
             length += len(chunk)
             if length > limit:
-                raise Unusable(f"one JSON value of more than {limit // MiB} MiB: write one a line")
+                raise Unusable(larger)
             parts.append(chunk)
-        return b"".join(parts).decode("utf-8-sig", errors="replace")
+        return b"".join(parts)
 
     def _next(self) -> bytes:
         ahead, self._ahead = self._ahead, b""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from skerry.architecture.source import Skipped
-from skerry.architecture.traces import jaeger, otlp, zipkin
+from skerry.architecture.source.files import MiB
+from skerry.architecture.traces import jaeger, otlp, protobuf, zipkin
 from skerry.architecture.traces.assemble import assembled
 from skerry.architecture.traces.fields import Malformed
 from skerry.architecture.traces.masking import Masks
@@ -25,7 +26,7 @@ _OTHER_SIGNALS: Final = frozenset(
 
 
 def read(paths: Sequence[Path], *, limits: Limits | None = None) -> Traces:
-    """All spans of `paths`: OTLP as JSON lines, Jaeger's JSON, Zipkin's JSON (version 2), each also packed with gzip.
+    """All spans of `paths`: OTLP as JSON lines or protobuf, Jaeger's and Zipkin's JSON (version 2), each also packed with gzip.
 
     The format is found by content. What is malformed, too large or too much is in `skipped`, with its file and line, and costs
     nothing else; nothing that stands in a file raises. Headers, users of URLs, values of queries and literals of SQL are not
@@ -60,7 +61,11 @@ class _Reader:
 
     def _file(self, file: Opened, name: str) -> None:
         before = self._count
-        pairs = self._by_line(file, name) if _has_lines(file.head()) else self._as_one(file, name)
+        head = file.head()
+        if protobuf.is_binary(head):
+            pairs = self._binary(file)
+        else:
+            pairs = self._by_line(file, name) if _has_lines(head) else self._as_one(file, name)
         for line, value in pairs:
             self._value(value, name, line)
             if self._count >= self._limits.spans:
@@ -80,6 +85,11 @@ class _Reader:
                     self._skip(name, line, "the line is no JSON")
                     continue
                 yield line, value
+
+    def _binary(self, file: Opened) -> Iterator[tuple[int, object]]:
+        larger = f"OTLP as protobuf of more than {protobuf.MAX_SIZE // MiB} MiB: write several files, or JSON lines"
+        for each in protobuf.requests(file.content(protobuf.MAX_SIZE, larger)):
+            yield 0, each
 
     def _as_one(self, file: Opened, name: str) -> Iterator[tuple[int, object]]:
         try:

@@ -6,10 +6,13 @@ import gzip
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import Parse
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -61,6 +64,45 @@ def test_every_format_says_the_same(form: str, tmp_path: Path) -> None:
     assert stored.attributes["db.namespace"] == "orders"
     assert "secret" not in repr(traces)
     assert "4111" not in repr(traces)
+
+
+@pytest.mark.parametrize("framed", [False, True], ids=["one message", "messages with their lengths"])
+def test_otlp_as_protobuf_says_the_same(framed: bool, tmp_path: Path) -> None:
+    """As an exporter sends it, and as a collector's file exporter writes it, packed too."""
+    messages = [Parse(line, TracesData()).SerializeToString() for line in otlp(story().spans, base=True).splitlines()]
+    content = b"".join(len(each).to_bytes(4, "big") + each for each in messages) if framed else b"".join(messages)
+    found = read_text(tmp_path, gzip.compress(content))
+    assert found.skipped == ()
+    same = {span.span: span for span in spans_of(read_text(tmp_path, otlp(story().spans)))}
+    assert same
+    for span in spans_of(found):
+        assert replace(span, line=0) == replace(same.pop(span.span), line=0)
+    assert not same
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\x0a\x10nothing like it", "no OTLP as protobuf"),
+        (b"\x00\x00\x00\x05\x0a\x03abc", "no OTLP as protobuf"),
+        (b"\x00\x00\xff\xff\x0a\x00", "cut off"),
+        (b"\x00" * 9, "cut off"),
+        (b"\x7fELF\x02\x01", "no OTLP as protobuf"),
+    ],
+    ids=["junk", "a frame of junk", "cut off", "zeros", "a program"],
+)
+def test_other_binary_files_are_told(content: bytes, why: str, tmp_path: Path) -> None:
+    """One reason for the whole file, and nothing raised."""
+    (skipped,) = read_text(tmp_path, content).skipped
+    assert why in skipped.why
+
+
+def test_protobuf_without_its_package_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra that reads it, and the format that needs none."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.proto.trace.v1.trace_pb2", None)
+    (skipped,) = read_text(tmp_path, b"\x0a\x03\x0a\x01\x00").skipped
+    assert "extra `otel`" in skipped.why
+    assert "format: json" in skipped.why
 
 
 def _ordered(traces: Traces) -> tuple[Span, Span, Span, Span]:
