@@ -1,7 +1,8 @@
 """OTLP as protobuf: one message as it is sent, or what a collector's file exporter writes with `format: proto`.
 
-Read with the messages of the package opentelemetry-proto where that is installed (extra `otel`), and made into OTLP's JSON, so
-that everything else is as for JSON. The exporter writes each message behind its length, four bytes with the highest first.
+Read with the messages of the package opentelemetry-proto where that is installed, as exporters bring it along, and made into
+OTLP's JSON, so that everything else is as for JSON. The file exporter writes each message behind its length, four bytes with
+the highest first.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def requests(content: bytes) -> Iterator[Mapping[str, object]]:
         wrong: Any = import_module("google.protobuf.message").DecodeError
     except ImportError:
         raise Unusable(
-            "binary, maybe OTLP as protobuf, which needs the extra `otel`; or let the file exporter write `format: json`"
+            "binary, maybe OTLP as protobuf, which needs the package `opentelemetry-proto`; "
+            "or let the file exporter write `format: json`"
         ) from None
     for each in _messages(content):
         try:

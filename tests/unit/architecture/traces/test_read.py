@@ -98,10 +98,10 @@ def test_other_binary_files_are_told(content: bytes, why: str, tmp_path: Path) -
 
 
 def test_protobuf_without_its_package_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The extra that reads it, and the format that needs none."""
+    """The package that reads it, and the format that needs none."""
     monkeypatch.setitem(sys.modules, "opentelemetry.proto.trace.v1.trace_pb2", None)
     (skipped,) = read_text(tmp_path, b"\x0a\x03\x0a\x01\x00").skipped
-    assert "extra `otel`" in skipped.why
+    assert "`opentelemetry-proto`" in skipped.why
     assert "format: json" in skipped.why
 
 
