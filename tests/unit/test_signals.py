@@ -42,6 +42,40 @@ def test_subscribing_during_emit_takes_effect_next_time():
     assert len(seen) == 1
 
 
+def test_a_subscriber_hears_the_kinds_that_it_wants():
+    """It is asked once for each kind, and nobody else hears less for it."""
+    hub, some, every, asked = Hub(), [], [], []
+
+    def wants(kind):
+        asked.append(kind)
+        return kind is ProcessChanged
+
+    leave = hub.subscribe(some.append, wants=wants)
+    told = [ProcessChanged(name="order", state="ready"), SagaChanged(saga="s", key="1", status="stuck")]
+    assert (hub.hears(ProcessChanged), hub.hears(SagaChanged)) == (True, False)
+    for signal in told * 2:
+        hub.emit(signal)
+    assert (some, asked) == ([told[0]] * 2, [ProcessChanged, SagaChanged])
+    hub.subscribe(every.append)
+    leave()
+    for signal in told:
+        hub.emit(signal)
+    assert (len(some), every) == (2, told)
+    assert hub.hears(SagaChanged)
+
+
+def test_who_subscribes_twice_leaves_once_for_each():
+    """The end of one subscription is not the end of another of the same subscriber, nor counted twice."""
+    hub, seen = Hub(), []
+    first, second = hub.subscribe(seen.append, measures=True), hub.subscribe(seen.append, measures=True)
+    first()
+    first()
+    assert hub.measured
+    hub.emit(ProcessChanged(name="order", state="ready"))
+    second()
+    assert (len(seen), hub.measured) == (1, False)
+
+
 @pytest.mark.parametrize(
     "kind", [kind for kind in vars(signals).values() if isinstance(kind, type) and issubclass(kind, Signal)]
 )

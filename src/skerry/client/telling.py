@@ -13,9 +13,9 @@ from skerry.client.transport import Request
 from skerry.clock import Clock
 from skerry.context import CallContext
 from skerry.signals import HUB, RequestSent, emit
-from skerry.telemetry.conventions import MAX_PATH, request_of, span_name
+from skerry.telemetry.conventions import MAX_PATH, METHODS, request_of, span_name
 from skerry.telemetry.encoding import Value
-from skerry.telemetry.spans import span, wanted
+from skerry.telemetry.spans import TRACING, report, span
 
 
 class Attempt:
@@ -24,35 +24,52 @@ class Attempt:
     The span has the URL without its query, in which people put what nobody else should read.
     """
 
-    __slots__ = ("_address", "_began", "_clock", "_port", "_request", "_work", "context", "status")
+    __slots__ = (
+        "_address",
+        "_around",
+        "_began",
+        "_clock",
+        "_port",
+        "_request",
+        "_resent",
+        "_work",
+        "context",
+        "status",
+    )
 
     def __init__(self, request: Request, address: str, port: int, *, resent: int, clock: Clock) -> None:
         self.status: int = 0
         self._request = request
         self._address = address
         self._port = port
+        self._resent = resent
         self._clock = clock
         around = context.current()
+        self._around = around
         self._work: span | None = None
         self._began: float | None = None
-        if wanted():
+        if TRACING.tracer is not None:
             name = span_name(request.method, "")
-            self._work = span(name, "client", around, attributes=self._asked(resent), clock=clock)
+            self._work = span(name, "client", around, attributes=self._asked(), clock=clock)
             self.context: CallContext = self._work.context
         else:
             self.context = around.child(clock)
-            if HUB.measured:
+            if HUB.traced or HUB.measured:
                 self._began = clock.monotonic()
 
-    def _asked(self, resent: int) -> dict[str, Value]:
+    def _asked(self) -> dict[str, Value]:
         request = self._request
-        told = request_of(request.method)
-        told["server.address"] = self._address
-        told["server.port"] = self._port
-        told["url.full"] = request.url.partition("?")[0][:MAX_PATH]
-        told["service.peer.name"] = request.service
-        if resent:
-            told["http.request.resend_count"] = resent
+        told: dict[str, Value] = {
+            "http.request.method": request.method,
+            "server.address": self._address,
+            "server.port": self._port,
+            "url.full": request.url.partition("?")[0][:MAX_PATH],
+            "service.peer.name": request.service,
+        }
+        if request.method not in METHODS:
+            told |= request_of(request.method)
+        if self._resent:
+            told["http.request.resend_count"] = self._resent
         return told
 
     def __enter__(self) -> Self:
@@ -65,14 +82,27 @@ class Attempt:
         if self.status:
             failed = str(self.status) if self.status >= 400 else failed
         if self._work is not None:
-            if self.status:
-                self._work.attributes["http.response.status_code"] = self.status
+            self._answered(self._work.attributes)
             self._work.end(failed)
-            seconds = self._work.seconds
+            self._measure(self._work.seconds, failed)
         elif self._began is not None:
             seconds = self._clock.monotonic() - self._began
-        else:
-            return
+            if HUB.traced and TRACING.tracer is None:
+                self._tell(seconds, failed)
+            self._measure(seconds, failed)
+
+    def _answered(self, told: dict[str, Value]) -> None:
+        if self.status:
+            told["http.response.status_code"] = self.status
+
+    def _tell(self, seconds: float, failed: str) -> None:
+        """Its span, where no tracer wanted one from the beginning."""
+        told = self._asked()
+        self._answered(told)
+        own, parent, began = self.context.traceparent, self._around.traceparent, self._clock.now() - seconds
+        report(span_name(self._request.method, ""), "client", own, parent, began, seconds, failed, told)
+
+    def _measure(self, seconds: float, failed: str) -> None:
         if HUB.measured:
             emit(
                 RequestSent(

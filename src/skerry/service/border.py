@@ -14,8 +14,8 @@ from skerry.service.framework import unexpected
 from skerry.service.problem import Answer, Problem, of
 from skerry.service.server import ASGIApp, Message, Receive, Scope, Send
 from skerry.service.shedding import Shedding
-from skerry.signals import RequestFailed, RequestServed, emit
-from skerry.telemetry.conventions import MAX_PATH, request_of, span_name
+from skerry.signals import HUB, RequestFailed, RequestServed, emit
+from skerry.telemetry.conventions import MAX_PATH, METHODS, request_of, span_name
 from skerry.telemetry.encoding import Value
 from skerry.telemetry.metrics import CONTENT_TYPE
 from skerry.telemetry.spans import span, wanted
@@ -99,12 +99,13 @@ class Border:
                     if told:
                         work.name = span_name(method, route)
                         _answered(work.attributes, route, status)
-            seconds, scheme = work.seconds, scope.get("scheme", "http")
-            emit(
-                RequestServed(
-                    service=self._owner.name, method=method, route=route, status=status, seconds=seconds, scheme=scheme
+            if HUB.hears(RequestServed):
+                seconds, scheme, name = work.seconds, scope.get("scheme", "http"), self._owner.name
+                emit(
+                    RequestServed(
+                        service=name, method=method, route=route, status=status, seconds=seconds, scheme=scheme
+                    )
                 )
-            )
 
     async def _health_at(self, path: str) -> HealthReport:
         if path == "/health/ready":
@@ -188,10 +189,13 @@ class _Exchange:
 
 def _asked(scope: Scope) -> dict[str, Value]:
     """What a span tells of a request from its beginning: not its query, in which people put what nobody else should read."""
-    told = request_of(scope["method"])
-    told["url.path"] = scope["path"][:MAX_PATH]
-    told["url.scheme"] = scope.get("scheme", "http")
-    return told
+    method = scope["method"]
+    told: dict[str, Value] = {
+        "http.request.method": method,
+        "url.path": scope["path"][:MAX_PATH],
+        "url.scheme": scope.get("scheme", "http"),
+    }
+    return told if method in METHODS else told | request_of(method)
 
 
 def _answered(told: dict[str, Value], route: str, status: int) -> None:

@@ -31,7 +31,8 @@ def known(method: str) -> str:
 
 def span_name(method: str, route: str) -> str:
     """Of a request: its method and the pattern of its path."""
-    return f"{method if method in METHODS else 'HTTP'} {route}".rstrip()
+    called = method if method in METHODS else "HTTP"
+    return f"{called} {route}" if route else called
 
 
 def request_of(method: str) -> dict[str, Value]:

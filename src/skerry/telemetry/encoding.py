@@ -11,16 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from skerry.signals import Level, Signal
 from skerry.telemetry.logs import redact
 
-if TYPE_CHECKING:
-    from skerry.telemetry.spans import SpanEnded
-
 MAX_TEXT: Final = 1000
 """Characters kept of a value of a signal."""
+KEPT: Final = 128
+"""Attributes, and values of each, that are kept as they are written."""
+LONGEST_KEPT: Final = 256
+"""Characters of one that is kept."""
 PREFIX: Final = "skerry."
 _KINDS: Final = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
 _SEVERITIES: Final[Mapping[Level, tuple[int, str]]] = {
@@ -45,20 +46,32 @@ def records_request(service: str, records: Sequence[str]) -> bytes:
     return _request("resourceLogs", "scopeLogs", "logRecords", service, records)
 
 
-def span_of(told: SpanEnded) -> str:
-    """A span in its encoding. Written piece by piece: a tree of objects for `json.dumps` took five times as long."""
-    began = int(told.began * 1e9)
-    parent = f',"parentSpanId":"{told.parent_id}"' if told.parent_id else ""
-    attributes, status = _attributes(told.attributes), "{}"
-    if told.error:
-        error = _quoted(told.error)
-        failed = f'{{"key":"error.type","value":{{"stringValue":{error}}}}}'
-        attributes = f"{attributes},{failed}" if attributes else failed
-        status = f'{{"code":{_FAILED},"message":{error}}}'
+def span_of(
+    name: str,
+    kind: str,
+    own: str,
+    parent: str,
+    began: float,
+    seconds: float,
+    error: str,
+    attributes: Mapping[str, Value],
+) -> str:
+    """A span in its encoding, `own` and `parent` in the words of W3C's traceparent, `began` in seconds since 1970.
+
+    Written piece by piece: a tree of objects for `json.dumps` took five times as long.
+    """
+    start = int(began * 1e9)
+    above = f'","parentSpanId":"{parent[36:52]}' if parent[:35] == own[:35] else ""
+    status = ""
+    written = _attributes(attributes)
+    if error:
+        quoted = _quoted(error)
+        failed = f'{{"key":"error.type","value":{{"stringValue":{quoted}}}}}'
+        written = f"{written},{failed}" if written else failed
+        status = f'"code":{_FAILED},"message":{quoted}'
     return (
-        f'{{"traceId":"{told.trace_id}","spanId":"{told.span_id}"{parent},"name":{_quoted(told.name)},'
-        f'"kind":{_KINDS[told.kind]},"startTimeUnixNano":"{began}","endTimeUnixNano":"{began + int(told.seconds * 1e9)}",'
-        f'"attributes":[{attributes}],"status":{status}}}'
+        f'{{"traceId":"{own[3:35]}","spanId":"{own[36:52]}{above}",{_called(name, kind)}"startTimeUnixNano":"{start}",'
+        f'"endTimeUnixNano":"{start + int(seconds * 1e9)}","attributes":[{written}],"status":{{{status}}}}}'
     )
 
 
@@ -87,8 +100,9 @@ def event_name(signal: type[Signal]) -> str:
 
 def _request(outer: str, inner: str, kind: str, service: str, found: Sequence[str]) -> bytes:
     resource = f'{{"attributes":[{_attributes({"service.name": service})}]}}'
-    scope = f'{{"scope":{{"name":"skerry"}},"{kind}":[{",".join(found)}]}}'
-    return f'{{"{outer}":[{{"resource":{resource},"{inner}":[{scope}]}}]}}'.encode()
+    begin = f'{{"{outer}":[{{"resource":{resource},"{inner}":[{{"scope":{{"name":"skerry"}},"{kind}":['
+    # joined once: it is a quarter of a megabyte, and each copy of it is memory that the system has to find
+    return f"{begin}{','.join(found)}]}}]}}]}}".encode()
 
 
 def _plain(value: object) -> Value | None:
@@ -104,17 +118,47 @@ def _plain(value: object) -> Value | None:
 def _attributes(named: Mapping[str, Value]) -> str:
     return ",".join(
         [
-            f'{_key(key)}{{"stringValue":{_quoted(value)}}}}}'
-            if isinstance(value, str)
-            else f"{_key(key)}{_value(value)}}}"
+            # by class: to a dictionary True is 1, and 1.0 too
+            _WRITTEN[key][value] if value.__class__ is str or value.__class__ is int else _attribute(key, value)
             for key, value in named.items()
         ]
     )
 
 
+def _attribute(key: str, value: Value) -> str:
+    written = f'{{"stringValue":{_quoted(value)}}}' if isinstance(value, str) else _value(value)
+    return f'{{"key":{_quoted(key)},"value":{written}}}'
+
+
+class _Values(dict[Value, str]):
+    """An attribute, written with each of the values that came first: most attributes have few, and routes and services do."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __missing__(self, value: Value) -> str:
+        written = _attribute(self._key, value)
+        if len(self) < KEPT and len(written) < LONGEST_KEPT:
+            self[value] = written
+        return written
+
+
+class _Keys(dict[str, _Values]):
+    """The attributes that came first, by name."""
+
+    def __missing__(self, key: str) -> _Values:
+        values = _Values(key)
+        if len(self) < KEPT:
+            self[key] = values
+        return values
+
+
+_WRITTEN: Final = _Keys()
+
+
 @lru_cache(512)
-def _key(name: str) -> str:
-    return f'{{"key":{_quoted(name)},"value":'
+def _called(name: str, kind: str) -> str:
+    return f'"name":{_quoted(name)},"kind":{_KINDS[kind]},'
 
 
 def _value(value: float) -> str:

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from skerry.clock import SYSTEM, Clock
 from skerry.context import current
 from skerry.errors import ConfigurationError
-from skerry.signals import HUB, Hub, Level, Signal
+from skerry.signals import HUB, Detail, Hub, Level, Signal
 
 MAX_TEXT = 4000
 """Characters kept of any one text: a message, a traceback, a field."""
@@ -53,7 +53,8 @@ def log_signals(
         out.write(_line({**head, "signal": type(signal).__name__, **own}))
         out.flush()
 
-    return hub.subscribe(write)
+    # most signals by far are details, and a service at info need not make them for its log
+    return hub.subscribe(write, wants=lambda kind: threshold <= _SEVERITY["debug"] or not issubclass(kind, Detail))
 
 
 def configure_logging(

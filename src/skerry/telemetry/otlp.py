@@ -11,19 +11,21 @@ from __future__ import annotations
 import http.client
 import os
 import threading
-from collections import deque
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
 from skerry.clock import SYSTEM, Clock
 from skerry.context import current
 from skerry.signals import HUB, ExportChanged, Hub, Signal
-from skerry.telemetry.encoding import record_of, records_request, span_of, spans_request
-from skerry.telemetry.spans import TOLD_BY_SPANS, SpanEnded
+from skerry.telemetry.encoding import Value, record_of, records_request, span_of, spans_request
+from skerry.telemetry.spans import TOLD_BY_SPANS
 
 TOGETHER: Final = 512
-"""Spans, or signals, in a request."""
+"""Signals in a request."""
+SPANS_TOGETHER: Final = 1024
+"""Spans in a request, some 600 kB: the request itself costs as much processor time as sending so many."""
 SOON: Final = 0.5
 """Seconds that something waits for company."""
 QUEUED: Final = 4096
@@ -52,9 +54,11 @@ def send_telemetry(
     Example: `end = send_telemetry("http://127.0.0.1:4318", service="order")`
     """
     sender = _Sender(url, service=service, token=token, hub=hub, clock=clock)
-    unsubscribe = hub.subscribe(sender.heard, spans=True)
+    unsubscribe = hub.subscribe(sender.heard, wants=lambda kind: not issubclass(kind, TOLD_BY_SPANS))
+    uncollect = hub.collect(sender.took)
 
     def end() -> None:
+        uncollect()
         unsubscribe()
         sender.end()
 
@@ -64,22 +68,30 @@ def send_telemetry(
 class _Queue:
     """The last of what waits for one path; `dropped` counts what had to go. Its owner has the lock."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, most: int) -> None:
         self.path = path
+        self.most = most
+        """How many are taken at once."""
         self.dropped = 0
-        self._waiting: deque[str] = deque()
+        # a list: what a request takes comes out of it in one piece, while nobody who tells of something has to wait for long
+        self._waiting: list[str] = []
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, what: str) -> None:
-        if len(self._waiting) >= QUEUED:
-            self._waiting.popleft()
+    def put(self, what: str) -> int:
+        """How many wait with it."""
+        waiting = self._waiting
+        if len(waiting) >= QUEUED:
+            del waiting[0]
             self.dropped += 1
-        self._waiting.append(what)
+        waiting.append(what)
+        return len(waiting)
 
     def take(self) -> list[str]:
-        return [self._waiting.popleft() for _ in range(min(TOGETHER, len(self._waiting)))]
+        taken = self._waiting[: self.most]
+        del self._waiting[: self.most]
+        return taken
 
 
 class _Sender:
@@ -94,44 +106,61 @@ class _Sender:
             self._headers["authorization"] = f"Bearer {token}"
         self._service, self._hub, self._clock = service, hub, clock
         self._begin()
+        # asking for the process's id each time would cost as much as the queue; the system keeps this, so it holds nothing
+        forked = weakref.WeakMethod(self._fork)
+        os.register_at_fork(after_in_child=lambda: (fork := forked()) and fork())
 
     def _begin(self) -> None:
-        self._pid = os.getpid()
+        self._forked = False
         self._lock = threading.Lock()
         self._some, self._enough, self._ending = threading.Event(), threading.Event(), threading.Event()
-        self._spans, self._records = _Queue("/v1/traces"), _Queue("/v1/logs")
+        self._spans, self._records = _Queue("/v1/traces", SPANS_TOGETHER), _Queue("/v1/logs", TOGETHER)
         self._connection: http.client.HTTPConnection | None = None
         self._failures, self._failing = 0, False
         self._end_by: float | None = None
         self._thread = threading.Thread(target=self._run, name="skerry-otlp", daemon=True)
         self._thread.start()
 
+    def _fork(self) -> None:
+        self._forked = True
+
     def heard(self, signal: Signal) -> None:
-        """Put it into its queue, encoded: that takes as long as to hand it over would, and a text, unlike a record of fields, is
-        nothing that the collector of garbage has to look at again and again.
+        """Put a signal into its queue, as a record."""
+        self._put(self._records, record_of(signal, at=self._clock.now(), trace_id=current().trace_id))
+
+    def took(
+        self,
+        name: str,
+        kind: str,
+        own: str,
+        parent: str,
+        began: float,
+        seconds: float,
+        error: str,
+        attributes: Mapping[str, Value],
+    ) -> None:
+        """Put a span into its queue, encoded: that takes as long as to hand it over would, and a text, unlike a record of fields,
+        is nothing that the collector of garbage has to look at again and again.
         """
-        if self._pid != os.getpid():
-            self._begin()  # a fork takes no threads along, and what waited is its parent's to send
-        if isinstance(signal, SpanEnded):
-            self._put(self._spans, span_of(signal))
-        elif not isinstance(signal, TOLD_BY_SPANS):
-            self._put(self._records, record_of(signal, at=self._clock.now(), trace_id=current().trace_id))
+        self._put(self._spans, span_of(name, kind, own, parent, began, seconds, error, attributes))
 
     def end(self) -> None:
         """Send what is left, for a second at most."""
-        if self._pid == os.getpid():
+        if not self._forked:
             self._end_by = self._clock.monotonic() + AT_THE_END
             for event in (self._ending, self._enough, self._some):
                 event.set()
             self._thread.join(AT_THE_END)
 
     def _put(self, queue: _Queue, what: str) -> None:
+        if self._forked:
+            self._begin()  # a fork takes no threads along, and what waited is its parent's to send
+            queue = self._spans if queue.path == self._spans.path else self._records
         with self._lock:
-            queue.put(what)
-            count = len(queue)
+            count = queue.put(what)
         if count == 1:
             self._some.set()
-        elif count == TOGETHER:
+        elif count == queue.most:
             self._enough.set()
 
     def _run(self) -> None:

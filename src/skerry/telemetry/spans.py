@@ -7,6 +7,7 @@ the SDK from its beginning, so that what the application itself traces stands be
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, Self
@@ -26,6 +27,7 @@ from skerry.signals import (
 from skerry.telemetry.encoding import Value
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
+_log = logging.getLogger("skerry.telemetry")
 _SAMPLED: Final = frozenset("13579bdf")
 """The last digit of a traceparent whose trace is kept: its lowest bit says so (W3C Trace Context, trace-flags)."""
 
@@ -149,17 +151,9 @@ class span:  # noqa: N801 - it is used like a function
         if self._live is not None:
             self._live.end(self.name, failed, self.attributes)
         if HUB.traced and (self._live is not None or TRACING.tracer is None):
-            HUB.emit(
-                _ended(
-                    self.name,
-                    self._kind,
-                    own=self.context.traceparent,
-                    parent=self._around.traceparent,
-                    seconds=self.seconds,
-                    error=failed,
-                    attributes=self.attributes,
-                    clock=self._clock,
-                )
+            began, parent = self._clock.now() - self.seconds, self._around.traceparent
+            report(
+                self.name, self._kind, self.context.traceparent, parent, began, self.seconds, failed, self.attributes
             )
 
     def __enter__(self) -> Self:
@@ -182,13 +176,12 @@ def tell(
 ) -> None:
     """Tell of a span that ends now, `own` and `parent` in the words of W3C's traceparent, if anybody wants to hear of it."""
     if wanted():
-        told = _ended(
-            name, kind, own=own, parent=parent, seconds=seconds, error=error, attributes=attributes, clock=clock
-        )
+        began = clock.now() - seconds
         if TRACING.tracer is not None:
+            told = _ended(name, kind, own, parent, began, seconds, error, attributes)
             TRACING.tracer.tell(told, sampled=own[54:55] in _SAMPLED)
         if HUB.traced:
-            HUB.emit(told)
+            report(name, kind, own, parent, began, seconds, error, attributes)
 
 
 def here() -> CallContext:
@@ -214,25 +207,47 @@ def kept(trace_id: str, name: str, kind: Kind) -> str:
     return "01" if tracer is None or tracer.samples(trace_id, name, kind) else "00"
 
 
-def _ended(
+def report(
     name: str,
     kind: Kind,
-    *,
     own: str,
     parent: str,
+    began: float,
     seconds: float,
     error: str,
     attributes: Mapping[str, Value],
-    clock: Clock,
+) -> None:
+    """Hand a span that is over to all who subscribe to spans: as it is, and as a signal to those who want that.
+
+    For who has found out that they do (`Hub.traced`) and that there is no tracer; `tell` is for everybody else.
+    """
+    for sink in HUB.sinks:
+        try:
+            sink(name, kind, own, parent, began, seconds, error, attributes)
+        except Exception:  # a broken listener must not break what it listens to
+            _log.exception("a subscriber failed on a span")
+    if HUB.hears(SpanEnded):
+        HUB.emit(_ended(name, kind, own, parent, began, seconds, error, attributes))
+
+
+def _ended(
+    name: str,
+    kind: Kind,
+    own: str,
+    parent: str,
+    began: float,
+    seconds: float,
+    error: str,
+    attributes: Mapping[str, Value],
 ) -> SpanEnded:
-    """The signal of a span that ends now."""
+    """The signal of a span."""
     return SpanEnded(
         name=name,
         kind=kind,
         trace_id=own[3:35],
         span_id=own[36:52],
-        parent_id=parent[36:52] if parent[3:35] == own[3:35] else "",
-        began=clock.now() - seconds,
+        parent_id=parent[36:52] if parent[:35] == own[:35] else "",
+        began=began,
         seconds=seconds,
         error=error,
         attributes=attributes,

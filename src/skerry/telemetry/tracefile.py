@@ -10,13 +10,12 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError
-from skerry.signals import HUB, Hub, Signal
+from skerry.signals import HUB, Hub
 from skerry.telemetry.encoding import span_of, spans_request
-from skerry.telemetry.spans import SpanEnded
 
 TOGETHER: Final = 64
 """Spans in a line, at most."""
@@ -43,17 +42,16 @@ def write_traces(path: Path, *, service: str, hub: Hub = HUB, clock: Clock = SYS
         if spans:
             os.write(descriptor, spans_request(service, spans) + b"\n")  # in one piece: others append to the same file
 
-    def heard(signal: Signal) -> None:
-        if isinstance(signal, SpanEnded):
-            with lock:
-                waiting.append(span_of(signal))
-                if len(waiting) >= TOGETHER or clock.monotonic() - since[0] >= SOON:
-                    write()
+    def told(*span: Any) -> None:
+        with lock:
+            waiting.append(span_of(*span))
+            if len(waiting) >= TOGETHER or clock.monotonic() - since[0] >= SOON:
+                write()
 
-    unsubscribe = hub.subscribe(heard, spans=True)
+    uncollect = hub.collect(told)
 
     def end() -> None:
-        unsubscribe()
+        uncollect()
         with lock:
             write()
             os.close(descriptor)

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import threading
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,6 +13,7 @@ from skerry.settings import Settings
 from skerry.signals import Hub
 from skerry.telemetry import PrometheusMetrics
 from skerry.telemetry.measures import MEASURES
+from skerry.telemetry.metrics import TOGETHER
 
 
 def rows(page):
@@ -46,6 +48,30 @@ def test_signals_move_counters_gauges_and_histograms():
         if key[0] == "http_server_request_duration_seconds_bucket"
     }
     assert [edges["0.025"], edges["0.05"]] == [0, 1]
+
+
+def test_durations_of_many_threads_are_all_in_their_buckets():
+    """More than are put there at once, each on the right side of its edge, and all of them added up."""
+    hub = Hub()
+    metrics = PrometheusMetrics(hub=hub)
+    taken = (0.005, 0.006, 0.1, 11.0)
+
+    def serve():
+        for number in range(TOGETHER):
+            seconds = taken[number % len(taken)]
+            hub.emit(signals.RequestServed(service="order", method="GET", route="/", status=200, seconds=seconds))
+
+    threads = [threading.Thread(target=serve) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    name = "http_server_request_duration_seconds"
+    found = {key: value for key, value in rows(metrics.page()).items() if key[0].startswith(name)}
+    edges = {dict(key[1:])["le"]: value for key, value in found.items() if key[0] == f"{name}_bucket"}
+    assert [edges[edge] for edge in ("0.005", "0.01", "0.1", "10.0", "+Inf")] == [512, 1024, 1536, 1536, 2048]
+    assert [value for key, value in found.items() if key[0] == f"{name}_count"] == [2048]
+    assert [value for key, value in found.items() if key[0] == f"{name}_sum"] == [pytest.approx(512 * sum(taken))]
 
 
 def test_limits_are_read_when_the_page_is_asked_for():

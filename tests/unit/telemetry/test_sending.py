@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import socket
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -151,6 +153,26 @@ def test_a_receiver_that_comes_back_gets_the_last_of_what_waited(hub: Hub, chang
         end()
     assert not back.failing
     assert back.dropped >= 100
+
+
+def test_a_forked_process_sends_its_own_and_nothing_of_its_parents(hub: Hub) -> None:
+    """A fork takes no thread along: the child begins one as soon as it tells of something."""
+    with receiving() as receiver:
+        end = send_telemetry(receiver.url, service="order", hub=hub)
+        hub.emit(refused(1))
+        assert [record["policy"] for record in logged(receiver.next()[2])] == ["p1"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: there are threads, which is the point
+            child = os.fork()
+        if child == 0:
+            try:
+                hub.emit(refused(2))
+                end()
+            finally:
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert [record["policy"] for record in logged(receiver.next()[2])] == ["p2"]
+        end()
 
 
 def test_what_cannot_be_encoded_as_it_is_does_not_end_the_sending(hub: Hub) -> None:

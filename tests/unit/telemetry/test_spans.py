@@ -1,6 +1,7 @@
 """Spans, and the file of them."""
 
 import json
+import logging
 import threading
 
 import pytest
@@ -9,6 +10,7 @@ from skerry.context import CallContext
 from skerry.errors import ConfigurationError
 from skerry.signals import HUB
 from skerry.telemetry import write_traces
+from skerry.telemetry.encoding import KEPT, LONGEST_KEPT, span_of
 from skerry.telemetry.spans import SpanEnded, span, tell
 from skerry.telemetry.tracefile import TOGETHER
 
@@ -59,6 +61,38 @@ def test_nobody_pays_for_spans_that_nobody_wants():
         tell("more", "internal", own=PARENT, parent="", seconds=0.1, attributes={})
     stop()
     assert (HUB.traced, heard) == (False, [])
+
+
+def test_spans_are_collected_as_they_are_and_a_broken_collector_breaks_nobody(caplog, spans):
+    """Name, kind, both places in the trace and the attributes; the others hear of it all the same, until the end."""
+    pieces = []
+    broken = HUB.collect(lambda *_: 1 / 0)
+    end = HUB.collect(lambda *span: pieces.append(span))
+    with caplog.at_level(logging.ERROR), span("work", "internal", CallContext(traceparent=PARENT)) as work:
+        work.attributes["saga.key"] = "7"
+    broken()
+    end()
+    end()
+    [(name, kind, own, parent, began, seconds, error, attributes)] = pieces
+    assert (name, kind, own, parent, error) == ("work", "internal", work.context.traceparent, PARENT, "")
+    assert attributes == {"saga.key": "7"}
+    [told] = spans
+    assert (told.began, told.seconds, told.span_id) == (began, seconds, own[36:52])
+    assert "a subscriber failed on a span" in caplog.text
+    assert HUB.traced
+
+
+def test_what_is_kept_of_attributes_is_bounded_and_mixes_nothing_up():
+    """A value that comes again is written as it was; true, 1 and 1.0 stay three, and what is new for ever is not kept."""
+    for _ in range(2):
+        for value, written in ((1, '{"intValue":"1"}'), (True, '{"boolValue":true}'), (1.0, '{"doubleValue":1.0}')):
+            told = json.loads(span_of("n", "server", PARENT, "", 1.0, 1.0, "", {"mixed": value}))
+            assert told["attributes"] == [{"key": "mixed", "value": json.loads(written)}]
+    for number in range(2 * KEPT):
+        for named in ({"many": f"v{number}"}, {f"k{number}": "v"}, {"long": "x" * LONGEST_KEPT + str(number)}):
+            told = json.loads(span_of("n", "server", PARENT, "", 1.0, 1.0, "", named))
+            [(key, value)] = named.items()
+            assert told["attributes"] == [{"key": key, "value": {"stringValue": value}}]
 
 
 def test_the_file_is_otlp(tmp_path):

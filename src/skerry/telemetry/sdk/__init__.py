@@ -65,9 +65,9 @@ def use_opentelemetry(
         if providers.meter is not None:
             meters = Meters(providers.meter, frozenset(instrumented))
             stack.callback(meters.close)
-            stack.callback(hub.subscribe(meters.heard, measures=True))
+            stack.callback(hub.subscribe(meters.heard, measures=True, wants=meters.wants))
         if providers.logger is not None:
-            stack.callback(hub.subscribe(Records(providers.logger).heard))
+            stack.callback(hub.subscribe(Records(providers.logger).heard, wants=Records.wants))
         return stack.pop_all().close
 
 

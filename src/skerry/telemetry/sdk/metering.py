@@ -44,10 +44,12 @@ class Meters:
         return read
 
     def heard(self, signal: Signal) -> None:
-        """Move what this signal moves."""
-        instrument = self._instruments.get(type(signal))
-        if instrument is not None:
-            instrument.move(signal)
+        """Move what this signal moves; it is of a kind that this `wants`."""
+        self._instruments[type(signal)].move(signal)
+
+    def wants(self, kind: type[Signal]) -> bool:
+        """Whether signals of this kind move anything."""
+        return kind in self._instruments
 
 
 class _Instrument:

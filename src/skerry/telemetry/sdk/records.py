@@ -31,9 +31,7 @@ class Records:
         self._clock = clock
 
     def heard(self, signal: Signal) -> None:
-        """Write this signal."""
-        if isinstance(signal, TOLD_BY_SPANS):
-            return
+        """Write this signal; it is of a kind that this `wants`."""
         at = int(self._clock.now() * 1e9)
         severity = _SEVERITIES[signal.level]
         self._logger.emit(
@@ -44,3 +42,8 @@ class Records:
             event_name=event_name(type(signal)),
             attributes={f"skerry.{name}": value for name, value in fields_of(signal).items()},
         )
+
+    @staticmethod
+    def wants(kind: type[Signal]) -> bool:
+        """Whether signals of this kind are records: not those that spans and durations tell."""
+        return not issubclass(kind, TOLD_BY_SPANS)
