@@ -32,7 +32,7 @@ PATIENCE: Final = 10.0
 """Seconds in which the other side of a call may come; senders batch for five."""
 SLOW: Final = 1.0
 """Seconds from which on a trace counts as slow."""
-_LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1", "[::1]", "0.0.0.0"})  # noqa: S104 - read, not bound
+_NOBODY: Final = frozenset({"skerry", "127.0.0.1", "localhost", "::1", "[::1]", "0.0.0.0"})  # noqa: S104 - read, not bound
 _CALLED: Final = ("peer.service", "db.system.name", "db.system", "messaging.system", "server.address", "net.peer.name")
 
 
@@ -192,13 +192,15 @@ class Window:
             self.answering.add(service)
 
     def _called(self, span: Span, below: list[Span], now: float) -> None:
-        peer = str(span.attributes.get("service.peer.name") or span.attributes.get("peer.service", ""))
+        peer = _named(span)
         callee = peer or (below[0].service if below else "")
         if callee:
             self._edge(span.service, callee, now, seconds=span.seconds, error=span.error, event=span.kind == "producer")
+            for other in below[1:] if span.kind == "producer" and not peer else ():
+                self._direct(span, other, now)
             return
         named = (str(span.attributes[name]) for name in _CALLED if name in span.attributes)
-        fallback = next((name for name in named if name and name not in _LOCAL), "")
+        fallback = next((name for name in named if name and name not in _NOBODY), "")
         call = _Call(span.service, span.seconds, span.error, now, fallback[:60])
         put(self._waiting, (span.trace, span.id), call, MAX_WAITING)
 
@@ -212,7 +214,8 @@ class Window:
         trace = self._traces.get(answer.trace)
         above = None if trace is None else trace.spans.get(answer.parent)
         if above is not None:
-            if above.kind not in {"client", "producer"}:  # theirs was counted with their own span
+            # a call was counted with its own span, and of an event he who took it first
+            if above.kind not in {"client", "producer"} or (above.kind == "producer" and not _named(above)):
                 self._direct(above, answer, now)
             return
         below = self._below.get((answer.trace, answer.parent), [])
@@ -245,3 +248,8 @@ class Window:
                 return
             series = self.edges[key] = Series()
         series.add(now, seconds=seconds, error=error)
+
+
+def _named(call: Span) -> str:
+    """The service that a call says it goes to."""
+    return str(call.attributes.get("service.peer.name") or call.attributes.get("peer.service", ""))

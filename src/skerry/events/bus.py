@@ -14,6 +14,7 @@ from skerry.events.event import DomainEvent
 from skerry.events.inbox import EventHandler, Inbox, Registration
 from skerry.events.outbox import Outbox, message
 from skerry.events.parking import DeadLetter
+from skerry.events.telling import sending
 from skerry.resilience import Retry
 
 H = TypeVar("H", bound=EventHandler)
@@ -97,7 +98,9 @@ class EventBus:
     async def publish(self, *events: DomainEvent) -> None:
         """Publish at once, outside any transaction: for facts without local state. Else use the outbox."""
         outbox = Outbox(self._source, clock=self._clock)
-        await self.broker.publish([message(outbox.seal(event)) for event in events])
+        messages = [message(outbox.seal(event)) for event in events]
+        with sending(messages, clock=self._clock):
+            await self.broker.publish(messages)
 
     def start(self) -> None:
         """Begin to handle events."""

@@ -18,6 +18,7 @@ from skerry.events.envelope import with_sequence
 from skerry.events.event import DomainEvent
 from skerry.events.outbox import Outbox, Token, message
 from skerry.events.relay import BATCH, Relay
+from skerry.events.telling import sending
 from skerry.signals import EventsRelayed, emit
 from skerry.store import Database, Lease
 from skerry.store.documents import Carrier, Entry
@@ -112,7 +113,9 @@ class EmbeddedRelay(Relay):
         if not found:
             return 0
         lease.check()
-        await self._broker.publish([_message(entry) for unsent in found for entry in unsent.entries])
+        messages = [_message(entry) for unsent in found for entry in unsent.entries]
+        with sending(messages, clock=self._clock):
+            await self._broker.publish(messages)
         for unsent in found:
             # No fence: the broker has these very events, so whoever leads by now loses nothing when they are taken out
             await self._documents.handed_over(unsent)

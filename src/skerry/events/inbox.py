@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +22,10 @@ from skerry.events.brokers import Delivery
 from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
 from skerry.events.outbox import SQL, cause
+from skerry.events.telling import handling
 from skerry.resilience.within import within
-from skerry.signals import HUB, HandlerTimed, emit
 from skerry.store import Database, Receipts, Transaction
 from skerry.store.tx import Parameters
-from skerry.telemetry.conventions import MESSAGING_SYSTEM
-from skerry.telemetry.encoding import Value
-from skerry.telemetry.spans import span, wanted
 
 EventHandler = Callable[[Any, Transaction], Awaitable[None]]
 
@@ -108,7 +104,7 @@ class Inbox:
         if alone is not None and alone.traceparent:
             trace = CallContext(traceparent=context.extract({"traceparent": alone.traceparent}).traceparent)
         try:
-            with _handling(envelopes, group, trace) as own, context.use(own):
+            with handling(envelopes, group, trace) as own, context.use(own):
                 handled = registration.handler(events if registration.batch > 1 else events[0], tx)
                 await within(registration.timeout, handled)
         except asyncio.CancelledError:
@@ -125,31 +121,3 @@ class Inbox:
             "SELECT 1 FROM skerry_receipts WHERE scope = ? AND key = ?", (f"inbox:{group}", event_id)
         )
         return row is not None
-
-
-@contextmanager
-def _handling(envelopes: Sequence[Envelope], group: str, trace: CallContext) -> Iterator[CallContext]:
-    """The span of handling these, and how long it took, while anybody wants to know."""
-    if not (wanted() or HUB.measured):
-        yield trace
-        return
-    type_, count = envelopes[0].type, len(envelopes)
-    told: dict[str, Value] = {
-        "messaging.system": MESSAGING_SYSTEM,
-        "messaging.operation.name": "handle",
-        "messaging.operation.type": "process",
-        "messaging.destination.name": type_,
-        "messaging.consumer.group.name": group,
-    }
-    told |= {"messaging.message.id": envelopes[0].id} if count == 1 else {"messaging.batch.message_count": count}
-    work = span(f"handle {type_}", "consumer", trace, attributes=told)
-    error = ""
-    try:
-        with work:
-            yield work.context
-    except BaseException as failure:
-        error = type(failure).__name__
-        raise
-    finally:
-        if HUB.measured:
-            emit(HandlerTimed(group=group, type=type_, count=count, seconds=work.seconds, error=error))

@@ -19,14 +19,16 @@ from importlib.resources import files
 from typing import ClassVar, Final
 
 from skerry.clock import SYSTEM, Clock
+from skerry.context import current
 from skerry.errors import OutboxFull
 from skerry.events.brokers import Message
 from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
+from skerry.events.telling import created
 from skerry.signals import OutboxChanged, emit
 from skerry.store import Database, Dialect, Queries, Schema, Tx, adapt, adapt_sync, migrate
 from skerry.store.tx import Parameters
-from skerry.telemetry.spans import here
+from skerry.telemetry.spans import wanted
 
 SQL = Queries("skerry.events", "sql/events.sql")
 
@@ -157,15 +159,16 @@ class Outbox:
 
     def seal(self, event: DomainEvent) -> Envelope:
         """Put an event into an envelope of its own: a fresh id, this service as source, the current trace."""
+        id_ = self._clock.uuid_text()
         return Envelope(
-            id=self._clock.uuid_text(),
+            id=id_,
             source=self.source,
             type=event.event_type,
             time=_rfc3339(self._clock.now()),
             key=event.key,
             version=event.event_version,
             data=event.model_dump(mode="json"),
-            traceparent=here().traceparent,
+            traceparent=created(id_, event.event_type, clock=self._clock) if wanted() else current().traceparent,
             causation=cause.get(),
         )
 

@@ -17,6 +17,7 @@ from skerry.events._loops import Bell, end, wait_for
 from skerry.events.brokers import Broker, Message
 from skerry.events.envelope import with_sequence
 from skerry.events.outbox import SQL, Outbox
+from skerry.events.telling import sending
 from skerry.signals import EventsRelayed, RelayChanged, RelayFailed, emit
 from skerry.store import Database, Lease
 
@@ -122,7 +123,9 @@ class Relay:
         if not rows:
             return 0
         lease.check()
-        await self._broker.publish([_message(*row[1:6]) for row in rows])
+        messages = [_message(*row[1:6]) for row in rows]
+        with sending(messages, clock=self._clock):
+            await self._broker.publish(messages)
         async with lease.transaction() as tx:
             tx.later(SQL["outbox_delete"], (json.dumps([row[0] for row in rows]),))
         emit(EventsRelayed(service=self._outbox.source, count=len(rows)))

@@ -150,6 +150,29 @@ def test_a_consumer_below_a_producer_is_an_event() -> None:
     assert edges(window, clock).keys() == {("order", "shipping", "event")}
 
 
+def test_every_group_below_a_producer_is_an_event_of_its_own() -> None:
+    """Whoever comes first, the producer or those who handle what it made, and each once."""
+    for turned in (False, True):
+        clock = VirtualClock()
+        window = Window(clock=clock)
+        groups = [heard("t", own, own, kind="consumer", parent="a") for own in ("shipping", "mail", "stock")]
+        spans = [heard("t", "a", "order", kind="producer", messaging_system="skerry"), *groups]
+        for span in reversed(spans) if turned else spans:
+            window.add([span])
+        assert edges(window, clock).keys() == {("order", own, "event") for own in ("shipping", "mail", "stock")}
+        assert {series.size for series in window.edges.values()} == {1}
+
+
+def test_an_event_that_nobody_handles_leads_nowhere() -> None:
+    """The bus is no service."""
+    clock = VirtualClock()
+    window = Window(clock=clock)
+    window.add([heard("t", "a", "order", kind="producer", messaging_system="skerry")])
+    clock.advance(PATIENCE)
+    window.add([])
+    assert window.edges == {}
+
+
 def test_traces_are_found_by_service_errors_and_length() -> None:
     """The newest first; each line has its first span's name, and how many of its spans failed."""
     window = Window(clock=VirtualClock())

@@ -32,8 +32,10 @@ def test_handling_is_a_span_below_what_recorded_the_event(staged, told):
 
     run_virtual(main)
     [span] = [each for each in told(SpanEnded) if each.kind == "consumer"]
+    [created] = [each for each in told(SpanEnded) if each.kind == "producer"]
     assert (span.name, span.trace_id) == ("handle shop.order.placed", around.trace_id)
-    assert span.parent_id == around.traceparent[36:52]
+    assert created.parent_id == around.traceparent[36:52]
+    assert span.parent_id == created.span_id
     assert span.attributes.pop("messaging.message.id")
     assert span.attributes == {
         "messaging.system": "skerry",
@@ -79,3 +81,52 @@ def test_a_batch_is_one_span_that_says_how_many(staged, told):
     [span] = [each for each in told(SpanEnded) if each.kind == "consumer"]
     assert (span.parent_id, span.attributes["messaging.batch.message_count"]) == ("", 3)
     assert [each.count for each in told(HandlerTimed)] == [3]
+
+
+ABOUT = {"messaging.system": "skerry", "messaging.destination.name": "shop.order.placed"}
+
+
+def test_recording_an_event_and_handing_it_over_are_spans_of_its_trace(staged, told):
+    """The producer's below the request, the relay's below that, each with the conventions' words; and the same id."""
+    around = CallContext().child()
+
+    async def main(clock):
+        async with staged(clock) as stage:
+            with context.use(around):
+                token = await stage.record(("a", 1))
+            async with stage.relaying():
+                await clock.sleep(2)
+            return token.event_id
+
+    event_id = run_virtual(main)
+    created, sent = [each for each in told(SpanEnded) if each.kind in {"producer", "client"}]
+    assert (created.name, created.kind, created.parent_id) == (
+        "create shop.order.placed",
+        "producer",
+        around.traceparent[36:52],
+    )
+    assert (sent.name, sent.kind, sent.parent_id) == ("send shop.order.placed", "client", created.span_id)
+    assert {created.trace_id, sent.trace_id} == {around.trace_id}
+    for span, operation in ((created, "create"), (sent, "send")):
+        assert span.attributes == {
+            **ABOUT,
+            "messaging.operation.name": operation,
+            "messaging.operation.type": operation,
+            "messaging.message.id": event_id,
+        }
+
+
+def test_several_events_handed_over_together_are_one_span_of_no_trace_of_theirs(staged, told):
+    """It says how many, as that of handling a batch does."""
+
+    async def main(clock):
+        async with staged(clock) as stage:
+            await stage.record(("a", 1), ("b", 2))
+            async with stage.relaying():
+                await clock.sleep(2)
+
+    run_virtual(main)
+    [sent] = [each for each in told(SpanEnded) if each.kind == "client"]
+    assert (sent.parent_id, sent.attributes["messaging.batch.message_count"]) == ("", 2)
+    created = [each for each in told(SpanEnded) if each.kind == "producer"]
+    assert len({each.trace_id for each in created} | {sent.trace_id}) == 3

@@ -51,7 +51,8 @@ def test_what_prometheus_does_without_is_said() -> None:
 WHERE = (
     "client/telling.py",
     "client/grpc/telling.py",
-    "events/inbox.py",
+    "events/telling.py",
+    "gateway/engine/told.py",
     "gateway/engine/worker.py",
     "saga/run.py",
     "service/border.py",

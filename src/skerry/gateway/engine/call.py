@@ -50,11 +50,13 @@ class Call:
         "_plan",
         "_pool",
         "_raced",
+        "_sent",
         "_since",
         "_slot",
         "_target",
         "_task",
         "_ticket",
+        "_told",
         "sending",
         "upstream",
     )

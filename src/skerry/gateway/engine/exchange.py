@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from skerry.errors import SkerryError
 from skerry.gateway.engine import heads
+from skerry.gateway.engine.told import TOLD
 from skerry.gateway.model import IDEMPOTENT, RESERVED, Aggregate, Redirect, Respond
 from skerry.gateway.wire import BadMessage, ReplyHead, RequestHead, chunk
 from skerry.service import problem
 from skerry.service.problem import Answer, Problem
 from skerry.service.shedding import LAG
+from skerry.signals import HUB
+from skerry.telemetry.spans import TRACING
 
 if TYPE_CHECKING:
     from skerry.gateway.compression import Encoder
@@ -153,7 +156,8 @@ class Exchange:
         if not self.body_done:
             self._expect_body(plan.body)
         if plan.choice is not None:
-            self.call = plan.call(self, plan, plan.choice)
+            call = plan.call if TRACING.tracer is None and not HUB.traced else TOLD[plan.call]
+            self.call = call(self, plan, plan.choice)
             self.call.start()
         else:
             self._answer_here(plan, found)
@@ -172,7 +176,8 @@ class Exchange:
             if early is not None:
                 self.answer(early)
             elif plan.choice is not None:
-                self.call = plan.call(self, plan, plan.choice)
+                call = plan.call if TRACING.tracer is None and not HUB.traced else TOLD[plan.call]
+                self.call = call(self, plan, plan.choice)
                 self.call.start(self.worker.now())
             else:
                 self._answer_here(plan, found)

@@ -90,6 +90,17 @@ def towards(exchange: Exchange, target: Target, pool: Pool, left: float, *, mark
     return request(head.method, target_of, host, fields, said + mark + framing)
 
 
+def path_towards(exchange: Exchange) -> str:
+    """The path that a request has on its way to a service."""
+    plan, found, path = exchange.plan, exchange.found, exchange.head.path
+    if plan is None or found is None or plan.rewrite is None:
+        return path
+    rewrite = plan.rewrite
+    if rewrite.full is not None:
+        return rewrite.full
+    return path if rewrite.prefix is None else rewritten(path, found.prefix, rewrite.prefix)
+
+
 def for_parts(exchange: Exchange) -> list[tuple[str, str]]:
     """A request's headers for the parts of an aggregate."""
     head = exchange.head
