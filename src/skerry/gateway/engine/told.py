@@ -77,7 +77,9 @@ class ToldCall(Call):
         super()._leave()
 
     def _attempt_begins(self) -> None:
-        self._attempt_over(ConnectionLost.__name__)  # a connection that had waited was closed just then: it goes out once more
+        self._attempt_over(
+            ConnectionLost.__name__
+        )  # a connection that had waited was closed just then: it goes out once more
         worker = self._exchange.worker
         around = worker.trace(self._exchange)
         own = f"{around[:36]}{worker.clock.random_bytes(8).hex()}{around[52:]}"
