@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, MutableMapping
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, MutableMapping
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, replace
 
 from skerry.clock import SYSTEM, Clock
@@ -73,41 +73,49 @@ class CallContext:
 
 
 EMPTY = CallContext()
-Ambient = tuple[CallContext, float, bool]
-"""A context, and the deadline (`math.inf` for none) and the retried mark that hold instead of its own."""
-ambient: ContextVar[Ambient] = ContextVar("skerry_context", default=(EMPTY, math.inf, False))
-"""For what narrows it for every call, policies and sagas: a tuple costs a tenth of a context, which hardly any call looks at."""
+_around: ContextVar[CallContext] = ContextVar("skerry_context", default=EMPTY)
+_deadline: ContextVar[float] = ContextVar("skerry_deadline", default=math.inf)
+_retried: ContextVar[bool] = ContextVar("skerry_retried", default=False)
+"""A context, and the deadline (`math.inf` for none) and the retried mark that hold instead of its own: policies narrow these for
+every call, and what hardly any call looks at need not be made anew for that."""
+# bound once, since to look up a method of a context variable takes as long as to call it
+get_deadline: Callable[[], float] = _deadline.get
+set_deadline: Callable[[float], Token[float]] = _deadline.set
+reset_deadline: Callable[[Token[float]], None] = _deadline.reset
+get_retried: Callable[[], bool] = _retried.get
+set_retried: Callable[[bool], Token[bool]] = _retried.set
+reset_retried: Callable[[Token[bool]], None] = _retried.reset
 
 
 def current() -> CallContext:
     """The context of the running task or thread."""
-    return seen(*ambient.get())
-
-
-def seen(context: CallContext, deadline: float, retries_above: bool) -> CallContext:
-    """What `ambient` holds, as a context."""
+    context, deadline, retried = _around.get(), get_deadline(), get_retried()
     ends = None if deadline == math.inf else deadline
-    if ends == context.deadline and retries_above == context.retries_above:
+    if ends == context.deadline and retried == context.retries_above:
         return context
-    return CallContext(ends, context.traceparent, context.tracestate, context.priority, retries_above)
+    return CallContext(ends, context.traceparent, context.tracestate, context.priority, retried)
 
 
 class use:  # noqa: N801 - it is used like a function
-    """Make `context` the current one inside the block."""
+    """Make `context` the current one inside the block; `deadline` and `retried`, where given, hold instead of its own."""
 
-    __slots__ = ("_context", "_token")
+    __slots__ = ("_context", "_ends", "_retried", "_tokens")
 
-    def __init__(self, context: CallContext) -> None:
+    def __init__(self, context: CallContext, *, deadline: float | None = None, retried: bool | None = None) -> None:
         self._context = context
+        ends = context.deadline if deadline is None else deadline
+        self._ends = math.inf if ends is None else ends
+        self._retried = context.retries_above if retried is None else retried
 
     def __enter__(self) -> CallContext:
-        context = self._context
-        ends = math.inf if context.deadline is None else context.deadline
-        self._token = ambient.set((context, ends, context.retries_above))
-        return context
+        self._tokens = (_around.set(self._context), set_deadline(self._ends), set_retried(self._retried))
+        return self._context
 
     def __exit__(self, *_: object) -> None:
-        ambient.reset(self._token)
+        around, deadline, retried = self._tokens
+        _around.reset(around)
+        reset_deadline(deadline)
+        reset_retried(retried)
 
 
 def inject(headers: MutableMapping[str, str], context: CallContext, *, clock: Clock = SYSTEM) -> None:

@@ -11,25 +11,42 @@ from types import CoroutineType
 from typing import Any
 
 from skerry.clock import SYSTEM, Clock
-from skerry.context import ambient, seen, use
+from skerry.context import (
+    current,
+    get_deadline,
+    get_retried,
+    reset_deadline,
+    reset_retried,
+    set_deadline,
+    set_retried,
+    use,
+)
 from skerry.errors import DeadlineExceeded
 from skerry.resilience._limit import Limit, overload
 from skerry.resilience._part import P, Part, T, plain, require
 from skerry.resilience._wheel import Here, here
-from skerry.resilience._window import TimeWindow
+from skerry.resilience._window import TimeWindow, Window
 from skerry.resilience.breaker import CircuitBreaker, Ticket
 from skerry.resilience.chaos import Chaos
 from skerry.resilience.fallback import Fallback
 from skerry.resilience.hedge import Hedge
 from skerry.resilience.rate import RateLimit
 from skerry.resilience.retry import Retry, Tries
-from skerry.resilience.timeout import ended_by, ran_out
+from skerry.resilience.timeout import ended_by, kept, ran_out
 from skerry.signals import PolicyReloaded, emit
 
 _PARTS = ("limit", "retry", "breaker", "rate", "hedge", "fallback", "chaos")
 Hot = tuple[
-    "Plan | None", Limit | None, bool, CircuitBreaker | None, TimeWindow | None, Callable[[], float], float, float, bool
-]  # fmt: skip
+    "Plan | None",
+    Limit | None,
+    bool,
+    CircuitBreaker | None,
+    TimeWindow | None,
+    Callable[[], float],
+    float,
+    float | None,
+    bool,
+]
 """What each call needs, to be unpacked at once: the plan without the parts outside and inside the one frame, where there are
 any; the limit, and whether it is timed; breaker, the budget's requests, the clock; seconds for the whole and for an attempt;
 whether it retries."""
@@ -68,16 +85,16 @@ class Plan:
             None if budget is None else budget.recent,
             self.clock.monotonic,
             math.inf if self.total is None else self.total,
-            math.inf if self.attempt is None else self.attempt,
+            self.attempt,
             self.retry is not None and self.retry.attempts > 1,
         )
         object.__setattr__(self, "hot", hot)
         object.__setattr__(self, "here", here(self.clock))
 
-    def advance_budget(self, now: float) -> None:
-        """Forget requests that are too old by `now`."""
+    def deposit_in_turn(self, now: float) -> None:
+        """Count a request at `now`, and forget those that are too old by then."""
         if self.retry is not None and self.retry.budget is not None:
-            self.retry.budget.advance(now)
+            self.retry.budget.deposit_in_turn(now)
 
     def around(self, core: Callable[..., Awaitable[T]], fn: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
         """All parts around `fn`, of which `core` holds those in the one frame."""
@@ -212,63 +229,65 @@ class Policy(Part):
         if bare is not None:
             protected: Callable[P, Awaitable[T]] = plan.around(self._with(bare).call, fn)
             return await protected(*args, **kwargs)
-        base, outer, marked = ambient.get()
+        outer = get_deadline()
         begun = now = clock()
         deadline = begun + ends_in
         if outer <= deadline:  # noqa: PLR1730 - `min` costs more than all of these lines
             deadline = outer
         if limit is not None and not limit.enter():
-            with use(seen(base, deadline, marked)):
-                await limit.wait(plan.name, base.priority)
+            with use(current().until(deadline)) as around:
+                await limit.wait(plan.name, around.priority)
             now = clock()
         entered, tries = now, None
         failed: bool | None = False
+        mark = set_retried(True) if retries and not get_retried() else None
         try:
-            if requests is not None:
-                if now >= requests.turn:
-                    plan.advance_budget(now)
-                next(requests.calls)
+            if requests is not None and (now >= requests.turn or next(requests.calls, None) is None):
+                plan.deposit_in_turn(now)
             while True:
-                until = now + attempt_ends_in
-                if deadline <= until:  # noqa: PLR1730
-                    until = deadline
+                until = deadline
+                if attempt_ends_in is not None and now + attempt_ends_in < until:
+                    until = now + attempt_ends_in
                 if until <= now:
                     raise plan.over(begun, now, until, deadline, outer)
-                window = None if breaker is None else breaker.counting
-                ticket: Ticket = window
-                if breaker is not None and (window is None or now >= window.turn):
-                    ticket = breaker.admit(plan.name, now)
-                token = ambient.set((base, until, marked or retries))
+                window: Window | None = None
+                ticket: Ticket = None
+                if breaker is not None:
+                    window = ticket = breaker.counting
+                    if window is None or now >= window.turn:
+                        ticket = breaker.admit(plan.name, now)
+                token = set_deadline(until)
                 try:
                     try:
-                        call = fn(*args, **kwargs)
+                        call = fn(*args, **kwargs) if args or kwargs else fn()  # type: ignore[call-arg]
                         if type(call) is not CoroutineType:
                             call = _awaited(call)
-                        try:
-                            waits = call.send(None)
-                        except StopIteration as stop:  # it never waited, so it needed no alarm
-                            result: T = stop.value
-                        else:
-                            about = (begun, now, until, deadline, outer)
-                            result = await ended_by(until, plan.here, call, waits, plan.over, about)
+                        results: list[T] = []
+                        going = kept(call, results)
+                        for waits in going:  # once, and never for a call that does not wait: it needs no alarm
+                            await ended_by(
+                                until, plan.here, going, waits, plan.over, (begun, now, until, deadline, outer)
+                            )
                     finally:
-                        ambient.reset(token)
+                        reset_deadline(token)
                 except BaseException as error:
                     if breaker is not None:
                         breaker.failed(ticket, error, now)
                     failed = overload(error)
-                    tries = tries or plan.tries(deadline, outer_layer_retries=marked)
+                    tries = tries or plan.tries(deadline, outer_layer_retries=mark is None)
                     if not await tries.again(error):
                         raise
                     now, failed = clock(), False
                 else:
                     if breaker is not None:
                         if window is None or (breaker.glance is not None and clock() - now >= breaker.glance):
-                            breaker.passed(ticket, result, now)
+                            breaker.passed(ticket, results[0], now)
                         else:
                             next(window.calls)
-                    return result
+                    return results[0]
         finally:
+            if mark is not None:
+                reset_retried(mark)
             if limit is not None:
                 limit.leave(clock() - entered if timed else 0.0, failed)
 
@@ -281,46 +300,47 @@ class Policy(Part):
         if bare is not None:
             protected: Callable[P, T] = plan.around_sync(self._with(bare).call_sync, fn)
             return protected(*args, **kwargs)
-        base, outer, marked = ambient.get()
+        outer = get_deadline()
         begun = now = clock()
         deadline = begun + ends_in
         if outer <= deadline:  # noqa: PLR1730 - `min` costs more than all of these lines
             deadline = outer
         if limit is not None and not limit.enter():
-            with use(seen(base, deadline, marked)):
-                limit.wait_sync(plan.name, base.priority)
+            with use(current().until(deadline)) as around:
+                limit.wait_sync(plan.name, around.priority)
             now = clock()
         entered, tries = now, None
         failed: bool | None = False
+        mark = set_retried(True) if retries and not get_retried() else None
         try:
-            if requests is not None:
-                if now >= requests.turn:
-                    plan.advance_budget(now)
-                next(requests.calls)
+            if requests is not None and (now >= requests.turn or next(requests.calls, None) is None):
+                plan.deposit_in_turn(now)
             while True:
-                until = now + attempt_ends_in
-                if deadline <= until:  # noqa: PLR1730
-                    until = deadline
+                until = deadline
+                if attempt_ends_in is not None and now + attempt_ends_in < until:
+                    until = now + attempt_ends_in
                 if until <= now:
                     raise plan.over(begun, now, until, deadline, outer)
-                window = None if breaker is None else breaker.counting
-                ticket: Ticket = window
-                if breaker is not None and (window is None or now >= window.turn):
-                    ticket = breaker.admit(plan.name, now)
-                token = ambient.set((base, until, marked or retries))
+                window: Window | None = None
+                ticket: Ticket = None
+                if breaker is not None:
+                    window = ticket = breaker.counting
+                    if window is None or now >= window.turn:
+                        ticket = breaker.admit(plan.name, now)
+                token = set_deadline(until)
                 try:
                     result = plain(fn(*args, **kwargs))
                 except BaseException as error:
-                    ambient.reset(token)
+                    reset_deadline(token)
                     if breaker is not None:
                         breaker.failed(ticket, error, now)
                     failed = overload(error)
-                    tries = tries or plan.tries(deadline, outer_layer_retries=marked)
+                    tries = tries or plan.tries(deadline, outer_layer_retries=mark is None)
                     if not tries.again_sync(error):
                         raise
                     now, failed = clock(), False
                 else:
-                    ambient.reset(token)
+                    reset_deadline(token)
                     if breaker is not None:
                         if window is None or (breaker.glance is not None and clock() - now >= breaker.glance):
                             breaker.passed(ticket, result, now)
@@ -328,6 +348,8 @@ class Policy(Part):
                             next(window.calls)
                     return result
         finally:
+            if mark is not None:
+                reset_retried(mark)
             if limit is not None:
                 limit.leave(clock() - entered if timed else 0.0, failed)
 

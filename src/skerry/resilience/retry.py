@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from itertools import repeat
 from typing import Literal
 
 from skerry.clock import Clock
-from skerry.context import ambient
+from skerry.context import get_deadline, get_retried, reset_retried, set_retried
 from skerry.errors import Refused
 from skerry.resilience._part import Matcher, P, Part, T, matches, names, plain, require
 from skerry.resilience.breaker import CircuitBreaker
@@ -62,54 +63,78 @@ class Retry(Part):
         require(jitter in {"full", "decorrelated"}, f"Retry: jitter is {jitter!r}; use 'full' or 'decorrelated'")
         self.jitter: Jitter = jitter
         self.retry_after_cap = retry_after_cap
-        self.budget = budget
+        self._budget = budget
         self._matches = matches(on)
+        self._requests: Iterator[bool] = repeat(False, 0)
+
+    @property
+    def budget(self) -> RetryBudget | None:
+        """What its retries are taken from. Another may be put in its place."""
+        return self._budget
+
+    @budget.setter
+    def budget(self, budget: RetryBudget | None) -> None:
+        self._budget, self._requests = budget, repeat(False, 0)
 
     async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await `fn(...)`, again if need be. Raises what its last attempt raised."""
-        base, deadline, marked = ambient.get()
-        budget = self.budget
-        if budget is not None:
-            clock = self._now
-            now = clock()
-            requests = budget.recent
-            if now >= requests.turn:
-                budget.advance(now)
-            next(requests.calls)
+        for unseen in self._requests:  # counts one
+            if unseen:
+                self._look()
+            break
+        else:
+            self._deposit()
+        mark = None if self.attempts == 1 or get_retried() else set_retried(True)
         tries = None
-        while True:
-            token = ambient.set((base, deadline, marked or self.attempts > 1))
-            try:
-                return await fn(*args, **kwargs)
-            except BaseException as error:
-                tries = tries or Tries(self, self.name, None, deadline, outer_layer_retries=marked)
-                if not await tries.again(error):
-                    raise
-            finally:
-                ambient.reset(token)
+        try:
+            while True:
+                try:
+                    # an empty call is cheaper than one with nothing in it
+                    return await (fn(*args, **kwargs) if args or kwargs else fn())  # type: ignore[call-arg]
+                except BaseException as error:
+                    tries = tries or Tries(self, self.name, None, get_deadline(), outer_layer_retries=mark is None)
+                    if not await tries.again(error):
+                        raise
+        finally:
+            if mark is not None:
+                reset_retried(mark)
 
     def call_sync(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return `fn(...)`, called again if need be; blocks the thread in between. Raises what its last attempt raised."""
-        base, deadline, marked = ambient.get()
-        budget = self.budget
-        if budget is not None:
-            clock = self._now
-            now = clock()
-            requests = budget.recent
-            if now >= requests.turn:
-                budget.advance(now)
-            next(requests.calls)
+        for unseen in self._requests:
+            if unseen:
+                self._look()
+            break
+        else:
+            self._deposit()
+        mark = None if self.attempts == 1 or get_retried() else set_retried(True)
         tries = None
-        while True:
-            token = ambient.set((base, deadline, marked or self.attempts > 1))
-            try:
-                return plain(fn(*args, **kwargs))
-            except BaseException as error:
-                tries = tries or Tries(self, self.name, None, deadline, outer_layer_retries=marked)
-                if not tries.again_sync(error):
-                    raise
-            finally:
-                ambient.reset(token)
+        try:
+            while True:
+                try:
+                    return plain(fn(*args, **kwargs))
+                except BaseException as error:
+                    tries = tries or Tries(self, self.name, None, get_deadline(), outer_layer_retries=mark is None)
+                    if not tries.again_sync(error):
+                        raise
+        finally:
+            if mark is not None:
+                reset_retried(mark)
+
+    def _look(self) -> None:
+        """Look at the clock, since nobody has for a while."""
+        if self._budget is not None:
+            clock = self._now
+            self._budget.forget(clock())
+
+    def _deposit(self) -> None:
+        """Count a request by the clock, and find what counts the next ones without."""
+        if self._budget is None:
+            self._requests = repeat(False)
+        else:
+            clock = self._now
+            self._budget.deposit_in_turn(clock())
+            self._requests = self._budget.recent.calls
 
     def retries(self, error: Exception) -> bool:
         """Whether `error` is of the kind that is retried."""

@@ -491,17 +491,15 @@ class Run:
         ctx = self._context(step, action, attempt)
         arguments = (ctx, self._input) if action == DO else (ctx, self._input, self._results.get(step.name))
         # the engine retries, so the clients inside do not: one layer only
-        token = context.ambient.set((own, self._clock.monotonic() + step.timeout, True))
-        try:
-            return await within(step.timeout, function(*arguments))
-        except asyncio.CancelledError as error:
-            # one that nobody asked of this task, such as that of another task it waits for, is a failure like others
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise RuntimeError("it was cancelled from inside") from error
-        finally:
-            context.ambient.reset(token)
+        with context.use(own, deadline=self._clock.monotonic() + step.timeout, retried=True):
+            try:
+                return await within(step.timeout, function(*arguments))
+            except asyncio.CancelledError as error:
+                # one that nobody asked of this task, such as that of another task it waits for, is a failure like others
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                raise RuntimeError("it was cancelled from inside") from error
 
     def _context(self, step: Step, action: str, attempt: int) -> StepContext:
         results: Mapping[str, Any] = self._seen

@@ -271,3 +271,53 @@ def test_senseless_options_are_refused(options):
     """Options that cannot work are a ConfigurationError."""
     with pytest.raises(ConfigurationError):
         Retry(**options)
+
+
+def test_every_request_is_deposited():
+    """However many requests a retry makes without a look at the clock, its budget has counted each of them once."""
+    budget = RetryBudget(0.001, min_per_second=0)
+    retry = Retry(3, budget=budget, clock=VirtualClock())
+    for _ in range(20_000):
+        retry.call_sync(int)
+    assert sum(budget.withdraw(0.0) for _ in range(100)) == 20
+
+
+def test_requests_are_forgotten_in_time():
+    """A retry that stands alone may forget the last 31 requests too early, but keeps none beyond the window."""
+    clock = VirtualClock()
+    budget = RetryBudget(1.0, min_per_second=0, window=10.0)
+    retry = Retry(3, budget=budget, clock=clock)
+    for _ in range(60):
+        for _ in range(5):
+            retry.call_sync(int)
+        clock.advance(1.0)
+    assert 50 - 31 <= sum(budget.withdraw(clock.monotonic()) for _ in range(100)) <= 50
+
+
+def test_another_budget_counts_from_then_on():
+    """Once a retry has another budget, its requests are counted there, and no more in the one before."""
+    before, after = RetryBudget(1.0, min_per_second=0), RetryBudget(1.0, min_per_second=0)
+    retry = Retry(3, budget=before, clock=VirtualClock())
+    retry.call_sync(int)
+    retry.budget = after
+    retry.call_sync(int)
+    assert [sum(budget.withdraw(0.0) for _ in range(5)) for budget in (before, after)] == [1, 1]
+
+
+def test_nothing_of_a_call_stays_behind():
+    """Deadline and mark of a call are gone when it is over, whether it returned or failed."""
+    around = CallContext(deadline=500.0, priority=7)
+
+    async def fail() -> None:
+        raise OSError("down")
+
+    async def main() -> None:
+        with use(around):
+            for part in (Retry(1), Retry(2, base=0), Policy("stock", total=1.0, retry=Retry(2, base=0))):
+                await part.call(asyncio.sleep, 0)
+                part.call_sync(int)
+                with pytest.raises(OSError, match="down"):
+                    await part.call(fail)
+                assert current() == around
+
+    run_virtual(main)
