@@ -311,9 +311,10 @@ def test_nothing_of_a_call_stays_behind():
     async def fail() -> None:
         raise OSError("down")
 
-    async def main() -> None:
+    async def main(clock: VirtualClock) -> None:
         with use(around):
-            for part in (Retry(1), Retry(2, base=0), Policy("stock", total=1.0, retry=Retry(2, base=0))):
+            retries = Retry(1, clock=clock), Retry(2, base=0, clock=clock)
+            for part in (*retries, Policy("stock", total=1.0, retry=Retry(2, base=0), clock=clock)):
                 await part.call(asyncio.sleep, 0)
                 part.call_sync(int)
                 with pytest.raises(OSError, match="down"):
