@@ -82,6 +82,7 @@ pythons: setup
 	  if [ -z "$$python" ] || ! $$python -c '' 2>/dev/null; then echo "NOT RUN: Python $$version is not on this machine"; continue; fi; \
 	  $$python -m venv --clear .venv/python$$version && \
 	  .venv/python$$version/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt && \
+	  .venv/python$$version/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --force-reinstall -r $(AGAIN) && \
 	  .venv/python$$version/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
 	  .venv/python$$version/bin/python -m pytest -q tests/unit $(NO_SEARCH) || exit 1; \
 	done

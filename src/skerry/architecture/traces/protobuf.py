@@ -32,9 +32,9 @@ def requests(content: bytes) -> Iterator[Mapping[str, object]]:
         message: Any = import_module("opentelemetry.proto.trace.v1.trace_pb2").TracesData
         plain: Any = import_module("google.protobuf.json_format").MessageToDict
         wrong: Any = import_module("google.protobuf.message").DecodeError
-    except ImportError:
+    except (ImportError, AttributeError):  # the old copy that Envoy's messages bring along has no such message
         raise Unusable(
-            "binary, maybe OTLP as protobuf, which needs the package `opentelemetry-proto`; "
+            "binary, maybe OTLP as protobuf, which needs the package `opentelemetry-proto`, installed last; "
             "or let the file exporter write `format: json`"
         ) from None
     for each in _messages(content):

@@ -8,6 +8,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -97,9 +98,12 @@ def test_other_binary_files_are_told(content: bytes, why: str, tmp_path: Path) -
     assert why in skipped.why
 
 
-def test_protobuf_without_its_package_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("there", [None, ModuleType("trace_pb2")], ids=["none", "another's old copy"])
+def test_protobuf_without_its_package_says_what_to_do(
+    there: ModuleType | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The package that reads it, and the format that needs none."""
-    monkeypatch.setitem(sys.modules, "opentelemetry.proto.trace.v1.trace_pb2", None)
+    monkeypatch.setitem(sys.modules, "opentelemetry.proto.trace.v1.trace_pb2", there)
     (skipped,) = read_text(tmp_path, b"\x0a\x03\x0a\x01\x00").skipped
     assert "`opentelemetry-proto`" in skipped.why
     assert "format: json" in skipped.why
