@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import statistics
 import subprocess
 import sys
@@ -50,6 +51,8 @@ async def _run(report: Report, url: str, rounds: int) -> None:
         calls = {name: await stack.enter_async_context(make(url)) for name, make in CLIENTS.items()}
         for call in calls.values():
             await _load(call, max(IN_FLIGHT), WARM_UP)
+        gc.collect()
+        gc.freeze()  # as a service does once it is up: else each pays for looking through what all the others have loaded
         for _ in range(rounds):
             for in_flight in IN_FLIGHT:
                 for name, call in calls.items():
