@@ -43,7 +43,7 @@ class States:
             name = str(process.get("name", ""))[:120]
             seen.add(name)
             since = process.get("since")  # the supervisor knows it also of what was before anybody looked
-            begun = min(now, since) if isinstance(since, int | float) else now
+            begun = since if isinstance(since, int | float) and since <= now else None
             self._see(name, state_of(str(process.get("state", ""))), int(process.get("restarts") or 0), begun)
         for name in [name for name in self._known if name not in seen]:
             del self._known[name]
@@ -69,12 +69,14 @@ class States:
         known, now = self._known.get(name), self._clock.now()
         return 0 if known is None else sum(now - at <= REMEMBERED for at in known.falls)
 
-    def _see(self, name: str, state: State, restarts: int, begun: float) -> None:
+    def _see(self, name: str, state: State, restarts: int, since: float | None) -> None:
+        begun = self._clock.now() if since is None else since
         known = self._known.get(name)
         if known is None:
             put(self._known, name, Known(state, begun, restarts), MAX_PROCESSES)
             return
-        unseen = restarts > known.restarts and known.state == state
+        another = restarts > known.restarts or (since is not None and since > known.since)
+        unseen = another and known.state == state
         if known.state != state or unseen:
             was = known.state
             if was == "ready":
@@ -82,8 +84,7 @@ class States:
             known.state, known.since = state, begun
             if state == "ready":
                 self._told.note_start(name, RESTARTED if unseen else f"{was} -> {state}", at=begun)
-            elif (
-                state != "starting" or was == "ready"
-            ):  # that it starts is no news, but that it fell: what it comes to is
+            elif state != "starting" or was == "ready":
+                # that it starts is no news, but that it fell: what it comes to is
                 self._told.note(name, "state", RESTARTED if unseen else f"{was} -> {state}", at=begun)
         known.restarts = restarts

@@ -146,4 +146,4 @@ def test_a_take_over_lasts_until_the_journal_goes_on() -> None:
     """From the loss to the next entry, where another engine leads; one that came back to it itself is counted apart."""
     leads = [{"t": t, "name": name} for t, name in [(1.0, "a"), (5.5, "b"), (9.0, "b")]]
     took, same = take_overs([5.0, 8.0, 20.0], leads, [4.0, 6.5, 7.0, 9.5])
-    assert (took, same) == ([1.5], 1)
+    assert (took, same) == ([(5.0, 1.5)], 1)

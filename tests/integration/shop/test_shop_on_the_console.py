@@ -52,14 +52,18 @@ def test_a_trace_can_be_looked_at_in_a_terminal(watched: WatchedShop) -> None:
 
 
 def test_what_services_tell_of_themselves_is_among_the_changes(watched: WatchedShop) -> None:
-    """A signal of a service that begins again arrives as one, by OTLP, with the name of the service."""
+    """A signal arrives as one, by OTLP, with the name of its service; that one has begun again, its supervisor says as well."""
+
+    def told(service: str, *texts: str) -> list[float]:
+        changes = watched.view()["changes"]
+        return [change["at"] for change in changes if change["service"] == service and change["text"].endswith(texts)]
+
+    watched.until(lambda: told("order", "projection history version 1 is live"))
+    watched.until(lambda: told("shipping", "-> ready", "was restarted"))
+    before = max(told("shipping", "-> ready", "was restarted"))
     watched.command("hold", "shipping")
     watched.command("release", "shipping")
-    watched.until(
-        lambda: any(
-            change["service"] == "shipping" and change["text"] == "is ready" for change in watched.view()["changes"]
-        )
-    )
+    watched.until(lambda: max(told("shipping", "-> ready", "was restarted")) > before)
     watched.until(lambda: watched.says("ok", None))
 
 

@@ -131,6 +131,21 @@ def test_a_fall_is_told_where_its_end_was_not_seen() -> None:
     assert told == ["starting -> ready", "starting -> down", "ready -> starting"]
 
 
+def test_a_start_right_after_another_is_told_where_nobody_looked_in_between() -> None:
+    """One that was held back and let go at once is ready, as before, but since later: a line of its own, and one only."""
+    clock = VirtualClock()
+    picture = Picture(Sources(), clock=clock)
+    picture.states.take([process("starting", clock.now())])
+    for _ in range(2):
+        clock.advance(1.0)
+        begun = clock.now()
+        picture.add_records([itself(begun, "ready")])
+        for _ in range(3):
+            clock.advance(0.5)
+            picture.states.take([process("ready", begun)])
+    assert [change.text for change in picture.told.changes()] == ["was restarted", "starting -> ready"]
+
+
 def test_a_start_that_nobody_else_has_seen_is_told_by_the_service() -> None:
     """Where the supervisor was asked when all was over the service's own word stands, and a count of restarts without it."""
     clock = VirtualClock()
