@@ -39,6 +39,7 @@ def build(
         edges=edges.edges(),
         externals=tuple(sorted(edges.externals)),
         guarded=_guarded(read.guarded, found, edges),
+        routed=edges.routed,
         unknown=tuple(dict.fromkeys((*read.unknown, *unread, *found.unknown, *stores.unknown, *edges.unknown))),
     )
     model = replace(model, bonds=bonds.find(code, read, model))

@@ -154,6 +154,8 @@ class SystemModel:
     """Hosts that are called and are no service of this system."""
     guarded: Mapping[str, tuple[Evidence, ...]] = field(default_factory=dict)
     """Services before which a mesh or a proxy stands that ejects them when they fail."""
+    routed: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)
+    """What the specification of a gateway says of requests that it hands on, by the service that the gateway is."""
     bonds: tuple[Bond, ...] = ()
     unknown: tuple[Evidence, ...] = ()
     """What could not be resolved: a variable without a value, a manifest that is a template."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from skerry.architecture.code.facts import Call, Code, Kind, Message, Role
 from skerry.architecture.joining import addresses, images
+from skerry.architecture.joining.routed import routed
 from skerry.architecture.joining.services import Found
 from skerry.architecture.manifests import Manifests
 from skerry.architecture.model import Edge, Evidence, Observed, Source, SystemModel
@@ -41,8 +42,10 @@ class Edges:
 
     def __init__(self, found: Found, code: Code, manifests: Manifests) -> None:
         self.externals: set[str] = set()
-        self.unknown: list[Evidence] = []
         self._found = found
+        self.routed: dict[str, tuple[Call, ...]]
+        self.unknown: list[Evidence]
+        self.routed, self.unknown = routed(found, manifests)
         self._code = code
         self._owner = SystemModel(services=found.services).service_of
         self._drafts: dict[tuple[str, str, bool, str], _Draft] = {}
@@ -55,8 +58,12 @@ class Edges:
         """From declarations, calls and messages."""
         self._declared()
         for call in self._code.calls:
-            if call.kind in _REMOTE and call.role not in _ASIDE:
-                self._call(call)
+            caller = self._owner(call.place.file) if call.kind in _REMOTE and call.role not in _ASIDE else None
+            if caller is not None:
+                self._call(caller, call, Source.CODE)
+        for caller, calls in self.routed.items():
+            for call in calls:
+                self._call(caller, call, Source.SPEC)
         self._messages()
 
     def add(
@@ -122,10 +129,7 @@ class Edges:
                                 evidence = Evidence(text, Source.SPEC, place)
                                 self.add(name, taker, evidence, waits=False, protocol="event", topic=topic)
 
-    def _call(self, call: Call) -> None:
-        caller = self._owner(call.place.file)
-        if caller is None:
-            return
+    def _call(self, caller: str, call: Call, source: Source) -> None:
         callee, how = self._callee(caller, call)
         if callee is None:
             if how:
@@ -138,7 +142,7 @@ class Edges:
             return
         what = f"{call.operation} {call.path}".strip()
         text = f"{call.function or 'the module'} calls {callee}: {what} ({how})"
-        draft = self.add(caller, callee, Evidence(text, Source.CODE, call.place), waits=True, protocol=call.kind.value)
+        draft = self.add(caller, callee, Evidence(text, source, call.place), waits=True, protocol=call.kind.value)
         draft.calls.append(call)
         if call.kind is not Kind.HTTP:
             draft.protocol = call.kind.value

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from skerry.architecture.manifests import compose, dockerfile, interfaces, kubernetes, packages, skerry_toml
+from skerry.architecture.manifests import (
+    compose,
+    dockerfile,
+    gateway_yaml,
+    interfaces,
+    kubernetes,
+    packages,
+    skerry_toml,
+)
 from skerry.architecture.manifests.found import Dependency, Deployed, Dockerfile, Interface, Manifests, Package
 from skerry.architecture.manifests.reader import Reader
 from skerry.architecture.source import Files
@@ -29,12 +37,15 @@ def read(files: Files, given: Sequence[tuple[str, bytes]] = ()) -> Manifests:
             if found is not None:
                 dockerfiles[path] = found
     deployed = (*skerry_toml.read(reader), *compose.read(reader), *cluster.deployed)
+    said = {call.place.file for each in deployed for call in each.routes}
+    loose = [path for path in reader.paths if path.rpartition("/")[2] in gateway_yaml.NAMES and path not in said]
     return Manifests(
         deployed=deployed,
         dockerfiles=dockerfiles,
         packages=packages.read(reader),
         interfaces=tuple(interfaces.read(reader)),
         guarded=guarded,
+        routes={path: calls for path in loose if (calls := gateway_yaml.read(reader, path))},
         unknown=tuple(cluster.unknown),
         unread=tuple(dict.fromkeys(reader.skipped)),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from skerry.architecture.code.facts import Call
 from skerry.architecture.model import Evidence, Workload
 from skerry.architecture.source import Place, Skipped
 
@@ -32,6 +33,8 @@ class Deployed:
     calls: tuple[str, ...] = ()
     publishes: tuple[str, ...] = ()
     subscribes: tuple[str, ...] = ()
+    routes: tuple[Call, ...] = ()
+    """Of a gateway: what the specification says that is named for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,5 +92,7 @@ class Manifests:
     interfaces: tuple[Interface, ...] = ()
     guarded: Mapping[str, tuple[Evidence, ...]] = field(default_factory=dict)
     """Hosts before which a mesh or a proxy ejects instances that fail."""
+    routes: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)
+    """By the path of a gateway's specification, where no skerry.toml says whose it is."""
     unknown: tuple[Evidence, ...] = ()
     unread: tuple[Skipped, ...] = ()

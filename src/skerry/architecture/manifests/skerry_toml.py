@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any, Final
 
+from skerry.architecture.manifests import gateway_yaml
 from skerry.architecture.manifests.found import Deployed
 from skerry.architecture.manifests.reader import Reader, below, folder
 from skerry.architecture.model import Setting, Workload
@@ -54,6 +55,7 @@ def _system(reader: Reader, path: str, text: str, document: dict[str, Any]) -> I
     gateway = document.get("gateway")
     if isinstance(gateway, dict):
         port = gateway.get("port")
+        spec = below(start, str(gateway.get("spec", "")))
         yield Deployed(
             workload=Workload(
                 name=GATEWAY,
@@ -66,6 +68,7 @@ def _system(reader: Reader, path: str, text: str, document: dict[str, Any]) -> I
             context=None,
             role="gateway",
             calls=_texts(gateway.get("calls")),
+            routes=gateway_yaml.read(reader, spec) if spec in reader.known else (),
         )
 
 

@@ -13,6 +13,7 @@ from skerry.architecture.rules.outage import Outage, outages
 from skerry.architecture.rules.waiting import REMOTE, SHOWN, Asked, Waits, unread, waits
 
 _ASIDE: Final = frozenset({"job", "library"})
+_IN_SPEC: Final = "Take `breaker: false` away from the policy of the route, or of the defaults."
 
 
 class NoCircuitBreaker:
@@ -73,6 +74,7 @@ class NoCircuitBreaker:
             message=text,
             place=evidence[0].place,
             evidence=(*evidence, *((observed.evidence,) if observed else ())),
+            fix=_IN_SPEC if first.source is Source.SPEC else "",
             key=f"{first.service}/{first.peer}",
         )
 
@@ -124,7 +126,7 @@ class NoCircuitBreaker:
         for each in calls:
             if each.call.breaker:
                 text = f"before {each.peer or 'its peer'} stands {each.call.breaker.name}"
-                evidence.setdefault(text, Evidence(text, Source.CODE, each.call.breaker.place))
+                evidence.setdefault(text, Evidence(text, each.source, each.call.breaker.place))
             else:
                 for one in subject.model.guarded.get(each.peer, ())[:1]:
                     evidence.setdefault(one.text, one)

@@ -16,6 +16,9 @@ from skerry.architecture.source import Place
 _STORES: Final = frozenset({Kind.DATABASE, Kind.CACHE})
 _LONG: Final = 60.0
 """Seconds; a limit above it is named, for it hardly protects who waits."""
+_IN_SPEC: Final = (
+    "Give the policy of the route, or of the defaults, a `total`: the longest that a client of the gateway waits."
+)
 
 
 class NoTimeout:
@@ -68,7 +71,7 @@ class NoTimeout:
             text = f"{len(places)} calls wait{peer} without a limit, for one cause: {why}"
         evidence = list(dict.fromkeys(each.said for each in calls[:SHOWN]))
         if cause is not None and cause not in {each.place for each in evidence}:
-            evidence.insert(0, Evidence(why, Source.CODE, cause))
+            evidence.insert(0, Evidence(why, first.source, cause))
         return Finding(
             rule=self.name,
             verdict=Verdict.VIOLATION,
@@ -79,6 +82,7 @@ class NoTimeout:
             message=text,
             place=place,
             evidence=(*evidence, *(each.evidence for each in observed)),
+            fix=_IN_SPEC if first.source is Source.SPEC else "",
             key=f"{first.call.function}:{first.call.library}:{first.call.operation}:{first.peer or first.call.path}",
         )
 
@@ -176,5 +180,5 @@ def _limits(calls: list[Asked]) -> tuple[Evidence, ...]:
         default = ", by the library's default" if group[0].call.timeout.bound is Bound.DEFAULT else ""
         place = group[0].call.timeout.place or group[0].call.place
         calls_of = shown(group[0].call) if len(group) == 1 else f"{len(group)} calls of {group[0].call.library}"
-        found.append(Evidence(f"{calls_of}: {limit} ({why}{default})", Source.CODE, place))
+        found.append(Evidence(f"{calls_of}: {limit} ({why}{default})", group[0].source, place))
     return tuple(found[:SHOWN])

@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from skerry.architecture.code.facts import Call, Kind, Role
@@ -32,6 +32,8 @@ class Asked:
     known: bool
     inside: bool
     """Whether the peer is a service of this system."""
+    source: Source = Source.CODE
+    """`spec` for a route of a gateway, which is said and not written in code."""
 
     @property
     def whom(self) -> str:
@@ -43,7 +45,7 @@ class Asked:
     def said(self) -> Evidence:
         """The call as evidence."""
         text = f"{self.call.function or 'the module'}: {self.call.text or shown(self.call)}"
-        return Evidence(text, Source.CODE, self.call.place)
+        return Evidence(text, self.source, self.call.place)
 
 
 @dataclass(slots=True)
@@ -72,6 +74,9 @@ def waits(subject: Subject) -> Waits:
     for file, role in subject.code.roles.items():
         if role in SERVED and subject.code.lines.get(file):
             files[subject.model.service_of(file) or ""] += 1
+    for service, calls in subject.model.routed.items():
+        files[service] += len({call.place.file for call in calls})
+        found.asked += [replace(each, source=Source.SPEC) for call in calls for each in _asked(call, service, callees)]
     found.read = dict(files)
     return found
 
