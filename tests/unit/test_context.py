@@ -1,6 +1,9 @@
+import pickle
+from dataclasses import FrozenInstanceError
+
 import pytest
 
-from skerry.context import EMPTY, MAX_TIMEOUT, CallContext, current, extract, inject, use
+from skerry.context import EMPTY, MAX_TIMEOUT, CallContext, current, extract, inject, made, use
 from skerry.testing import VirtualClock
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -93,6 +96,16 @@ def test_child_keeps_the_trace():
     assert child.traceparent != TRACE
     assert extract({"traceparent": child.traceparent}).traceparent == child.traceparent
     assert len(EMPTY.child(clock).trace_id) == 32
+
+
+def test_a_context_that_is_made_quickly_is_one_like_any_other():
+    """What `child`, `extract` and `current` give equals a context that its class made, can be pickled and not be written to."""
+    quick = made(1.5, TRACE, "vendor=1", 7, retries_above=True)
+    slow = CallContext(1.5, TRACE, "vendor=1", 7, retries_above=True)
+    assert (type(quick), quick, hash(quick), repr(quick)) == (CallContext, slow, hash(slow), repr(slow))
+    assert pickle.loads(pickle.dumps(quick)) == slow
+    with pytest.raises(FrozenInstanceError):
+        quick.priority = 9  # type: ignore[misc]
 
 
 def test_use_ends_with_its_block():

@@ -99,8 +99,11 @@ class ServiceClient:
     async def request(self, method: str, path: str, **options: Unpack[Options]) -> Reply:
         """One call, repeated where that is safe; see `Options` for what it takes."""
         plan = planned(self.service, self.url, method, path, options, self._clock)
+        timeout = options.get("timeout")
         try:
-            with self._within(options.get("timeout")):
+            if timeout is None:
+                return await self._call(plan, self._whole)
+            with self._within(timeout):
                 return await self._call(plan, self._whole)
         except BadReply as failure:  # attempts are over; the reply is the best answer there is
             return failure.reply
@@ -186,11 +189,10 @@ class ServiceClient:
             nonlocal tries
             tries += 1
             with Attempt(request, self._address, self._port, resent=tries - 1, clock=self._clock) as work:
-                carried: dict[str, str] = {}
-                context.inject(carried, work.context, clock=self._clock)
+                carried = context.carried(work.context, clock=self._clock)
                 if not marked:
-                    carried.pop(context.RETRIED_HEADER, None)
-                headers = [*request.headers, *carried.items()]
+                    carried = [pair for pair in carried if pair[0] != context.RETRIED_HEADER]
+                headers = [*request.headers, *carried]
                 going = Request(request.service, request.method, request.url, headers, request.body)
                 if plan.redirects:
                     answer = await finish(await self._followed(going, plan.redirects))

@@ -65,11 +65,18 @@ async def whole(service: str, response: Response, *, most: int) -> Reply:
     """The reply with its body decoded. Raises `ReplyTooLarge` as soon as it is over `most` bytes, and `ConnectionLost`."""
     inflate = inflater(service, response)
     body = bytearray()  # not a list: a million pieces of a byte each would take fifty times their size
-    while raw := await response.read():
+    raw = await response.read()
+    if inflate is None and len(raw) <= most:
+        first, raw = raw, await response.read()
+        if not raw:  # all of it in one piece, as nearly always
+            return Reply(service, response.status, response.headers, first)
+        body += first
+    while raw:
         for piece in (raw,) if inflate is None else inflate.pieces(raw):
             body += piece
             if len(body) > most:
                 raise ReplyTooLarge(service, f"the reply is over {most} bytes; see max_reply")
+        raw = await response.read()
     headers = response.headers
     if inflate is not None:
         inflate.end()

@@ -21,6 +21,13 @@ class Headers(Mapping[str, str]):
         pairs: Pairs = items.items() if not isinstance(items, list) and isinstance(items, Mapping) else items
         self._items = tuple([(name.lower(), value) for name, value in pairs])
 
+    @classmethod
+    def decoded(cls, raw: Iterable[tuple[bytes, bytes]]) -> Headers:
+        """Headers as they came over a network."""
+        headers = cls.__new__(cls)
+        headers._items = tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw])
+        return headers
+
     def __getitem__(self, name: str) -> str:
         values = self.get_list(name)
         if not values:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
+from skerry.client.headers import Headers
 from skerry.client.transport import Request, Response
 from skerry.errors import CallError, ConfigurationError, ConnectionLost, ReplyTooLarge, Unreachable, Untrusted
 
@@ -63,7 +64,13 @@ class HttpTransport:
             headers, name = [*headers, ("host", request.host)], urlsplit(f"//{request.host}").hostname
         try:
             answer = await session.request(
-                request.method, url, headers=headers, data=body, allow_redirects=False, server_hostname=name
+                request.method,
+                url,
+                headers=None if body is None else headers,  # by them it finds how to frame a body
+                data=body,
+                allow_redirects=False,
+                server_hostname=name,
+                middlewares=(_Sending(headers if body is None else []),),
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             told = _told(request.service, error)
@@ -97,13 +104,16 @@ class _NetworkResponse(Response):
         if len(raw) * MAX_HEADER > MAX_HEAD and sum(len(name) + len(value) for name, value in raw) > MAX_HEAD:
             answer.close()
             raise ReplyTooLarge(service, f"the headers of the reply are over {MAX_HEAD} bytes")
-        super().__init__(answer.status, headers=[(n.decode("latin-1"), v.decode("latin-1")) for n, v in raw])
+        super().__init__(answer.status, headers=Headers.decoded(raw))
         self._service = service
         self._answer = answer
 
     async def read(self) -> bytes:
+        content = self._answer.content
+        if content.at_eof() and content.exception() is None:
+            return b""  # as it is after the only piece that most bodies have
         try:
-            return await self._answer.content.readany()
+            return await content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise _told(self._service, error) from error
 
@@ -130,23 +140,33 @@ class _Connector(aiohttp.TCPConnector):
         return await super()._create_connection(req, traces, timeout)
 
 
-async def _once_more(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send again where that is right. By itself aiohttp would do so on new connections too: a hidden second attempt."""
-    try:
-        return await send(request)
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-        raise
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        stale = isinstance(request, _Dialled) and request.reused and request.method in IDEMPOTENT
-        if not stale or (request.body and request.body.consumed):
+class _Sending:
+    """How aiohttp sends one request: with its headers put in at once, which takes a tenth of what it does one by one, and again
+    where that is right. By itself aiohttp would send again on new connections too: a hidden second attempt.
+    """
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: list[tuple[str, str]]) -> None:
+        self._headers = headers
+
+    async def __call__(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        request.headers.update(self._headers)
+        try:
+            return await send(request)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            stale = isinstance(request, _Dialled) and request.reused and request.method in IDEMPOTENT
+            if not stale or (request.body and request.body.consumed):
+                raise _Broken from error
+        try:
+            return await send(request)
+        except (
+            aiohttp.ServerConnectionError,
+            aiohttp.ClientOSError,
+        ) as error:  # no connection too: the first may have arrived
             raise _Broken from error
-    try:
-        return await send(request)
-    except (
-        aiohttp.ServerConnectionError,
-        aiohttp.ClientOSError,
-    ) as error:  # no connection too: the first may have arrived
-        raise _Broken from error
 
 
 class _Broken(aiohttp.ClientError):
@@ -160,7 +180,6 @@ def _session(tls: ssl.SSLContext | bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
         request_class=_Dialled,
-        middlewares=(_once_more,),
         timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,

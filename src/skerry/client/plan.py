@@ -23,7 +23,7 @@ KEY_HEADER = "idempotency-key"
 Params = Mapping[str, str | int | float | bool | None]
 
 _DOT_SEGMENT = re.compile(r"/(?:\.|%2e){1,2}(?=[/?]|$)", re.IGNORECASE)
-_LEGAL = re.compile(r"(?:[!$&-;=?-Z_a-z~]|%[0-9A-Fa-f]{2})*")
+_LEGAL = re.compile(r"[!$&-;=?-Z_a-z~]*(?:%[0-9A-Fa-f]{2}[!$&-;=?-Z_a-z~]*)*")
 """A path with its query, as it may stand in a request (RFC 3986, sections 3.3 and 3.4)."""
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
@@ -65,8 +65,11 @@ class Plan:
 def planned(service: str, base: str, method: str, path: str, options: Options, clock: Clock) -> Plan:
     """The plan of one call. Raises `ValueError` for a path or an option, `CallError` for a header that cannot be sent."""
     method = method.upper()
-    if not _TOKEN.fullmatch(method):
+    if method not in IDEMPOTENT and not _TOKEN.fullmatch(method):
         raise ValueError(f"{service}: {method[:80]!r} is not a method")
+    if not options:  # as nearly every GET
+        request = Request(service, method, base + _target(service, path, None), list(_DEFAULTS))
+        return Plan(request, method in IDEMPOTENT, 0)
     redirects = options.get("redirects", 0)
     if not 0 <= redirects <= MOST_REDIRECTS:
         raise ValueError(f"{service}: redirects is {redirects}; give 0 to {MOST_REDIRECTS}")
@@ -118,7 +121,7 @@ def address(service: str, url: str) -> str:
 
 
 def _target(service: str, path: str, params: Params | None) -> str:
-    if not path.startswith("/") or _DOT_SEGMENT.search(path):
+    if path[:1] != "/" or (("/." in path or "/%" in path) and _DOT_SEGMENT.search(path)):
         raise ValueError(f"{service}: a path begins with a slash and has no dot segments, unlike {path[:80]!r}")
     if not _LEGAL.fullmatch(path):
         path = _quoted(service, path)

@@ -123,7 +123,8 @@ class AdaptiveLimit(Limit, Forked):
         if failed is None:
             self._hand_back(place=True)
             return
-        if failed or self.timed or 2 * len(free) <= self._places:
+        # at its largest a success can add nothing
+        if failed or self.timed or (self._size < self.max and 2 * len(free) <= self._places):
             self._learn(seconds, failed=failed)
             return
         free.append(None)

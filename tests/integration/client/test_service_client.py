@@ -107,6 +107,26 @@ def test_the_ambient_context_travels() -> None:
     assert "skerry-retried" not in headers
 
 
+@pytest.mark.parametrize("body", [b"", b"lamps"])
+def test_a_header_goes_out_as_often_as_it_was_given(body: bytes) -> None:
+    """A repeated header stays repeated, and none is doubled by what the transport would say of itself."""
+    heads: list[bytes] = []
+
+    async def behave(_: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(reply())
+
+    given = [("x-lamp", "1"), ("X-Lamp", "2"), ("accept", "text/csv"), ("content-type", "text/plain")]
+    against(behave, lambda client, _: client.put("/items/1", headers=given, content=body))
+    lines = [line.split(b": ", 1) for line in heads[0].split(b"\r\n")[1:] if line]
+    told = [(name.lower(), value) for name, value in lines]
+    assert [value for name, value in told if name == b"x-lamp"] == [b"1", b"2"]
+    once = [b"host", b"user-agent", b"accept", b"accept-encoding", b"content-type", b"content-length", b"traceparent"]
+    assert {name: [each for each, _ in told].count(name) for name in once} == dict.fromkeys(once, 1)
+    assert (b"accept", b"text/csv") in told
+    assert (b"content-length", b"%d" % len(body)) in told
+
+
 @pytest.mark.parametrize(
     ("call", "marked"),
     [(get(), True), (post(), False), (post(idempotency_key="k"), True)],

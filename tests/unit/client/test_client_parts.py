@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
 from typing import Any
@@ -9,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.client import Headers, Reply, Response
-from skerry.client.decoding import PIECE, Inflater, inflater
+from skerry.client.decoding import PIECE, Inflater, inflater, whole
 from skerry.client.plan import address, planned
 from skerry.clock import SYSTEM
-from skerry.errors import CallError, ConfigurationError, ConnectionLost
+from skerry.errors import CallError, ConfigurationError, ConnectionLost, ReplyTooLarge
 
 RAW = zlib.compressobj(wbits=-zlib.MAX_WBITS)
 BODY = b"skerry " * 1000
@@ -82,6 +83,33 @@ def test_no_body_breaks_the_decoder(body: bytes, coding: str) -> None:
         inflate.end()
     except ConnectionLost:
         pass
+
+
+class Pieces(Response):
+    """A reply that comes in these pieces."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        super().__init__(200)
+        self.left = list(pieces)
+
+    async def read(self) -> bytes:
+        return self.left.pop(0) if self.left else b""
+
+
+@pytest.mark.parametrize("pieces", [(), (b"12345678",), (b"1234", b"5678"), (b"1", b"2345", b"678")])
+def test_a_body_is_whole_however_many_pieces_it_comes_in(pieces: tuple[bytes, ...]) -> None:
+    """All pieces of a body in their order, up to as many bytes as are taken."""
+    got = asyncio.run(whole("stock", Pieces(*pieces), most=8)).content
+    assert (got, type(got)) == (b"".join(pieces), bytes)
+
+
+@pytest.mark.parametrize("pieces", [(b"123456789",), (b"1234", b"56789"), (b"12345678", b"9")])
+def test_a_body_that_is_too_large_is_read_no_further(pieces: tuple[bytes, ...]) -> None:
+    """What comes after the byte that is one too many is left where it is."""
+    body = Pieces(*pieces, b"never read")
+    with pytest.raises(ReplyTooLarge):
+        asyncio.run(whole("stock", body, most=8))
+    assert body.left == [b"never read"]
 
 
 @pytest.mark.parametrize(
