@@ -81,6 +81,7 @@ class Consumer:
         self._lease: Lease
         self._subscription: Subscription | None = None
         self._in_hand = 0
+        self._may_be_due = True
         self._count_at = 0.0
         self._stopping = asyncio.Event()
         self._leads = False
@@ -151,6 +152,7 @@ class Consumer:
         positions = {row[0]: Position(row[1], row[2]) for row in rows}
         subscription = await self._broker.subscribe(self.group, self.registrations.keys(), positions)
         self._subscription = subscription
+        self._may_be_due = True
         self._count_at = self._clock.monotonic() + LAG_EVERY  # who takes over reads first
         try:
             await self._loop(subscription)
@@ -160,11 +162,12 @@ class Consumer:
 
     async def _loop(self, subscription: Subscription) -> None:
         while not self._stopping.is_set():
-            due = await self._parking.next_due(self.database)
+            due = await self._parking.next_due(self.database) if self._may_be_due else None
             if due == 0.0 and (parked := await self._parking.due(self.database)) is not None:
                 await self._take(parked)
                 continue
             deliveries = await subscription.fetch(FETCH, wait=POLL if due is None else min(POLL, due))
+            self._may_be_due = self._may_be_due or not deliveries
             deliveries = await self._linger(subscription, deliveries)
             await self._tell_lag(subscription)
             self._lease.check()
@@ -231,6 +234,7 @@ class Consumer:
         shared = _Shared()
         with contextlib.suppress(_FirstError):
             async with self._lease.transaction(*self._inbox.doubt(self.group, deliveries)) as tx:
+                self._may_be_due = tx.found > 0  # else nothing at all is parked
                 known, parked = await self._inbox.known(tx, self.group, deliveries) if tx.found else (set[str](), False)
                 await self._handle_in_turn(tx, deliveries, shared, known=known, parked=parked)
                 await self._mark(tx, shared.fresh)
@@ -306,6 +310,7 @@ class Consumer:
 
     async def _take(self, item: Delivery | Parked) -> None:
         """Handle one event, or hold or park it; only trouble with the database leaves it where it is."""
+        self._may_be_due = True
         try:
             if self._in_doubt(item):
                 await self._count_death(item)
@@ -392,6 +397,7 @@ class Consumer:
 
     async def _failed(self, item: Delivery | Parked, error: Exception) -> None:
         """Park what was delivered, or put back what was parked."""
+        self._may_be_due = True
         message, reason = item.message, _reason(error)
         attempt = item.attempts + 1 if isinstance(item, Parked) else 1
         dead = attempt >= self._retry.attempts or isinstance(error, InvalidEvent)

@@ -81,6 +81,8 @@ class Inbox:
 
     def doubt(self, group: str, deliveries: Sequence[Delivery]) -> tuple[str, Parameters]:
         """The query that finds nothing when the group has handled none of these, and has parked nothing at all."""
+        if len(deliveries) == 1:
+            return SQL["one_known_or_parked"], (f"inbox:{group}", deliveries[0].message.id, group)
         ids = json.dumps([delivery.message.id for delivery in deliveries])
         return SQL["known_or_parked"], (f"inbox:{group}", ids, group)
 

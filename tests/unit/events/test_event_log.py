@@ -507,6 +507,45 @@ def test_a_lost_wake_up_costs_no_more_than_the_wait(logs):
     run_virtual(main)
 
 
+@pytest.mark.parametrize("new", ["log", "segment"])
+def test_what_began_while_others_were_read_is_not_waited_for(logs, new):
+    """A log or a segment that is newer than the last look for one is read at once, though its ring was heard before."""
+
+    async def main(clock):
+        async with logs("order", "payment", segment_bytes=20_000) as (order, payment):
+            await order.publish([message(0)])
+            subscription = await order.subscribe("g", {"t"}, {})
+            assert await ids(subscription) == ["id0"]
+            for path in (order.folder / "wake").iterdir():
+                path.unlink()
+            reading = asyncio.create_task(ids(subscription, wait=1000.0))
+            await clock.sleep(1)
+            await order.publish([message(1, size=30_000)])
+            await (payment if new == "log" else order).publish([message(2)])
+            order.wake.stir()  # one ring for both
+            assert (await reading, await ids(subscription, wait=1000.0)) == (["id1"], ["id2"])
+            assert clock.monotonic() == 1.0
+
+    run_virtual(main)
+
+
+def test_who_goes_back_waits_for_no_ring(logs):
+    """What was read to its end is read again at once after `nack` and `seek`."""
+
+    async def main(clock):
+        async with logs("order") as log:
+            await log.publish([message(1)])
+            subscription = await log.subscribe("g", {"t"}, {})
+            (delivery,) = await subscription.fetch(10, wait=1000.0)
+            await subscription.nack(delivery)
+            assert await ids(subscription, wait=1000.0) == ["id1"]
+            await subscription.seek("start")
+            assert await ids(subscription, wait=1000.0) == ["id1"]
+            assert clock.monotonic() == 0.0
+
+    run_virtual(main)
+
+
 @pytest.mark.parametrize("name", ["wake", "", "..", "a/b", ".hidden", "x" * 65])
 def test_a_source_names_a_folder(tmp_path, name):
     """A name that is taken, or that would lead out of the folder, is refused."""

@@ -18,7 +18,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -52,6 +52,8 @@ RETENTION = 30 * DAY
 AGAIN = 1.0
 """Seconds until a log that cannot be read is tried again, while others go on."""
 _WAKE = "wake"
+_NEVER = -1
+"""What no count of rings is."""
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -148,6 +150,8 @@ class _Reader:
     position: Position | None
     connection: sqlite3.Connection | None = None
     segment: int = 0
+    path: Path = Path()
+    following: Path = Path()
     epoch: str = ""
     not_before: float = 0.0
     trouble: SkerryError | None = None
@@ -177,6 +181,8 @@ class LogSubscription:
         self._lane = Lane(f"{group}-tail", clock=log.clock)
         self._closed = False
         self._clock = log.clock
+        self._rest = False  # whether the last reading may have left something
+        self._ended_at = _NEVER  # the count of rings at which all there was had been read
         self.draining = False
 
     async def fetch(self, limit: int, *, wait: float) -> Sequence[Delivery]:
@@ -184,13 +190,17 @@ class LogSubscription:
 
         A fetch that is cancelled has fetched nothing: the next one returns the same events.
         """
-        rings = self._log.wake.rings  # counted before reading, so that a ring in between is not missed
-        found = await self._run(lambda: self._read(limit), "read")
-        if not found and wait > 0:
-            await self._log.wake.wait(min(wait, self._pause()), after=rings)
+        wake, found = self._log.wake, list[Delivery]()
+        rings = wake.rings  # counted before reading, so that a ring in between is not missed
+        if wait <= 0 or rings != self._ended_at or await self._run(self._is_new, "look"):
             found = await self._run(lambda: self._read(limit), "read")
+        if not found and wait > 0:
+            await wake.wait(min(wait, self._pause()), after=rings)
+            rings = wake.rings
+            found = await self._run(lambda: self._read_known(limit) or self._read(limit), "read")
         for delivery in found:
             self._readers[delivery.source].position = delivery.position
+        self._ended_at = rings if wake.hears and not self._rest else _NEVER
         return found
 
     @property
@@ -239,8 +249,16 @@ class LogSubscription:
         for reader in self._readers.values():
             reader.close()
 
+    def _is_new(self) -> bool:
+        """Whether a log or a segment has come that was not there when all was read: its ring may have been heard before."""
+        known = len(self._readers)
+        with mapped(self._log.folder):
+            self._discover()
+        readers = self._readers.values()
+        return len(readers) > known or any(each.connection is None or each.following.exists() for each in readers)
+
     def _discover(self) -> None:
-        if self._log.folder.is_dir():
+        with suppress(FileNotFoundError):
             for entry in os.scandir(self._log.folder):
                 if entry.name not in self._readers and entry.name != _WAKE and entry.is_dir():
                     self._readers[entry.name] = _Reader(entry.name, self._log.folder / entry.name, None)
@@ -248,12 +266,19 @@ class LogSubscription:
     def _read(self, limit: int) -> list[Delivery]:
         with mapped(self._log.folder):
             self._discover()
-            share = max(1, limit // max(1, len(self._readers)))
-            found: list[Delivery] = []
-            now = self._clock.monotonic()
-            for reader in self._readers.values():
-                if len(found) < limit and reader.not_before <= now and not self.draining:
-                    found += self._read_alone(reader, min(share, limit - len(found)), now)
+        return self._read_known(limit)
+
+    def _read_known(self, limit: int) -> list[Delivery]:
+        """`_read` without a look for new logs, which takes as long as the reading."""
+        share = max(1, limit // max(1, len(self._readers)))
+        found: list[Delivery] = []
+        now = self._clock.monotonic()
+        self._rest = self.draining
+        for reader in self._readers.values():
+            if len(found) < limit and reader.not_before <= now and not self.draining:
+                found += self._read_alone(reader, min(share, limit - len(found)), now)
+            else:
+                self._rest = True
         readers = self._readers.values()
         if readers and all(reader.trouble is not None for reader in readers):
             self._give_up()
@@ -262,6 +287,7 @@ class LogSubscription:
     def _read_alone(self, reader: _Reader, limit: int, now: float) -> list[Delivery]:
         """What a source has; nothing while it is in trouble, of which the others know nothing."""
         if reader.again_at > now:
+            self._rest = True
             return []
         reader.trouble, found = None, []
         try:
@@ -269,7 +295,7 @@ class LogSubscription:
                 found = self._read_source(reader, limit)
         except (EventError, StoreError) as error:
             reader.close()
-            reader.trouble, reader.again_at = error, now + AGAIN
+            reader.trouble, reader.again_at, self._rest = error, now + AGAIN, True
         return found
 
     def _give_up(self) -> None:
@@ -281,17 +307,19 @@ class LogSubscription:
     def _read_source(self, reader: _Reader, limit: int) -> list[Delivery]:
         while not self._closed and self._attach(reader):
             assert reader.connection is not None
-            # whether a next segment exists is looked up BEFORE reading: what is read afterwards is then all there is
-            following = segment(reader.folder, reader.segment + 1)
-            sealed = following.exists()
-            with mapped(segment(reader.folder, reader.segment)):
+            sealed = False
+            with mapped(reader.path):
                 rows = reader.connection.execute(SQL["read"], (reader.offset, limit)).fetchall()
+                if not rows and reader.following.exists():  # what is read now is all there is
+                    sealed = True
+                    rows = reader.connection.execute(SQL["read"], (reader.offset, limit)).fetchall()
             if rows:
+                self._rest = self._rest or len(rows) == limit
                 found = self._deliveries(reader, rows)
                 if found:
                     return found
                 reader.position = Position(rows[-1][0], reader.epoch)
-            elif sealed and begun(following):
+            elif sealed and begun(reader.following):
                 reader.close()
                 reader.segment += 1
             elif first_kept(reader.folder) > reader.segment + 1:  # what follows was deleted under a slow reader
@@ -309,10 +337,10 @@ class LogSubscription:
         for offset, identifier, event_type, key, body, expected in rows:
             if checksum(identifier, event_type, key, body) != expected:
                 if found:
+                    self._rest = True
                     break
-                where = segment(reader.folder, reader.segment)
                 raise StoreCorrupt(
-                    f"{where}: the event at {offset} does not match its checksum. Restore it from a backup"
+                    f"{reader.path}: the event at {offset} does not match its checksum. Restore it from a backup"
                 )
             name = _text(event_type)
             if name in self._types:
@@ -345,6 +373,7 @@ class LogSubscription:
                 raise
             if fits:
                 reader.segment = number
+                reader.path, reader.following = paths[number], segment(reader.folder, number + 1)
                 return True
             reader.close()
         kept = first_kept(reader.folder)

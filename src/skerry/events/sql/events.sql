@@ -59,6 +59,14 @@ UNION ALL SELECT '' WHERE EXISTS (SELECT 1 FROM skerry_parked WHERE consumer = ?
 -- name: known_or_parked (postgresql)
 SELECT skerry_doubt(?, ?::jsonb, ?);
 
+-- The same for one event: to unfold a list of one takes longer than all else here.
+-- name: one_known_or_parked
+SELECT key FROM skerry_receipts WHERE scope = ? AND key = ?
+UNION ALL SELECT '' WHERE EXISTS (SELECT 1 FROM skerry_parked WHERE consumer = ?);
+
+-- name: one_known_or_parked (postgresql)
+SELECT skerry_doubt(?, jsonb_build_array(?::text), ?);
+
 -- What has no key waits for nobody.
 -- name: is_held
 SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND key <> '' AND (? = 1 OR state <> 'dead')
