@@ -17,8 +17,8 @@ from typing import Final
 from skerry.architecture.manifests import kustomize
 from skerry.architecture.manifests.compose import is_compose
 from skerry.architecture.manifests.found import Deployed
-from skerry.architecture.manifests.reader import Reader, below, folder
-from skerry.architecture.manifests.variables import env_file
+from skerry.architecture.manifests.kustomize import Built, Document, Kustomization
+from skerry.architecture.manifests.reader import Reader, folder
 from skerry.architecture.manifests.yaml import Node
 from skerry.architecture.model import Evidence, Setting, Source, Workload
 from skerry.architecture.source import Place, port_of
@@ -81,11 +81,10 @@ class _Reading:
     def __init__(self, reader: Reader) -> None:
         self.found = Cluster()
         self._reader = reader
-        self._data: dict[str, list[tuple[str, dict[str, Setting]]]] = defaultdict(list)
-        self._workloads: list[tuple[str, Node]] = []
-        self._services: list[Node] = []
+        self._files: dict[str, list[Document]] = defaultdict(list)
+        self._kustomizations: list[Kustomization] = []
+        self._data: dict[str, list[tuple[str, Kustomization | None, dict[str, Setting]]]] = defaultdict(list)
         self._templates: set[str] = set()
-        self._patches: set[str] = set()
 
     def template(self, what: str, path: str) -> None:
         if what not in self._templates:
@@ -97,61 +96,57 @@ class _Reading:
             self.found.unknown.append(Evidence(text, Source.DEPLOY, Place(path)))
 
     def document(self, path: str, node: Node) -> None:
-        kind = node["kind"].text
-        if kind == "List":
+        if node["kind"].text == "List":
             for item in node["items"].items:
                 self.document(path, item)
-        elif kind in {"ConfigMap", "Secret"}:
-            self._take_data(path, node, secret=kind == "Secret")
-        elif kind in _WORKLOADS:
-            if node["$patch"].text != "delete":
-                self._workloads.append((path, node))
-        elif kind == "Service":
-            self._services.append(node)
-        elif kind == "DestinationRule":
-            self._guard(path, node)
         elif kustomize.is_kustomization(path, node):
-            self._generate(path, node)
-            self._patches.update(kustomize.patches(path, node))
-            self.found.unknown += kustomize.unapplied(path, node)
+            self._kustomizations.append(Kustomization(path, node))
+        else:
+            self._files[path].append(Document(path, node))
 
     def finish(self) -> None:
+        result = kustomize.build(self._kustomizations, self._files, self._reader)
+        self.found.unknown += result.said
+        for each in self._kustomizations:
+            self.found.unknown += each.open()
+        left_out = {path for each in result.applied for path in each.patch_files()}
+        built: dict[Document, list[Built]] = defaultdict(list)
+        for one in result.built:
+            built[one.document].append(one)
+        plain = [each for path, those in self._files.items() if path not in left_out for each in those]
+        documents = dict.fromkeys((*plain, *built))
+        everything = [one for each in documents for one in built.get(each) or [Built(each, each.node)]]
+        self._read([one for one in everything if one.node["$patch"].text != "delete"])
+
+    def _read(self, manifests: list[Built]) -> None:
+        for each in manifests:
+            if each.node["kind"].text in {"ConfigMap", "Secret"}:
+                self._take_data(each)
+            elif each.node["kind"].text == "DestinationRule":
+                self._guard(each.document.path, each.node)
+        patches = {path for each in self._kustomizations for path in each.patch_files()}
         found: dict[tuple[str, str], Deployed] = {}
-        for path, node in sorted(self._workloads, key=lambda each: each[0] in self._patches):
-            each = self._workload(path, node)
-            key = (each.system, each.workload.name)
-            if path in self._patches:
-                # a patch changes what it names, in whatever namespace the overlay puts it
+        workloads = [each for each in manifests if each.node["kind"].text in _WORKLOADS]
+        for each in sorted(workloads, key=lambda one: one.document.path in patches):
+            made = self._workload(each)
+            key = (made.system, made.workload.name)
+            if each.document.path in patches:
+                # a patch that is not applied adds to what it names, in whatever namespace the overlay puts it
                 key = next((one for one in found if one[1] == key[1]), key)
-            found[key] = _merged(found[key], each) if key in found else each
-        for service in self._services:
-            self._name(service, found)
+            found[key] = _merged(found[key], made) if key in found else made
+        for each in manifests:
+            if each.node["kind"].text == "Service":
+                self._name(each, found)
         self.found.deployed += found.values()
 
-    def _take_data(self, path: str, node: Node, *, secret: bool) -> None:
-        name = node.at("metadata", "name").text
+    def _take_data(self, built: Built) -> None:
+        node, secret = built.node, built.node["kind"].text == "Secret"
+        path, name = built.document.path, node.at("metadata", "name").text
         values = {}
         for key, value in (*node["data"].fields.items(), *node["stringData"].fields.items()):
             reference = f"{name}/{key}" if secret else ""
-            values[key] = Setting(None if secret else value.text, Place(path, value.line), reference)
-        self._data[name].append((path, values))
-
-    def _generate(self, path: str, node: Node) -> None:
-        """What kustomize makes of literals and files."""
-        for secret in (False, True):
-            for each in node["secretGenerator" if secret else "configMapGenerator"].items:
-                name = each["name"].text
-                pairs = [(key, value.text, Place(path, value.line)) for key, value in each["literals"].pairs()]
-                for env in (*each["envs"].texts(), *each["env"].texts()):
-                    file = below(folder(path), env)
-                    if file in self._reader.known:
-                        lines = env_file(self._reader.text(file)).items()
-                        pairs += [(key, value, Place(file, line)) for key, (value, line) in lines]
-                values = {
-                    key: Setting(None if secret else value, place, f"{name}/{key}" if secret else "")
-                    for key, value, place in pairs
-                }
-                self._data[name].append((path, values))
+            values[key] = Setting(None if secret else value.text, Place(value.file or path, value.line), reference)
+        self._data[name].append((path, built.top, values))
 
     def _guard(self, path: str, node: Node) -> None:
         """A rule whose outlier detection holds for the whole host; one for subsets only guards nothing by itself."""
@@ -165,18 +160,19 @@ class _Reading:
         )
         self.found.guarded[host].append(Evidence(text, Source.DEPLOY, Place(path, detection.line)))
 
-    def _workload(self, path: str, node: Node) -> Deployed:
+    def _workload(self, built: Built) -> Deployed:
+        path, node = built.document.path, built.node
         kind, spec = node["kind"].text, node["spec"]
         if kind == "CronJob":
             spec = spec.at("jobTemplate", "spec")
         pod = spec if kind == "Pod" else spec.at("template", "spec")
         labels = (node if kind == "Pod" else spec["template"]).at("metadata", "labels")
-        name = node.at("metadata", "name").text
+        name = built.name
         containers = pod["containers"].items
         main = next((each for each in containers if each["name"].text == name), next(iter(containers), Node()))
         env: dict[str, Setting] = {}
         for container in (main, *containers, *pod["initContainers"].items):
-            for key, setting in self._variables(path, container).items():
+            for key, setting in self._variables(built, container).items():
                 env.setdefault(key, setting)
         ports = [port["containerPort"].text for each in containers for port in each["ports"].items]
         volumes = {
@@ -189,6 +185,7 @@ class _Reading:
                 place=Place(path, node.line),
                 image=main["image"].text,
                 command=" ".join((*main["command"].texts(), *main["args"].texts())),
+                hosts=(built.called,) if built.called else (),
                 ports=tuple(sorted({port_of(each) for each in ports} - {0})),
                 env=env,
                 waits_for=(),
@@ -200,36 +197,46 @@ class _Reading:
             mounts=tuple((f"pvc:{claim}", target) for claim, target in mounts if claim),
         )
 
-    def _variables(self, path: str, container: Node) -> dict[str, Setting]:
+    def _variables(self, built: Built, container: Node) -> dict[str, Setting]:
         found: dict[str, Setting] = {}
         for each in container["env"].items:
             source = each["valueFrom"]
-            setting = Setting(each["value"].text, Place(path, each["value"].line or each.line))
+            file = each["value"].file or each.file or built.document.path
+            setting = Setting(each["value"].text, Place(file, each["value"].line or each.line))
             if source.fields:
                 secret, config = source["secretKeyRef"], source["configMapKeyRef"]
                 reference = secret if secret.fields else config
                 name, key = reference["name"].text, reference["key"].text
-                known = self._lookup(path, name).get(key)
+                known = self._lookup(built, name).get(key)
                 secretly = f"{name}/{key}" if secret.fields else ""
-                setting = Setting(known.value if known else None, Place(path, each.line), secretly)
+                setting = Setting(known.value if known else None, Place(file, each.line), secretly)
             found[each["name"].text] = setting
         for each in container["envFrom"].items:
             for kind in ("configMapRef", "secretRef"):
                 prefix = each["prefix"].text
-                values = self._lookup(path, each.at(kind, "name").text)
+                values = self._lookup(built, each.at(kind, "name").text)
                 for key, value in values.items():
                     found.setdefault(prefix + key, value)
         return found
 
-    def _lookup(self, path: str, name: str) -> dict[str, Setting]:
-        """The ConfigMap or Secret of that name that stands nearest to `path`."""
+    def _lookup(self, built: Built, name: str) -> dict[str, Setting]:
+        """The ConfigMap or Secret of that name which the same overlay has, else the one that stands nearest."""
         candidates = self._data.get(name, [])
         if not candidates:
             return {}
-        return max(candidates, key=lambda each: len(posixpath.commonpath([f"/{each[0]}", f"/{path}"])))[1]
+        path = f"/{built.document.path}"
+        near = max(
+            candidates,
+            key=lambda each: (
+                built.top is not None and each[1] is built.top,
+                len(posixpath.commonpath([f"/{each[0]}", path])),
+            ),
+        )
+        return near[2]
 
-    def _name(self, service: Node, found: dict[tuple[str, str], Deployed]) -> None:
-        """A Service's name is a host of every workload that it selects."""
+    def _name(self, built: Built, found: dict[tuple[str, str], Deployed]) -> None:
+        """A Service's name is a host of every workload that it selects, as its file has it and as an overlay calls it."""
+        service = built.node
         name, namespace = service.at("metadata", "name").text, service.at("metadata", "namespace").text
         selector = {key: value.text for key, value in service.at("spec", "selector").fields.items()}
         ports = {port_of(each["port"].text) for each in service.at("spec", "ports").items} - {0}
@@ -237,7 +244,7 @@ class _Reading:
             chosen = selector and all(each.labels.get(label) == value for label, value in selector.items())
             if chosen and (not namespace or namespace == each.system):
                 work = each.workload
-                hosts = tuple(dict.fromkeys((*work.hosts, name)))
+                hosts = tuple(dict.fromkeys(filter(None, (*work.hosts, name, built.called))))
                 work = replace(work, hosts=hosts, ports=tuple(sorted({*work.ports, *ports})))
                 found[key] = replace(each, workload=work)
 

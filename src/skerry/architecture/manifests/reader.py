@@ -33,7 +33,7 @@ class Reader:
         """No document for what cannot be read."""
         if path not in self._yaml:
             try:
-                self._yaml[path] = documents(self.text(path))
+                self._yaml[path] = documents(self.text(path), path)
             except Unreadable as error:
                 self.skip(path, str(error))
                 self._yaml[path] = []

@@ -28,6 +28,8 @@ class Node:
 
     line: int = 0
     text: str = ""
+    file: str = ""
+    """Where it was read from: a patch puts nodes of one file into another's."""
     fields: dict[str, Node] = field(default_factory=dict)
     items: list[Node] = field(default_factory=list)
     weight: int = 1
@@ -54,15 +56,18 @@ class Node:
         for item in self.items:
             name, equals, value = item.text.partition("=")
             if name:
-                yield name, Node(item.line, value, missing=not equals)
+                yield name, Node(item.line, value, item.file, missing=not equals)
 
 
 _NOTHING: Final = Node(missing=True)
 
 
-def documents(text: str) -> list[Node]:
-    """Every document of `text`. Raises `Unreadable` for what is no YAML or is too much of it."""
-    tree = _Tree()
+def documents(text: str, file: str = "", *, before: int = 0) -> list[Node]:
+    """Every document of `text`, which stands in `file` behind so many lines.
+
+    Raises `Unreadable` for what is no YAML or is too much of it.
+    """
+    tree = _Tree(file, before)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             tree.take(event)
@@ -83,7 +88,9 @@ class _Open:
 
 
 class _Tree:
-    def __init__(self) -> None:
+    def __init__(self, file: str, before: int) -> None:
+        self._file = file
+        self._before = before
         self.roots: list[Node] = []
         self._open: list[_Open] = []
         self._anchors: dict[str, Node | None] = {}
@@ -92,7 +99,7 @@ class _Tree:
 
     def take(self, event: Any) -> None:
         # the marks are typed as optional, which they are only in events that are made by hand
-        line: int = event.start_mark.line + 1
+        line: int = event.start_mark.line + 1 + self._before
         if isinstance(event, yaml.DocumentStartEvent):
             self._anchors.clear()
         elif isinstance(event, yaml.AliasEvent):
@@ -103,7 +110,7 @@ class _Tree:
                 raise Unreadable(f"{why}, in line {line}")
             self._place(target)
         elif isinstance(event, yaml.ScalarEvent):
-            node = Node(line, event.value)
+            node = Node(line, event.value, self._file)
             if event.implicit[0] and event.value in _NULL:
                 node.missing, node.text = True, ""
             self._remember(event.anchor, node)
@@ -113,7 +120,7 @@ class _Tree:
                 raise Unreadable(f"nested deeper than {MAX_DEPTH}, in line {line}")
             self._remember(event.anchor, None)
             mapping = isinstance(event, yaml.MappingStartEvent)
-            self._open.append(_Open(Node(line), mapping, event.anchor))
+            self._open.append(_Open(Node(line, "", self._file), mapping, event.anchor))
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             self._close()
 

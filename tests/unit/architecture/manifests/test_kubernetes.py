@@ -5,7 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import pytest
 from repository import Memory
 
 from skerry.architecture.manifests import read
@@ -92,6 +91,7 @@ def test_a_patch_of_a_kustomization_is_no_workload_of_its_own() -> None:
     patch = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: orders, namespace: live}\n"
     files = {
         "k8s/base/orders.yaml": DEPLOYMENT,
+        "k8s/base/kustomization.yaml": "resources: [orders.yaml]\n",
         "k8s/live/kustomization.yaml": "resources: [../base]\npatches: [{path: more.yaml}]\npatchesStrategicMerge: [gone.yaml]\n",
         "k8s/live/more.yaml": patch
         + "spec: {template: {spec: {containers: [{name: orders, env: [{name: PRICES_URL, value: 'http://prices'}]}]}}}\n",
@@ -100,26 +100,6 @@ def test_a_patch_of_a_kustomization_is_no_workload_of_its_own() -> None:
     (orders,) = read(Memory(files)).deployed
     assert (orders.workload.image, orders.system) == ("registry/orders:1", "")
     assert orders.workload.env["PRICES_URL"].value == "http://prices"
-
-
-@pytest.mark.parametrize(
-    ("text", "changes"),
-    [
-        ("resources: [../base]\nimages:\n  - {name: registry/orders, newName: other/orders}\n", "images"),
-        (
-            "patches:\n  - {target: {kind: Deployment}, patch: '[{op: remove, path: /spec}]'}\nnameSuffix: -b\n",
-            "patches, nameSuffix",
-        ),
-    ],
-    ids=["images", "a patch in place and names"],
-)
-def test_what_building_a_kustomization_would_change_is_said(text: str, changes: str) -> None:
-    """Images, patches and names of an overlay are not applied: with its file, and what to give instead."""
-    (unknown,) = read(Memory({"base/orders.yaml": DEPLOYMENT, "live/kustomization.yml": text})).unknown
-    assert f"changes ({changes}) is not applied" in unknown.text
-    assert "kustomize build" in unknown.text
-    assert unknown.place is not None
-    assert unknown.place.file == "live/kustomization.yml"
 
 
 def test_a_kustomization_that_only_lists_says_nothing() -> None:
