@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from skerry.architecture.joining import images
-from skerry.architecture.joining.exchanges import Way, exchanges
+from skerry.architecture.joining.exchanges import Way, exchanges, way_of
 from skerry.architecture.joining.names import Names, is_work
 from skerry.architecture.joining.opened import Databases
 from skerry.architecture.model import Edge, Evidence, Observed, Service, Source
@@ -24,6 +24,8 @@ _BEFORE: Final = re.compile(
 """What asks the system and is no part of it."""
 MAX_SERVICES: Final = 500
 """Services that only traces know; of more, those that are named first are looked at."""
+MAX_LINKS: Final = 200_000
+"""Links of all spans that are followed."""
 _MAX_PAIRS: Final = 200
 """Senders times takers of one topic; with more of them a topic is a bus, and says nothing of who reaches whom."""
 
@@ -61,6 +63,7 @@ class Runtime:
         self._taken: dict[str, dict[str, Span]] = defaultdict(dict)
         for spans in traces.traces.values():
             self._trace(spans)
+        self._linked(traces)
         self._unanswered(traces)
         self._topics()
 
@@ -125,6 +128,28 @@ class Runtime:
             if service in self._services:
                 self.databases.saw(service, span)
 
+    def _linked(self, traces: Traces) -> None:
+        """Messages that a span names as what it works on, as one for a whole batch does: their senders reached its service."""
+        pairs = [(link, span) for spans in traces.traces.values() for span in spans for link in span.links][:MAX_LINKS]
+        wanted = {trace: set[str]() for (trace, _), _ in pairs}
+        for (trace, identity), _ in pairs:
+            wanted[trace].add(identity)
+        sent = {
+            (trace, span.span): span
+            for trace, those in wanted.items()
+            for span in traces.traces.get(trace, ())
+            if span.span in those
+        }
+        for link, span in pairs:
+            sender = sent.get(link)
+            if sender is None or span.kind is SpanKind.SERVER or not (_is_message(sender) or _is_message(span)):
+                continue  # a request that begins a trace of its own links to its caller, who waits for it
+            caller, service = self.names.service(sender.service), self.names.service(span.service)
+            named = sender.attributes.get("messaging.destination.name")
+            topic = str(named or span.attributes.get("messaging.destination.name", ""))
+            if caller != service and {caller, service} <= self._services.keys():
+                self._saw((caller, service, False, topic), span, span)
+
     def _unanswered(self, traces: Traces) -> None:
         """Calls of a service that shows no spans itself, or whose spans were not kept."""
         for _, calls in exchanges(traces, self.names):
@@ -155,6 +180,10 @@ class Runtime:
             seen.protocol = "grpc"
         elif not key[2]:
             seen.protocol = str(other.attributes.get("messaging.system", "event"))
+
+
+def _is_message(span: Span) -> bool:
+    return span.kind in {SpanKind.PRODUCER, SpanKind.CONSUMER} or way_of(span.attributes) is Way.MESSAGE
 
 
 def _role(name: str) -> str:

@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
@@ -15,6 +16,8 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{11,22}={0,2}")
 _SIZES: Final = {12: 8, 24: 16}
 """Characters of base64 with its padding, to bytes."""
 MAX_ID: Final = 64
+MAX_LINKS: Final = 128
+"""Of one span; a batch may be larger, and the services behind it are hardly more."""
 LATEST: Final = 4e18
 """Nanoseconds since 1970 that are a time at all: the year 2096."""
 UNKNOWN_SERVICE: Final = "unknown_service"
@@ -59,6 +62,16 @@ def identity(value: object, field: str) -> str:
         if not value and field:
             raise Malformed(f"{field} of a span is zero")
     return sys.intern(value)
+
+
+def links(given: object, trace: str, span: str) -> tuple[tuple[str, str], ...]:
+    """Other spans that one names, by its fields for their ids; what is no id is left out."""
+    found: dict[tuple[str, str], None] = {}
+    for each in listed(given)[:MAX_LINKS]:
+        said = mapping(each)
+        with suppress(Malformed):
+            found[identity(said.get(trace), trace), identity(said.get(span), span)] = None
+    return tuple(found)
 
 
 def number(value: object, field: str) -> float:

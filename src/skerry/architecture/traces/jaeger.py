@@ -9,7 +9,16 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from skerry.architecture.traces.conventions import failed, stable
-from skerry.architecture.traces.fields import Malformed, identity, listed, mapping, number, service_name
+from skerry.architecture.traces.fields import (
+    MAX_LINKS,
+    Malformed,
+    identity,
+    links,
+    listed,
+    mapping,
+    number,
+    service_name,
+)
 from skerry.architecture.traces.masking import Masks
 from skerry.architecture.traces.spans import Span, SpanKind
 
@@ -74,6 +83,7 @@ def _span(
         attributes=found,
         line=line,
         file=file,
+        links=_links(given, parent),
     )
 
 
@@ -88,6 +98,17 @@ def _parent(given: Mapping[str, object]) -> tuple[str, bool]:
             return identity(reference.get("spanID"), ""), True
         followed = followed or identity(reference.get("spanID"), "")
     return (followed, False) if followed else (identity(given.get("parentSpanID"), ""), True)
+
+
+def _links(given: Mapping[str, object], parent: str) -> tuple[tuple[str, str], ...]:
+    """References to other traces, and those that only FOLLOW_FROM, but for what became the parent."""
+    listed_ones = (mapping(each) for each in listed(given.get("references"))[:MAX_LINKS])
+    theirs = [
+        each
+        for each in listed_ones
+        if each.get("refType") == "FOLLOWS_FROM" or each.get("traceID") not in {None, given.get("traceID")}
+    ]
+    return tuple(each for each in links(theirs, "traceID", "spanID") if each[1] != parent)
 
 
 def _tags(given: object) -> dict[str, object]:

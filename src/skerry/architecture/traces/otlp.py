@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from skerry.architecture.traces.conventions import failed, stable
-from skerry.architecture.traces.fields import Malformed, identity, listed, mapping, number, service_name
+from skerry.architecture.traces.fields import Malformed, identity, links, listed, mapping, number, service_name
 from skerry.architecture.traces.masking import Masks
 from skerry.architecture.traces.spans import Span, SpanKind
 
@@ -87,7 +87,14 @@ def _span(given: Mapping[str, object], service: str, file: str, line: int, masks
         attributes=found,
         line=line,
         file=file,
+        links=_links(given.get("links")),
     )
+
+
+def _links(given: object) -> tuple[tuple[str, str], ...]:
+    if not given:
+        return ()
+    return links(given, "traceId", "spanId") or links(given, "trace_id", "span_id")
 
 
 def _kind(given: object) -> SpanKind:

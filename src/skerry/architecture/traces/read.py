@@ -26,7 +26,7 @@ _OTHER_SIGNALS: Final = frozenset(
 
 
 def read(paths: Sequence[Path], *, limits: Limits | None = None) -> Traces:
-    """All spans of `paths`: OTLP as JSON lines or protobuf, Jaeger's and Zipkin's JSON (version 2), each also packed with gzip.
+    """All spans of `paths`: OTLP as JSON lines or protobuf, Jaeger's and Zipkin's JSON, each also packed with gzip.
 
     The format is found by content. What is malformed, too large or too much is in `skipped`, with its file and line, and costs
     nothing else; nothing that stands in a file raises. Headers, users of URLs, values of queries and literals of SQL are not
@@ -110,17 +110,11 @@ class _Reader:
         elif jaeger.is_trace(value):
             self._take(jaeger.spans(value, name, line, self._masks), name, line)
         elif zipkin.is_span(value):
-            self._take(self._zipkin(value, name, line), name, line)
+            self._take(zipkin.spans(value, name, line, self._masks), name, line)
         elif isinstance(value.get("data"), list):
             self._value(value["data"], name, line)
         elif not _OTHER_SIGNALS & value.keys():
             self._skip(name, line, "an object that is of no format with spans")
-
-    def _zipkin(self, value: Mapping[str, object], name: str, line: int) -> Iterator[Span | Malformed]:
-        try:
-            yield zipkin.span(value, name, line, self._masks)
-        except Malformed as problem:
-            yield problem
 
     def _take(self, found: Iterator[Span | Malformed], name: str, line: int) -> None:
         for each in found:

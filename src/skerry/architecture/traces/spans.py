@@ -37,6 +37,8 @@ class Span:
     line: int
     """Of the file it was read from."""
     file: str
+    links: tuple[tuple[str, str], ...] = ()
+    """(trace, span) of others that it has to do with and that are not its parent: the messages of a batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

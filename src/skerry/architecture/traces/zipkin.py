@@ -1,4 +1,4 @@
-"""Zipkin's JSON, version 2: a list of spans, or a list of traces that are lists of spans.
+"""Zipkin's JSON, version 2, and version 1 made into it: a list of spans, or a list of traces that are lists of spans.
 
 Source: the Zipkin API's description of its spans; times are microseconds, all tags are text. Client and server of one call may
 share one id: `shared` says so.
@@ -6,13 +6,14 @@ share one id: `shared` says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from skerry.architecture.traces.conventions import failed, stable
 from skerry.architecture.traces.fields import Malformed, identity, mapping, number, service_name
 from skerry.architecture.traces.masking import Masks
 from skerry.architecture.traces.spans import Span, SpanKind
+from skerry.architecture.traces.zipkin_v1 import is_first, second
 
 _MICRO: Final = 1e-6
 _LATEST: Final = 4e15
@@ -25,10 +26,16 @@ def is_span(value: object) -> bool:
     return isinstance(value, Mapping) and "traceId" in value and "id" in value
 
 
-def span(given: Mapping[str, object], file: str, line: int, masks: Masks) -> Span:
-    """One span. Raises `Malformed`."""
-    if "binaryAnnotations" in given:
-        raise Malformed("a span of Zipkin's version 1, which is not read")
+def spans(given: Mapping[str, object], file: str, line: int, masks: Masks) -> Iterator[Span | Malformed]:
+    """One span, or both sides of one of version 1."""
+    try:
+        for each in second(given) if is_first(given) else (given,):
+            yield _span(each, file, line, masks)
+    except Malformed as problem:
+        yield problem
+
+
+def _span(given: Mapping[str, object], file: str, line: int, masks: Masks) -> Span:
     tags: dict[str, object] = dict(list(mapping(given.get("tags")).items())[:128])
     far = mapping(given.get("remoteEndpoint"))
     for name, field in (("peer.service", "serviceName"), ("peer.ipv4", "ipv4"), ("peer.port", "port")):

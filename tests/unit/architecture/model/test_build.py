@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,24 @@ def span(n: int, parent: str, service: str, kind: SpanKind, **attributes: str | 
         trace="t", span=str(n), parent=parent, service=service, name="x", kind=kind, start=n, end=n + 0.5, error=False,
         attributes=said, line=n, file="t.jsonl",
     )  # fmt: skip
+
+
+def test_a_batch_is_reached_by_all_whose_messages_it_links_to() -> None:
+    """Each sender is an edge that nobody waits on; a request that begins a new trace and links to its caller is none."""
+    files = Memory(two("{A: '1'}", more="  c: {build: ./c}\n"))
+    sent = span(1, "", "a", SpanKind.PRODUCER, messaging_destination_name="placed")
+    other = replace(span(2, "", "c", SpanKind.PRODUCER, messaging_destination_name="packed"), trace="u")
+    batch = replace(
+        span(3, "", "b", SpanKind.CONSUMER), trace="v", links=(("t", "1"), ("u", "2"), ("w", "9"), ("v", "3"))
+    )
+    asked = replace(span(4, "", "c", SpanKind.CLIENT), trace="x")
+    public = replace(span(5, "", "a", SpanKind.SERVER), trace="y", links=(("x", "4"),))
+    traces = {"t": (sent,), "u": (other,), "v": (batch,), "x": (asked,), "y": (public,)}
+    edges = build(files, code_of(files), Traces(traces=traces)).edges
+    assert [(each.caller, each.callee, each.waits, each.topic) for each in edges] == [
+        ("a", "b", False, "placed"),
+        ("c", "b", False, "packed"),
+    ]
 
 
 def test_traces_land_on_the_same_edges_and_databases() -> None:

@@ -67,6 +67,37 @@ def test_every_format_says_the_same(form: str, tmp_path: Path) -> None:
     assert "4111" not in repr(traces)
 
 
+def test_the_first_version_of_zipkin_tells_the_other_end(tmp_path: Path) -> None:
+    """`sa` is whom a client asked; a span with nothing but it is a client's; one with `lc` alone is work within."""
+    here = {"serviceName": "orders"}
+    there = {"key": "sa", "value": True, "endpoint": {"serviceName": "stock", "port": 80}}
+    spans = [
+        {"traceId": "1", "id": "2", "timestamp": 5, "duration": 7, "annotations": [
+            {"value": "cs", "timestamp": 1, "endpoint": here}, {"value": "cr", "timestamp": 9, "endpoint": here}],
+         "binaryAnnotations": [there, {"key": "http.method", "value": "GET", "endpoint": here}]},
+        {"traceId": "1", "id": "3", "timestamp": 6, "binaryAnnotations": [there, {"key": "a", "value": "b", "endpoint": here}]},
+        {"traceId": "1", "id": "4", "timestamp": 7, "binaryAnnotations": [{"key": "lc", "value": "", "endpoint": here}]},
+        {"traceId": "1", "id": "5", "annotations": [{"value": "sr", "timestamp": 8, "endpoint": here}]},
+    ]  # fmt: skip
+    asked, bare, within, answered = spans_of(read_text(tmp_path, json.dumps(spans)))
+    assert [each.kind.value for each in (asked, bare, within, answered)] == ["client", "client", "internal", "server"]
+    assert {each.service for each in (asked, bare, within, answered)} == {"orders"}
+    assert (asked.attributes["peer.service"], bare.attributes["peer.service"]) == ("stock", "stock")
+    assert (asked.start, asked.end - asked.start, answered.start) == pytest.approx((5e-6, 7e-6, 8e-6))
+    assert asked.attributes["http.request.method"] == "GET"
+
+
+@pytest.mark.parametrize("form", ["otlp", "otlp-protobuf", "jaeger"])
+def test_links_name_other_spans(form: str, tmp_path: Path) -> None:
+    """They are no parents; what is no id costs only itself, and of very many some are left out."""
+    told = Story()
+    sent = told.span("orders", "send", "producer", messaging__destination__name="placed")
+    taken = told.span("mail", "process", "consumer", messaging__destination__name="placed")
+    taken.links = [sent] * 3
+    batch = next(each for each in spans_of(read_text(tmp_path, FORMATS[form](told.spans))) if each.service == "mail")
+    assert (batch.links, batch.parent) == (((sent.trace.lstrip("0"), sent.span.lstrip("0")),), "")
+
+
 @pytest.mark.parametrize("framed", [False, True], ids=["one message", "messages with their lengths"])
 def test_otlp_as_protobuf_says_the_same(framed: bool, tmp_path: Path) -> None:
     """As an exporter sends it, and as a collector's file exporter writes it, packed too."""
@@ -228,7 +259,8 @@ BROKEN = [
     ('[{"traceId": "a", "id": "b", "timestamp": NaN}]', "timestamp"),
     ('[{"traceId": "a", "id": "b", "timestamp": ' + "9" * 5_000 + "}]", "digits"),
     ('[{"traceId": "a", "id": "0000", "timestamp": 5}]', "zero"),
-    ('[{"traceId": "a", "id": "b", "timestamp": 5, "binaryAnnotations": []}]', "version 1"),
+    ('[{"traceId": "a", "id": "b", "binaryAnnotations": []}]', "timestamp of a span is missing"),
+    ('[{"traceId": "a", "id": "b", "annotations": [{"value": "cs", "timestamp": -1}]}]', "an annotation"),
     ("hello\nworld\n", "no JSON"),
     ('"text"\n', "no object"),
     ("", "no spans"),

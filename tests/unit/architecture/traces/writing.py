@@ -40,6 +40,7 @@ class Told:
     length: float
     error: bool
     tags: dict[str, Any]
+    links: list[Told] = field(default_factory=list)
 
 
 @dataclass
@@ -140,6 +141,7 @@ def otlp(spans: list[Told], *, old: bool = False, base: bool = False) -> str:
                 "endTimeUnixNano": str(end) if not base else end,
                 "attributes": _pairs(_named(each.tags, old=old)),
                 "status": ({"code": "STATUS_CODE_ERROR"} if base else {"code": 2}) if each.error else {},
+                "links": [{"traceId": identity(one.trace), "spanId": identity(one.span)} for one in each.links],
             }
         )
     lines = []
@@ -169,8 +171,8 @@ def jaeger(spans: list[Told], *, old: bool = True, indent: int | None = None) ->
                 "spanID": each.span,
                 "operationName": each.name,
                 "references": [{"refType": "CHILD_OF", "traceID": each.trace, "spanID": each.parent}]
-                if each.parent
-                else [],
+                * bool(each.parent)
+                + [{"refType": "FOLLOWS_FROM", "traceID": one.trace, "spanID": one.span} for one in each.links],
                 "startTime": round((BEGIN + each.start) * 1e6),
                 "duration": round(each.length * 1e6),
                 "tags": [
@@ -217,6 +219,29 @@ def zipkin(spans: list[Told], *, old: bool = True, shared: bool = False) -> str:
     return json.dumps(found)
 
 
+_MARKS = {"CLIENT": ("cs", "cr"), "SERVER": ("sr", "ss"), "PRODUCER": ("ms", ""), "CONSUMER": ("mr", "")}
+
+
+def zipkin_first(spans: list[Told], *, joined: bool = False) -> str:
+    """Version 1. `joined`: both sides of a call in one span, which then has no times of its own."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for each in json.loads(zipkin(spans, shared=joined)):
+        new = {
+            name: each[name] for name in ("traceId", "id", "parentId", "name", "timestamp", "duration") if name in each
+        }
+        one = found.setdefault((each["traceId"], each["id"]), {**new, "annotations": [], "binaryAnnotations": []})
+        times = (each["timestamp"], each["timestamp"] + each["duration"])
+        for time, mark in zip(times, _MARKS.get(each.get("kind", ""), ()), strict=False):
+            if mark:
+                one["annotations"].append({"timestamp": time, "value": mark, "endpoint": each["localEndpoint"]})
+        one["binaryAnnotations"] += [
+            {"key": key, "value": value, "endpoint": each["localEndpoint"]} for key, value in each["tags"].items()
+        ]
+        if not each["tags"] and "kind" not in each:
+            one["binaryAnnotations"].append({"key": "lc", "value": "", "endpoint": each["localEndpoint"]})
+    return json.dumps(list(found.values()))
+
+
 FORMATS: dict[str, Callable[[list[Told]], str]] = {
     "otlp": otlp,
     "otlp-old-names": lambda spans: otlp(spans, old=True),
@@ -225,4 +250,6 @@ FORMATS: dict[str, Callable[[list[Told]], str]] = {
     "jaeger-laid-out": lambda spans: jaeger(spans, old=False, indent=2),
     "zipkin": zipkin,
     "zipkin-shared": lambda spans: zipkin(spans, old=False, shared=True),
+    "zipkin-1": zipkin_first,
+    "zipkin-1-joined": lambda spans: zipkin_first(spans, joined=True),
 }
