@@ -22,6 +22,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from chromium import Chromium
+from console_axe import violations
 from console_shop import LiveShop
 
 pytestmark = pytest.mark.chromium
@@ -202,6 +203,63 @@ def test_a_stuck_saga_is_settled_without_a_mouse(page, shop) -> None:
     page.press("Enter", "\r")
     page.until(f"!{DIALOG}.open")
     shop.until(lambda: "parcel-keyed" in shop.handled())
+    shop.quiet()
+
+
+@pytest.mark.node
+def test_axe_finds_nothing_on_any_page_well_or_in_trouble(page, shop) -> None:
+    """All is well, then payment is down and a saga is stuck: each page and a dialog, in light and dark, with real contents."""
+    found: dict[tuple[str, str], list[str]] = {}
+
+    def look(at: str) -> None:
+        for scheme in ("dark", "light"):
+            page.scheme(scheme)
+            found[at, scheme] = violations(page)
+
+    look("well")
+    saga = shop.in_trouble("parcel-seen")
+    [letter] = [one["id"] for one in shop.view()["people"] if one["kind"] == "dead"]
+    shop.tell("hold", "payment")
+    page.until(f"{H1}.includes('payment is held back since') && {EDGE}.classList.contains('open')")
+    look("payment down")
+    shop.until(lambda: shop.console.get("/api/traces?errors=1").json())
+    trace = max(shop.console.get("/api/traces?errors=1").json(), key=lambda one: one["spans"])["id"]
+    pages = {
+        "service/order": "What it depends on",
+        "traces": "POST /api/orders",
+        f"traces/{trace}": " spans in ",
+        "sagas": "parcel-seen",
+        f"sagas/returns/{saga}": "Timeline",
+        "dead": "parcel-seen",
+        f"dead/returns/{letter}": '"remark"',
+        "strangler": "Strangler",
+        "checks": "They have not run yet",
+        "audit": "Audit",
+    }
+    for path, text in pages.items():
+        go(page, path, until=text)
+        if path == f"traces/{trace}":
+            page.run("document.querySelector('main ol button').click()")
+            page.until("document.querySelector('main ol dl')")
+        if path == "checks":
+            click(page, "Run them now")
+            page.until("/ in \\d+ services and \\d+ files/.test(document.querySelector('main').innerText)")
+        look(path)
+        if path.startswith("sagas/"):
+            click(page, "Resolve")
+            page.until(f"{DIALOG}.open")
+            look("dialog")
+            page.press("Escape")
+    assert {at: wrong for at, wrong in found.items() if wrong} == {}
+    assert page.complaints == []
+    shop.tell("release", "payment")
+    shop.mend()
+    go(page, f"dead/returns/{letter}", until='"remark"')
+    click(page, "Replay")
+    confirm(page, "Replay the dead letter")
+    go(page, f"sagas/returns/{saga}", until="Timeline")
+    click(page, "Retry")
+    confirm(page, "Retry the saga")
     shop.quiet()
 
 
