@@ -15,6 +15,39 @@ from datetime import UTC, datetime
 from typing import ClassVar
 from uuid import UUID
 
+IDS_DRAWN = 512
+"""At once: each draw asks the operating system, and lets another thread go first."""
+
+
+class _Ids:
+    """Ids of 16 hex digits, drawn from the operating system for many. Safe between threads; a forked process has its own."""
+
+    __slots__ = ("_forks", "_left")
+
+    def __init__(self) -> None:
+        self._left: list[str] = []
+        self._forks = False
+
+    def draw(self) -> str:
+        try:
+            return self._left.pop()
+        except IndexError:
+            return self._more()
+
+    def _more(self) -> str:
+        if not self._forks:  # not at import
+            self._forks = True
+            os.register_at_fork(after_in_child=self._forget)
+        digits = os.urandom(8 * IDS_DRAWN).hex()
+        first, *self._left = [digits[at : at + 16] for at in range(0, len(digits), 16)]
+        return first
+
+    def _forget(self) -> None:
+        self._left = []
+
+
+_IDS = _Ids()
+
 
 class Clock:
     """Real time and the operating system's randomness. Immutable, safe to share between threads and tasks."""
@@ -48,6 +81,9 @@ class Clock:
     def random_bytes(self, n: int) -> bytes:
         """`n` unpredictable bytes."""
         return os.urandom(n)
+
+    hex_id: ClassVar[staticmethod[[], str]] = staticmethod(_IDS.draw)
+    """16 hex digits, unpredictable: `random_bytes(8).hex()` at a tenth of its cost, for what has an id by the thousand."""
 
     def uuid(self) -> UUID:
         """A fresh id that sorts by time: UUID version 7 (RFC 9562, section 5.7)."""

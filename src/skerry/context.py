@@ -60,10 +60,9 @@ class CallContext:
         """The same trace with a new span id; a new trace when there is none."""
         parent = self.traceparent
         if parent:
-            span = f"{parent[:36]}{clock.random_bytes(8).hex()}{parent[52:]}"
+            span = f"{parent[:36]}{clock.hex_id()}{parent[52:]}"
         else:
-            drawn = clock.random_bytes(24).hex()  # at once: each draw asks the operating system
-            span = f"00-{drawn[:32]}-{drawn[32:]}-01"
+            span = f"00-{clock.hex_id()}{clock.hex_id()}-{clock.hex_id()}-01"
         return made(self.deadline, span, self.tracestate, self.priority, self.retries_above)
 
     @property

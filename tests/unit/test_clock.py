@@ -1,8 +1,10 @@
 import asyncio
+import os
 import threading
+import warnings
 from datetime import UTC
 
-from skerry.clock import SYSTEM
+from skerry.clock import IDS_DRAWN, SYSTEM
 from skerry.testing import VirtualClock
 
 
@@ -35,6 +37,38 @@ def test_uuids_are_unique_within_a_millisecond():
     """Ids made at the same instant differ."""
     clock = VirtualClock()
     assert len({clock.uuid() for _ in range(10_000)}) == 10_000
+
+
+def test_hex_ids_are_of_one_length_and_differ():
+    """Threads that draw more ids than are drawn from the system at once get 16 hex digits each, no two the same."""
+    drawn: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: drawn.extend([SYSTEM.hex_id() for _ in range(2 * IDS_DRAWN)])) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(drawn)) == len(drawn) == 8 * IDS_DRAWN
+    assert all(len(each) == 16 and int(each, 16) >= 0 for each in drawn)
+
+
+def test_a_forked_process_has_hex_ids_of_its_own():
+    """What its parent has drawn already is not given out in a child too."""
+    SYSTEM.hex_id()
+    out, into = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        os.write(into, SYSTEM.hex_id().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    told = os.read(out, 16).decode()
+    os.close(out)
+    os.close(into)
+    assert len(told) == 16
+    assert told not in [SYSTEM.hex_id() for _ in range(IDS_DRAWN)]
 
 
 def test_utcnow_is_aware():

@@ -4,7 +4,18 @@ import logging
 import pytest
 
 from skerry import signals
-from skerry.signals import BreakerChanged, Detail, Hub, ProcessChanged, SagaChanged, Signal
+from skerry.signals import (
+    BreakerChanged,
+    Detail,
+    Hub,
+    ProcessChanged,
+    RequestSent,
+    RequestServed,
+    SagaChanged,
+    Signal,
+)
+from skerry.signals.calls import request_sent
+from skerry.signals.changes import request_served
 
 
 def test_every_subscriber_gets_every_signal():
@@ -86,6 +97,18 @@ def test_signals_are_frozen_records(kind):
     assert all(field.kw_only for field in dataclasses.fields(kind))
     assert kind.__doc__
     assert not kind.__doc__.startswith(kind.__name__)
+
+
+@pytest.mark.parametrize(
+    ("kind", "quickly"), [(RequestSent, request_sent), (RequestServed, request_served)], ids=["sent", "served"]
+)
+def test_a_signal_that_is_made_quickly_is_one_like_any_other(kind, quickly):
+    """What each call and each request tells equals what the class makes of the same fields, and cannot be written to."""
+    told = {field.name: f"any {field.name}" for field in dataclasses.fields(kind)}
+    signal = quickly(**told)
+    assert (type(signal), signal, signal.level) == (kind, kind(**told), "debug")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        signal.seconds = 0.0
 
 
 def test_levels_say_how_much_to_care():

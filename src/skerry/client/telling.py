@@ -12,7 +12,8 @@ from skerry.client.policy import BadReply
 from skerry.client.transport import Request
 from skerry.clock import Clock
 from skerry.context import CallContext
-from skerry.signals import HUB, RequestSent, emit
+from skerry.signals import HUB
+from skerry.signals.calls import request_sent
 from skerry.telemetry.conventions import MAX_PATH, METHODS, request_of, span_name
 from skerry.telemetry.encoding import Value
 from skerry.telemetry.spans import TRACING, report, span
@@ -78,18 +79,24 @@ class Attempt:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, BadReply):
             self.status = error.status
+        work, began = self._work, self._began
+        if work is None and began is None:
+            return
         failed = "" if kind is None else kind.__name__
         if self.status:
             failed = str(self.status) if self.status >= 400 else failed
-        if self._work is not None:
-            self._answered(self._work.attributes)
-            self._work.end(failed)
-            self._measure(self._work.seconds, failed)
-        elif self._began is not None:
-            seconds = self._clock.monotonic() - self._began
+        if work is not None:
+            self._answered(work.attributes)
+            work.end(failed)
+            seconds = work.seconds
+        else:
+            assert began is not None
+            seconds = self._clock.monotonic() - began
             if HUB.traced and TRACING.tracer is None:
                 self._tell(seconds, failed)
-            self._measure(seconds, failed)
+        if HUB.measured:
+            asked = self._request
+            HUB.emit(request_sent(asked.service, asked.method, self._address, self._port, self.status, seconds, failed))
 
     def _answered(self, told: dict[str, Value]) -> None:
         if self.status:
@@ -101,17 +108,3 @@ class Attempt:
         self._answered(told)
         own, parent, began = self.context.traceparent, self._around.traceparent, self._clock.now() - seconds
         report(span_name(self._request.method, ""), "client", own, parent, began, seconds, failed, told)
-
-    def _measure(self, seconds: float, failed: str) -> None:
-        if HUB.measured:
-            emit(
-                RequestSent(
-                    service=self._request.service,
-                    method=self._request.method,
-                    address=self._address,
-                    port=self._port,
-                    status=self.status,
-                    seconds=seconds,
-                    error=failed,
-                )
-            )

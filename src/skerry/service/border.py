@@ -15,6 +15,7 @@ from skerry.service.problem import Answer, Problem, of
 from skerry.service.server import ASGIApp, Message, Receive, Scope, Send
 from skerry.service.shedding import Shedding
 from skerry.signals import HUB, RequestFailed, RequestServed, emit
+from skerry.signals.changes import request_served
 from skerry.telemetry.conventions import MAX_PATH, METHODS, request_of, span_name
 from skerry.telemetry.encoding import Value
 from skerry.telemetry.metrics import CONTENT_TYPE
@@ -100,12 +101,8 @@ class Border:
                         work.name = span_name(method, route)
                         _answered(work.attributes, route, status)
             if HUB.hears(RequestServed):
-                seconds, scheme, name = work.seconds, scope.get("scheme", "http"), self._owner.name
-                emit(
-                    RequestServed(
-                        service=name, method=method, route=route, status=status, seconds=seconds, scheme=scheme
-                    )
-                )
+                scheme = scope.get("scheme", "http")
+                emit(request_served(self._owner.name, method, route, status, work.seconds, scheme))
 
     async def _health_at(self, path: str) -> HealthReport:
         if path == "/health/ready":

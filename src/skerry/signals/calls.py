@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from skerry.frozen import opened
 from skerry.signals.hub import Detail, Level, Signal
 
 
@@ -47,6 +48,25 @@ class RequestSent(Detail):
     status: int
     seconds: float
     error: str = ""
+
+
+_Sent = opened(RequestSent)
+
+
+def request_sent(
+    service: str, method: str, address: str, port: int, status: int, seconds: float, error: str
+) -> RequestSent:
+    """The signal of an attempt, for where each call has one."""
+    told = _Sent()
+    told.service = service
+    told.method = method
+    told.address = address
+    told.port = port
+    told.status = status
+    told.seconds = seconds
+    told.error = error
+    told.__class__ = RequestSent
+    return told  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

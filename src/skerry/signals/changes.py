@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from skerry.frozen import opened
 from skerry.signals.hub import Detail, Level, Signal
 
 # --- events
@@ -298,6 +299,22 @@ class RequestServed(Detail):
     status: int
     seconds: float
     scheme: str = "http"
+
+
+_Served = opened(RequestServed)
+
+
+def request_served(service: str, method: str, route: str, status: int, seconds: float, scheme: str) -> RequestServed:
+    """The signal of a request, for where each has one."""
+    told = _Served()
+    told.service = service
+    told.method = method
+    told.route = route
+    told.status = status
+    told.seconds = seconds
+    told.scheme = scheme
+    told.__class__ = RequestServed
+    return told  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,10 @@ KEPT: Final = 128
 """Attributes, and values of each, that are kept as they are written."""
 LONGEST_KEPT: Final = 256
 """Characters of one that is kept."""
+WHOLE: Final = frozenset(["http.request.resend_count", "http.response.status_code", "server.port"])
+"""Attributes whose values are whole numbers, kept too. Under another name 1 may come after True: to a dictionary they are one."""
+IN_A_PIECE: Final = 64
+"""Spans or records, some 40 kB."""
 PREFIX: Final = "skerry."
 _KINDS: Final = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
 _SEVERITIES: Final[Mapping[Level, tuple[int, str]]] = {
@@ -36,13 +40,13 @@ _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 Value = str | int | float | bool
 
 
-def spans_request(service: str, spans: Sequence[str]) -> bytes:
-    """A request to /v1/traces."""
+def spans_request(service: str, spans: Sequence[str]) -> list[bytes]:
+    """A request to /v1/traces, in pieces."""
     return _request("resourceSpans", "scopeSpans", "spans", service, spans)
 
 
-def records_request(service: str, records: Sequence[str]) -> bytes:
-    """A request to /v1/logs."""
+def records_request(service: str, records: Sequence[str]) -> list[bytes]:
+    """A request to /v1/logs, in pieces."""
     return _request("resourceLogs", "scopeLogs", "logRecords", service, records)
 
 
@@ -98,11 +102,16 @@ def event_name(signal: type[Signal]) -> str:
     return PREFIX + _WORD.sub("_", signal.__name__).lower()
 
 
-def _request(outer: str, inner: str, kind: str, service: str, found: Sequence[str]) -> bytes:
+def _request(outer: str, inner: str, kind: str, service: str, found: Sequence[str]) -> list[bytes]:
     resource = f'{{"attributes":[{_attributes({"service.name": service})}]}}'
-    begin = f'{{"{outer}":[{{"resource":{resource},"{inner}":[{{"scope":{{"name":"skerry"}},"{kind}":['
-    # joined once: it is a quarter of a megabyte, and each copy of it is memory that the system has to find
-    return f"{begin}{','.join(found)}]}}]}}]}}".encode()
+    before = f'{{"{outer}":[{{"resource":{resource},"{inner}":[{{"scope":{{"name":"skerry"}},"{kind}":['
+    pieces: list[bytes] = []
+    # not as one: that would be half a megabyte of memory for the system to find, several times over
+    for at in range(0, max(1, len(found)), IN_A_PIECE):
+        after = "" if at + IN_A_PIECE < len(found) else "]}]}]}"
+        pieces.append(f"{before}{','.join(found[at : at + IN_A_PIECE])}{after}".encode())
+        before = ","
+    return pieces
 
 
 def _plain(value: object) -> Value | None:
@@ -116,13 +125,7 @@ def _plain(value: object) -> Value | None:
 
 
 def _attributes(named: Mapping[str, Value]) -> str:
-    return ",".join(
-        [
-            # by class: to a dictionary True is 1, and 1.0 too
-            _WRITTEN[key][value] if value.__class__ is str or value.__class__ is int else _attribute(key, value)
-            for key, value in named.items()
-        ]
-    )
+    return ",".join(map(_written, named.items()))
 
 
 def _attribute(key: str, value: Value) -> str:
@@ -130,30 +133,24 @@ def _attribute(key: str, value: Value) -> str:
     return f'{{"key":{_quoted(key)},"value":{written}}}'
 
 
-class _Values(dict[Value, str]):
-    """An attribute, written with each of the values that came first: most attributes have few, and routes and services do."""
+class _Written(dict[tuple[str, Value], str]):
+    """Attributes as they are written, those that came first: most have few values, and routes and services do."""
 
-    def __init__(self, key: str) -> None:
-        self._key = key
+    def __init__(self) -> None:
+        self._room: dict[str, int] = {}
 
-    def __missing__(self, value: Value) -> str:
-        written = _attribute(self._key, value)
-        if len(self) < KEPT and len(written) < LONGEST_KEPT:
-            self[value] = written
+    def __missing__(self, named: tuple[str, Value]) -> str:
+        key, value = named
+        written = _attribute(key, value)
+        if (isinstance(value, str) or key in WHOLE) and len(written) < LONGEST_KEPT:
+            room = self._room.get(key, KEPT if len(self._room) < KEPT else 0)
+            if room:
+                self[named] = written
+                self._room[key] = room - 1
         return written
 
 
-class _Keys(dict[str, _Values]):
-    """The attributes that came first, by name."""
-
-    def __missing__(self, key: str) -> _Values:
-        values = _Values(key)
-        if len(self) < KEPT:
-            self[key] = values
-        return values
-
-
-_WRITTEN: Final = _Keys()
+_written: Final = _Written().__getitem__
 
 
 @lru_cache(512)

@@ -12,7 +12,7 @@ import http.client
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -66,27 +66,26 @@ def send_telemetry(
 
 
 class _Queue:
-    """The last of what waits for one path; `dropped` counts what had to go. Its owner has the lock."""
+    """The last of what waits for one path; `dropped` counts what had to go. All but `put` is done by who has the lock."""
 
     def __init__(self, path: str, most: int) -> None:
         self.path = path
         self.most = most
         """How many are taken at once."""
         self.dropped = 0
-        # a list: what a request takes comes out of it in one piece, while nobody who tells of something has to wait for long
+        # a list: what a request takes comes out of it in one piece, and to add to it is one step, which needs no lock
         self._waiting: list[str] = []
+        self.put: Callable[[str], None] = self._waiting.append
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, what: str) -> int:
-        """How many wait with it."""
-        waiting = self._waiting
-        if len(waiting) >= QUEUED:
-            del waiting[0]
-            self.dropped += 1
-        waiting.append(what)
-        return len(waiting)
+    def shorten(self) -> None:
+        """Drop the oldest of what is too much."""
+        surplus = len(self._waiting) - QUEUED
+        if surplus > 0:
+            del self._waiting[:surplus]
+            self.dropped += surplus
 
     def take(self) -> list[str]:
         taken = self._waiting[: self.most]
@@ -156,12 +155,16 @@ class _Sender:
         if self._forked:
             self._begin()  # a fork takes no threads along, and what waited is its parent's to send
             queue = self._spans if queue.path == self._spans.path else self._records
-        with self._lock:
-            count = queue.put(what)
-        if count == 1:
+        queue.put(what)
+        # in this order: the thread takes back that there is some before it looks what there is
+        if not self._some.is_set():
             self._some.set()
-        elif count == queue.most:
+        count = len(queue)
+        if count >= queue.most:
             self._enough.set()
+            if count > QUEUED:
+                with self._lock:
+                    queue.shorten()
 
     def _run(self) -> None:
         while True:
@@ -186,7 +189,7 @@ class _Sender:
             if self._end_by is not None and self._clock.monotonic() >= self._end_by:
                 return
 
-    def _deliver(self, path: str, body: bytes) -> bool:
+    def _deliver(self, path: str, body: Sequence[bytes]) -> bool:
         """Whether it was taken, by the first attempt or a later one. At the end there is one attempt."""
         for _ in range(ATTEMPTS):
             status, why = self._attempt(path, body)
@@ -203,7 +206,7 @@ class _Sender:
                 return False
         return False
 
-    def _attempt(self, path: str, body: bytes) -> tuple[int, str]:
+    def _attempt(self, path: str, body: Sequence[bytes]) -> tuple[int, str]:
         """The status, 0 without an answer, and what went wrong."""
         patience = PATIENCE
         if self._end_by is not None:
@@ -213,7 +216,8 @@ class _Sender:
                 self._connection = self._class(self._host, self._port, timeout=patience)
             elif self._connection.sock is not None:
                 self._connection.sock.settimeout(patience)
-            self._connection.request("POST", self._path + path, body, self._headers)
+            headers = {**self._headers, "content-length": str(sum(map(len, body)))}
+            self._connection.request("POST", self._path + path, body, headers)
             answer = self._connection.getresponse()
             if len(answer.read(_LARGEST_ANSWER)) == _LARGEST_ANSWER:
                 self._close()

@@ -40,7 +40,8 @@ def write_traces(path: Path, *, service: str, hub: Hub = HUB, clock: Clock = SYS
         spans, waiting[:] = list(waiting), []
         since[0] = clock.monotonic()
         if spans:
-            os.write(descriptor, spans_request(service, spans) + b"\n")  # in one piece: others append to the same file
+            # in one piece: others append to the same file
+            os.write(descriptor, b"".join((*spans_request(service, spans), b"\n")))
 
     def told(*span: Any) -> None:
         with lock:

@@ -171,6 +171,10 @@ class VirtualClock(Clock):
         """The next `n` bytes from the seed."""
         return self._random.randbytes(n)
 
+    def hex_id(self) -> str:
+        """The next 16 hex digits from the seed."""
+        return self._random.randbytes(8).hex()
+
 
 def run_virtual(main: Callable[[VirtualClock], Awaitable[T]], *, seed: int = 0) -> T:
     """Run `main(clock)` on a fresh `VirtualLoop` to its end and return what it returns.

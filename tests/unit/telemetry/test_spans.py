@@ -10,7 +10,7 @@ from skerry.context import CallContext
 from skerry.errors import ConfigurationError
 from skerry.signals import HUB
 from skerry.telemetry import write_traces
-from skerry.telemetry.encoding import KEPT, LONGEST_KEPT, span_of
+from skerry.telemetry.encoding import IN_A_PIECE, KEPT, LONGEST_KEPT, span_of, spans_request
 from skerry.telemetry.spans import SpanEnded, span, tell
 from skerry.telemetry.tracefile import TOGETHER
 
@@ -93,6 +93,15 @@ def test_what_is_kept_of_attributes_is_bounded_and_mixes_nothing_up():
             told = json.loads(span_of("n", "server", PARENT, "", 1.0, 1.0, "", named))
             [(key, value)] = named.items()
             assert told["attributes"] == [{"key": key, "value": {"stringValue": value}}]
+
+
+@pytest.mark.parametrize("count", [0, 1, IN_A_PIECE, 3 * IN_A_PIECE + 1])
+def test_the_pieces_of_a_request_are_one_document(count):
+    """However many spans there are, all come out of the pieces put together, in their order."""
+    spans = [span_of(f"n{number}", "server", PARENT, "", 1.0, 1.0, "", {}) for number in range(count)]
+    document = json.loads(b"".join(spans_request("order", spans)))
+    [scope] = document["resourceSpans"][0]["scopeSpans"]
+    assert [span["name"] for span in scope["spans"]] == [f"n{number}" for number in range(count)]
 
 
 def test_the_file_is_otlp(tmp_path):

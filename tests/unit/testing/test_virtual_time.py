@@ -101,8 +101,8 @@ def test_sockets_do_not_crash_it():
 def test_the_same_seed_gives_the_same_run():
     """Numbers, bytes and ids come from the seed alone."""
 
-    async def main(clock: VirtualClock) -> tuple[float, bytes, str]:
-        return clock.random(), clock.random_bytes(8), str(clock.uuid())
+    async def main(clock: VirtualClock) -> tuple[float, bytes, str, str]:
+        return clock.random(), clock.random_bytes(8), clock.hex_id(), str(clock.uuid())
 
     assert run_virtual(main, seed=3) == run_virtual(main, seed=3)
     assert run_virtual(main, seed=3) != run_virtual(main, seed=4)

@@ -102,6 +102,7 @@ def _time(clock: VirtualClock) -> dict[str, Any]:
         "wait": lambda _self, event, seconds: clock.wait(event, seconds),
         "random": lambda _self: clock.random(),
         "random_bytes": lambda _self, n: clock.random_bytes(n),
+        "hex_id": staticmethod(clock.hex_id),
     }
 
 
