@@ -149,7 +149,8 @@ class _Level:
 
     def find(self, asked: Asked) -> Found | None:
         path = asked.path
-        found = _first(self._exact.get(path), asked)
+        group = self._exact.get(path)
+        found = None if group is None else _first(group, asked)
         if found is None and self._templates:
             found = self._by_template(asked)
         if found is None and self._prefixes:
@@ -163,14 +164,15 @@ class _Level:
 
     def _by_prefix(self, asked: Asked) -> Found | None:
         path, prefixes = asked.path, self._prefixes
-        at = len(path)
+        prefix, at = path, len(path)
         while at > 0:
-            group = prefixes.get(path[:at])
+            group = prefixes.get(prefix)
             if group is not None:
                 found = _first(group, asked)
                 if found is not None:
                     return found
             at = path.rfind("/", 0, at)
+            prefix = path[:at]
         return None
 
     def _by_template(self, asked: Asked) -> Found | None:
@@ -182,9 +184,9 @@ class _Level:
         return None
 
 
-def _first(group: list[_Entry] | None, asked: Asked) -> Found | None:
-    for entry in group or ():
-        if entry.fits(asked):
+def _first(group: list[_Entry], asked: Asked) -> Found | None:
+    for entry in group:
+        if entry.always or entry.fits(asked):
             return entry.found
     return None
 
@@ -192,7 +194,7 @@ def _first(group: list[_Entry] | None, asked: Asked) -> Found | None:
 class _Entry:
     """One match of one route, its path apart."""
 
-    __slots__ = ("_conditions", "_methods", "_rank", "found", "path", "regex", "segments", "variables")
+    __slots__ = ("_conditions", "_methods", "_rank", "always", "found", "path", "regex", "segments", "variables")
 
     def __init__(
         self,
@@ -214,6 +216,7 @@ class _Entry:
         self._rank = (match.methods is None, -len(fields), -len(match.query), order)
         plain = bool(match.headers or match.query or match.cookies)
         self._conditions = _Conditions(route.name, match) if plain else None
+        self.always = self._methods is None and self._conditions is None
 
     def rank(self) -> tuple[bool, int, int, tuple[int, int]]:
         return self._rank

@@ -232,3 +232,22 @@ def test_an_answers_inner_headers_stay_inside() -> None:
     lines = ("HTTP/1.1 200 OK", "X: 1", "Skerry-Timeout: 1", "Keep-Alive: 5", "Connection: x-hop", "X-Hop: 1")
     text = "\r\n".join([*lines, "Content-Length: 0", "", ""])
     assert read_reply(text.encode(), method="GET").headers == [(b"x", b"1")]
+
+
+def test_no_line_with_a_secret_is_remembered() -> None:
+    judge = Judge()
+    lines = ["Authorization: Bearer s3cret", "Cookie: id=s3cret", "X-Api-Key: s3cret", "Accept: s3cret/but/not/one"]
+    text = "\r\n".join(["GET /x HTTP/1.1", "Host: a.test", *lines, "", ""]).encode()
+    read_request(text, judge=judge, headers=20, target=100)
+    kept = [line for line in judge.lines._known if b"s3cret" in line]
+    assert kept == [b"Accept: s3cret/but/not/one"]
+
+
+def test_what_is_remembered_of_lines_is_bounded() -> None:
+    judge = Judge()
+    for number in range(5000):
+        text = f"GET /x HTTP/1.1\r\nHost: a.test\r\nUser-Agent: {number}\r\nAccept: {'x' * 300}\r\n\r\n".encode()
+        head = read_request(text, judge=judge, headers=20, target=100)
+        assert head.headers == [(b"user-agent", b"%d" % number), (b"accept", b"x" * 300)]
+        assert len(judge.lines._known) <= 2048
+    assert max(map(len, judge.lines._known)) <= 256

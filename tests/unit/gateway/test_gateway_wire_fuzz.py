@@ -150,6 +150,23 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         assert head.length >= -1
 
 
+def outcome(data: bytes, judge: Judge) -> object:
+    try:
+        head = read_request(data, judge=judge, headers=100, target=8192)
+    except BadMessage as refused:
+        return refused.status, refused.code, refused.detail
+    return {name: getattr(head, name) for name in RequestHead.__slots__}
+
+
+@MANY
+@given(st.lists(heads(), min_size=1, max_size=6))
+def test_lines_that_came_before_are_read_like_new_ones(several: list[bytes]) -> None:
+    """What is remembered of other heads, sound or not, changes nothing about the next one."""
+    judge = Judge()
+    for data in [*several, *several]:
+        assert outcome(data, judge) == outcome(data, Judge())
+
+
 LONG = 30_000
 HEADS = {
     "host": b"GET / HTTP/1.1\r\nHost: %b!\r\n\r\n",

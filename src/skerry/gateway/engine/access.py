@@ -20,6 +20,8 @@ MAX_WAITING: Final = 65_536
 """Lines that wait to be written; beyond it they are dropped, and how many were is told in the next line that is written."""
 EVERY: Final = 0.05
 """Seconds between two times of writing."""
+NOWHERE: Final = ',"service":"","attempts":'
+"""What a line says of a request that has no service to go to."""
 _PLAIN: Final = frozenset(map(chr, range(32, 127))) - {'"', "\\"}
 
 
@@ -52,7 +54,9 @@ class AccessWriter:
         head, call = exchange.head, exchange.call
         where = "" if exchange.plan is None else exchange.plan.shown
         if call is not None:
-            where = f'{where},"service":"{call.service}","attempts":{call.attempts}'
+            target = call.target
+            shown = NOWHERE if target is None else target.shown
+            where = f"{where}{shown}{call.attempts}"
         more = "" if not exchange.why else f',"why":"{exchange.why}"'
         if exchange.identity:
             more += f',"identity":{json.dumps(exchange.identity)}'

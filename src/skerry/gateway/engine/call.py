@@ -39,7 +39,6 @@ class Call:
 
     __slots__ = (
         "_again",
-        "_attempt",
         "_choice",
         "_deadline",
         "_exchange",
@@ -53,11 +52,12 @@ class Call:
         "_sent",
         "_since",
         "_slot",
-        "_target",
         "_task",
         "_ticket",
         "_told",
+        "attempts",
         "sending",
+        "target",
         "upstream",
     )
 
@@ -69,7 +69,8 @@ class Call:
         """Whether the request's body goes straight on to a service."""
         self.upstream: Upstream | None = None
         self._again: asyncio.TimerHandle | None = None
-        self._attempt = 0
+        self.attempts: int = 0
+        """How many were begun."""
         self._deadline = math.inf
         self._failed: bool | None = False
         self._inside = False
@@ -80,25 +81,23 @@ class Call:
         self._raced = False
         self._since = 0.0
         self._slot: Slot | None = None
-        self._target: Target | None = None
+        self.target: Target | None = None
+        """Where the last attempt went."""
         self._task: asyncio.Task[None] | None = None
         self._ticket: Ticket = None
 
     @property
-    def attempts(self) -> int:
-        """How many were begun."""
-        return self._attempt
-
-    @property
     def service(self) -> str:
         """The service of the last attempt."""
-        return "" if self._target is None else self._target.service
+        return "" if self.target is None else self.target.service
 
     def start(self, since: float = 0.0) -> None:
         """Begin as soon as the route has a place for it; its time runs from `since`, or from when the request came."""
         exchange, plan = self._exchange, self._plan
         now = since or exchange.started
-        total = exchange.worker.patience(exchange, plan.policy.total)
+        total = plan.policy.total
+        if exchange.head.context:
+            total = exchange.worker.patience(exchange, total)
         if total is not None:
             self._deadline = now + total
         plan.budget.deposit(now)
@@ -125,9 +124,9 @@ class Call:
     def _try(self, now: float) -> None:
         """One attempt."""
         worker = self._exchange.worker
-        self._attempt += 1
+        self.attempts += 1
         self._since = now
-        target = self._target = self._pick()
+        target = self.target = self._pick()
         if target is None or target.cluster is None:
             self._end(Problem(500, "no_backend", "This path has no service behind it."))
             return
@@ -159,6 +158,8 @@ class Call:
     def _pick(self) -> Target | None:
         """Where this attempt goes."""
         choice = self._choice
+        if choice.only is not None:
+            return choice.only
         return choice.pick(None if choice.sticky is None else heads.sticky_key(choice.sticky, self._exchange.head))
 
     async def _open(self, pool: Pool) -> None:
@@ -175,7 +176,7 @@ class Call:
             self._send(upstream, self._exchange.worker.now(), fresh=True)
 
     def _send(self, upstream: Upstream, now: float, *, fresh: bool = False) -> None:
-        exchange, target = self._exchange, self._target
+        exchange, target = self._exchange, self.target
         assert target is not None
         head = exchange.head
         self.upstream = upstream
@@ -196,7 +197,7 @@ class Call:
         upstream.transport.write(data)
         if not exchange.body_done:
             exchange.client.resume()
-        elif self._plan.mirrors and self._attempt == 1:
+        elif self._plan.mirrors and self.attempts == 1:
             cast_shadows(exchange, self._plan)
 
     # The request's body.
@@ -230,7 +231,7 @@ class Call:
             client.resume()
 
     def reply_begins(self, upstream: Upstream, head: ReplyHead) -> None:
-        plan, exchange, target = self._plan, self._exchange, self._target
+        plan, exchange, target = self._plan, self._exchange, self.target
         assert target is not None
         status = head.status
         if status >= 500 and status in plan.policy.retry.statuses and self._may_try_again("status"):
@@ -240,7 +241,8 @@ class Call:
             self._pause(failure)
             return
         self._tell(status)
-        exchange.reply(head, target.response, location=heads.public_location(exchange, head, self._pool))
+        location = None if plan.rewrite is None else heads.public_location(exchange, head, self._pool)
+        exchange.reply(head, target.response, location=location)
         if exchange.client.full:
             upstream.transport.pause_reading()
 
@@ -251,7 +253,7 @@ class Call:
 
     def _tell(self, status: int) -> None:
         """The breaker and the limit learn how the attempt ended."""
-        target, ticket = self._target, self._ticket
+        target, ticket = self.target, self._ticket
         assert target is not None
         breaker = target.breaker
         self._ticket = None
@@ -309,7 +311,7 @@ class Call:
             self._leave()
             exchange.cut("connection_lost")
             return
-        reused_and_raced = not began and why is None and not self._raced and self._attempt >= 1
+        reused_and_raced = not began and why is None and not self._raced and self.attempts >= 1
         if reused_and_raced and exchange.kept_whole and exchange.repeatable:
             self._race_again()
             return
@@ -341,12 +343,12 @@ class Call:
     def _may_try_again(self, kind: str) -> bool:
         """Whether another attempt is allowed, its share of the budget taken."""
         exchange, retry = self._exchange, self._plan.policy.retry
-        if self._attempt >= retry.attempts or exchange.replied or not exchange.kept_whole or kind == "reply":
+        if self.attempts >= retry.attempts or exchange.replied or not exchange.kept_whole or kind == "reply":
             return False
         if kind != "connect" and not exchange.repeatable:
             return False
         now = exchange.worker.now()
-        breaker = None if self._target is None else self._target.breaker
+        breaker = None if self.target is None else self.target.breaker
         if now >= self._deadline or (breaker is not None and breaker.refuses()):
             return False
         return self._plan.budget.withdraw(now)
@@ -354,9 +356,9 @@ class Call:
     def _pause(self, error: SkerryError) -> None:
         exchange, retry = self._exchange, self._plan.policy.retry
         self._last = error
-        longest = min(retry.longest, retry.backoff * 2.0 ** min(self._attempt - 1, 30))
+        longest = min(retry.longest, retry.backoff * 2.0 ** min(self.attempts - 1, 30))
         delay = longest * (0.5 + 0.5 * exchange.worker.clock.random())
-        emit(RetryPlanned(policy=self._plan.route.name, attempt=self._attempt, delay=delay, error=type(error).__name__))
+        emit(RetryPlanned(policy=self._plan.route.name, attempt=self.attempts, delay=delay, error=type(error).__name__))
         self._set_alarm(self._deadline)
         self._again = exchange.worker.loop.call_later(delay, self._go_on)
 
@@ -380,7 +382,7 @@ class Call:
         self._exchange.fail(error)
 
     def _lost_ticket(self, error: BaseException) -> None:
-        target, ticket, self._ticket = self._target, self._ticket, None
+        target, ticket, self._ticket = self.target, self._ticket, None
         if target is None:
             return
         if target.breaker is not None and ticket is not None:
@@ -468,7 +470,8 @@ class Call:
             upstream.abandon()
 
     def _leave(self) -> None:
-        self._clear_alarm()
+        if self._slot is not None:
+            self._clear_alarm()
         if self._inside:
             self._inside = False
             plan = self._plan

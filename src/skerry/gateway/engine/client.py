@@ -18,6 +18,7 @@ client still sending would lose the answer."""
 MOST_HELD: Final = 24 * 1024**2
 """Bytes of heads that are there in part, and of requests that came early, in one worker. Beyond it such requests are refused."""
 _BLANK_LINES: Final = 8
+_PRINTABLE: Final = 0x20
 _NOTHING: Final = 0
 """No body is expected."""
 
@@ -128,8 +129,9 @@ class Client(asyncio.Protocol):
             self._reading = False
 
     def _read_head(self) -> bool:
-        buffer, limits = self._buffer, self.worker.limits
-        if buffer[:1] in b"\r\n":
+        buffer, worker = self._buffer, self.worker
+        limits = worker.limits
+        if buffer[0] < _PRINTABLE:
             buffer = self._without_blank_lines(buffer)
         end = buffer.find(b"\r\n\r\n", 0, limits.head)
         try:
@@ -139,28 +141,32 @@ class Client(asyncio.Protocol):
             end += 4
             whole = len(buffer) == end
             head = read_request(
-                buffer if whole else buffer[:end], judge=self.worker.judge, headers=limits.headers, target=limits.target
+                buffer if whole else buffer[:end], judge=worker.judge, headers=limits.headers, target=limits.target
             )
         except BadMessage as error:
             self._buffer = b""
             self._hold()
-            self.worker.refuse(self, error)
+            worker.refuse(self, error)
             return False
         self._buffer = b"" if whole else buffer[end:]
         self.got = False
         if self._held:
             self._hold()
-        exchange = self.exchange = Exchange(self, head, self.worker)
-        length = head.length
-        if length == CHUNKED:
-            self._chunks = Chunks()
-        self._left = max(0, length)
-        self._taken = 0
+        exchange = self.exchange = Exchange(self, head, worker)
+        if head.length:
+            self._expect_body(head.length)
         exchange.begin()
         if self._buffer and self.exchange is exchange and (self._left or self._chunks is not None):
             rest, self._buffer = self._buffer, b""
             self._read_body(exchange, rest)
         return True
+
+    def _expect_body(self, length: int) -> None:
+        if length == CHUNKED:
+            self._chunks = Chunks()
+        else:
+            self._left = length
+        self._taken = 0
 
     def _wait_for_rest(self, buffer: bytes, most: int) -> None:
         """A head is there in part. Raises `BadMessage` for one that will never be sound, or that there is no room to wait for."""
@@ -255,7 +261,8 @@ class Client(asyncio.Protocol):
         if not keep:
             self.linger()
             return
-        self.resume()
+        if self._paused:
+            self.resume()
         if self._buffer:
             self._read_heads()
 

@@ -133,19 +133,19 @@ class Exchange:
 
     def _begin(self) -> None:
         head, worker = self.head, self.worker
-        path = head.path
+        runtime, path = worker.runtime, head.path
         if path.startswith(RESERVED) and (path == RESERVED or path[len(RESERVED)] == "/"):
             self.answer(worker.health(path))
             return
         if path == "*":
             self.answer(Answer(204, (), b""))
             return
-        if worker.runtime.spec.trusted_hops:
-            self._believe(worker.runtime.spec.trusted_hops)
-        found = self.found = worker.runtime.tables[self.client.listener].find(head)
+        if runtime.spec.trusted_hops:
+            self._believe(runtime.spec.trusted_hops)
+        found = self.found = runtime.tables[self.client.listener].find(head)
         if found is None:
             raise Problem(404, "no_route", "There is nothing under this path.")
-        plan = self.plan = worker.runtime.plan(found.route)
+        plan = self.plan = runtime.plans[id(found.route)]
         lag = worker.lag.look()
         if lag > LAG:
             worker.demand_room(found.route, lag)
@@ -170,7 +170,7 @@ class Exchange:
             found = self.found = self.worker.runtime.tables[self.client.listener].find(self.head)
             if found is None:
                 raise Problem(404, "no_route", "There is nothing under this path.")
-            plan = self.plan = self.worker.runtime.plan(found.route)
+            plan = self.plan = self.worker.runtime.plans[id(found.route)]
             same = (plan.route.name, plan.route.auth) == (before.route.name, before.route.auth)
             early = None if same or plan.guard is None else plan.guard.check(self)
             if early is not None:
@@ -280,7 +280,7 @@ class Exchange:
             self.cut("answered twice")
             return
         self.status = answer.status
-        keep = self._keeps()
+        keep = self.head.keep_alive and self.body_done and not self.worker.draining
         fields = [field for field in answer.headers if field[0] != b"content-length"]
         whole = answer.body
         plan = self.plan
@@ -321,7 +321,7 @@ class Exchange:
             fields, self._encoder = plan.guard.dress(self, head, fields)
         self.replied = True
         self.status = head.status
-        keep = self._keep = self._keeps()
+        keep = self._keep = self.head.keep_alive and self.body_done and not self.worker.draining
         if head.bare:
             framing = b"" if head.declared is None or head.status == 204 else b"content-length: %d\r\n" % head.declared
         elif head.length >= 0 and self._encoder is None:
@@ -331,7 +331,9 @@ class Exchange:
         else:
             framing, keep = b"", False
             self._keep = False
-        self._out.append(heads.reply(head.status, fields, framing + self._connection(keep)))
+        if not keep or not self.head.minor:
+            framing += self._connection(keep)
+        self._out.append(heads.reply(head.status, fields, framing))
 
     def piece(self, piece: bytes) -> None:
         """A piece of its body."""
@@ -347,7 +349,7 @@ class Exchange:
         out = self._out
         if out:
             self._out = []
-            self.client.send(out[0] if len(out) == 1 else b"".join(out))
+            self.client.transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def end(self) -> None:
         """It is whole."""
@@ -422,9 +424,6 @@ class Exchange:
         head, plan = self.head, self.plan
         unsafe = plan is not None and plan.policy.retry.unsafe
         return head.method in IDEMPOTENT or unsafe or head.header(b"idempotency-key") is not None
-
-    def _keeps(self) -> bool:
-        return self.head.keep_alive and self.body_done and not self.worker.draining
 
     def _connection(self, keep: bool) -> bytes:
         if not keep:

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from skerry.gateway.matching import cookies
+from skerry.gateway.model import IDEMPOTENT
 
 if TYPE_CHECKING:
     from skerry.gateway.engine.exchange import Exchange
@@ -37,12 +38,6 @@ def reply(status: int, fields: Fields, framing: bytes) -> bytes:
     return b"%b%b%b\r\n" % (_LINES[status], lines(fields), framing)
 
 
-def request(method: str, target: str, host: bytes, fields: Fields, framing: bytes) -> bytes:
-    """The head of a request to a service."""
-    line = f"{method} {target} HTTP/1.1\r\nhost: ".encode("ascii")
-    return b"%b%b\r\n%b%b\r\n" % (line, host, lines(fields), framing)
-
-
 def edited(fields: Fields, edits: tuple[Edit, ...]) -> Fields:
     """`fields` after some edits."""
     for edit in edits:
@@ -70,7 +65,7 @@ def towards(exchange: Exchange, target: Target, pool: Pool, left: float, *, mark
             path = rewritten(path, exchange.found.prefix, rewrite.prefix)
         host = rewrite.host or host
     fields = head.headers
-    again = plan.policy.retry.attempts > 1 and exchange.repeatable
+    again = plan.policy.retry.attempts > 1 and (head.method in IDEMPOTENT or exchange.repeatable)
     if not again and plan.strangled is not None:
         again = plan.strangled.spares(target, head.method)
     said = exchange.worker.said(exchange, left, retries=again)
@@ -78,16 +73,17 @@ def towards(exchange: Exchange, target: Target, pool: Pool, left: float, *, mark
         fields = edited(fields, plan.request)
     if target.request:
         fields = edited(fields, target.request)
-    if head.length > 0:
-        framing = b"content-length: %d\r\n" % head.length
-    elif head.length == 0:
+    if head.length == 0:
         framing = b"" if head.method in _BODILESS else b"content-length: 0\r\n"
+    elif head.length > 0:
+        framing = b"content-length: %d\r\n" % head.length
     else:
         framing = CHUNKED
     if head.upgrade == "websocket":
         framing = _UPGRADE
     target_of = path if head.query is None else f"{path}?{head.query}"
-    return request(head.method, target_of, host, fields, said + mark + framing)
+    line = f"{head.method} {target_of} HTTP/1.1\r\nhost: ".encode("ascii")
+    return b"%b%b\r\n%b%b%b%b\r\n" % (line, host, lines(fields) if fields else b"", said, mark, framing)
 
 
 def path_towards(exchange: Exchange) -> str:

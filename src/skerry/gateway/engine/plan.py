@@ -15,7 +15,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from skerry.clock import Clock
+from skerry.context import EMPTY
 from skerry.errors import ConfigurationError
+from skerry.gateway.engine.access import NOWHERE
 from skerry.gateway.engine.call import Call
 from skerry.gateway.engine.guard import Guard
 from skerry.gateway.engine.strangled import Strangled, StrangledCall
@@ -79,30 +81,30 @@ class Target:
     breaker: CircuitBreaker | None
     request: tuple[Edit, ...]
     response: tuple[Edit, ...]
+    shown: str = NOWHERE
+    """What the access log says of it, up to the number of attempts."""
 
 
 class Choice:
     """Which backend a request goes to."""
 
-    __slots__ = ("_bounds", "_clock", "_sticky", "_targets")
+    __slots__ = ("_bounds", "_clock", "_targets", "only", "sticky")
 
     def __init__(self, targets: list[tuple[int, Target]], sticky: Sticky | None, clock: Clock) -> None:
         weighty = [(weight, target) for weight, target in targets if weight > 0]
         self._bounds = list(accumulate(weight for weight, _ in weighty))
         self._targets = [target for _, target in weighty]
-        self._sticky = sticky
-        self._clock = clock
-
-    @property
-    def sticky(self) -> Sticky | None:
+        self.only: Target | None = self._targets[0] if len(self._targets) == 1 else None
+        """The target of all requests, when there is only one."""
+        self.sticky: Sticky | None = sticky
         """By what requests stay together."""
-        return self._sticky
+        self._clock = clock
 
     def pick(self, key: str | None) -> Target | None:
         """By `key` where the choice sticks to one, by weight else. None when nothing has a weight."""
         targets = self._targets
-        if len(targets) < 2:
-            return targets[0] if targets else None
+        if not targets:
+            return None
         drawn = self._clock.random() if key is None else zlib.crc32(key.encode("utf-8", "replace")) / 2**32
         return targets[bisect_right(self._bounds, drawn * self._bounds[-1])]
 
@@ -149,20 +151,18 @@ class Plan:
     strangled: Strangled | None = None
     patience: bytes = b""
     """The header line that tells a service how long it has when nothing was lost yet."""
+    told: bytes = b""
+    """The header lines that tell a service what else holds for all requests of the route."""
 
 
 @dataclass(slots=True)
 class Runtime:
-    """A whole gateway, ready: tables by listener, plans by route."""
+    """A whole gateway, ready: tables by listener, plans by their route's `id`."""
 
     spec: GatewaySpec
     tables: Mapping[str, Table]
     plans: Mapping[int, Plan]
     clusters: Mapping[str, Cluster]
-
-    def plan(self, route: Route) -> Plan:
-        """The plan of one of its routes."""
-        return self.plans[id(route)]
 
 
 @dataclass(slots=True)
@@ -330,6 +330,7 @@ class Workshop:
             timed=limit.timed,
             shown=f',"route":{json.dumps(route.name)}',
             patience=b"" if route.policy.total is None else b"skerry-timeout: %.3f\r\n" % route.policy.total,
+            told=b"" if route.priority == EMPTY.priority else b"skerry-priority: %d\r\n" % route.priority,
         )
         plan.guard = self._guard(route, providers)
         action = route.action
@@ -353,9 +354,8 @@ class Workshop:
         if name is None:
             return Target("", None, None, (), ())
         breaker = None if route.policy.breaker is None else self._breaker(route, name, route.policy.breaker)
-        return Target(
-            name, clusters[name], breaker, Edit.of(backend.request_headers), Edit.of(backend.response_headers)
-        )
+        edits = Edit.of(backend.request_headers), Edit.of(backend.response_headers)
+        return Target(name, clusters[name], breaker, *edits, shown=f',"service":{json.dumps(name)},"attempts":')
 
     def _breaker(self, route: Route, service: str, spec: BreakerSpec) -> CircuitBreaker:
         known = self._breakers.get((route.name, service))

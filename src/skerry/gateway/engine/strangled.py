@@ -158,7 +158,7 @@ class StrangledCall(Call):
     def _count(self, *, error: bool, refused: bool = False) -> None:
         """How the first attempt ended; later ones do not count, but an answer that breaks off makes an error of it."""
         arm = self._counts_for
-        if arm is None or self._attempt != 1:
+        if arm is None or self.attempts != 1:
             return
         if self._counted is None:
             seconds = self._exchange.worker.now() - max(self._since, self._begun)
@@ -189,8 +189,8 @@ class StrangledCall(Call):
     def _falls_back(self) -> bool:
         side, exchange = self._side, self._exchange
         return (
-            self._attempt == 1
-            and side.spares(self._target, exchange.head.method)
+            self.attempts == 1
+            and side.spares(self.target, exchange.head.method)
             and not exchange.replied
             and exchange.kept_whole
             and exchange.worker.now() < self._deadline

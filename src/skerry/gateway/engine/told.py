@@ -87,7 +87,7 @@ class ToldCall(Call):
         self._told = Attempt(own, around, worker.now(), self._sent)
 
     def _attempt_over(self, error: str) -> None:
-        exchange, pool, target = self._exchange, self._pool, self._target
+        exchange, pool, target = self._exchange, self._pool, self.target
         told, self._told = self._told, None
         if told is None or pool is None or target is None:
             return

@@ -156,6 +156,9 @@ class Upstream(asyncio.Protocol):
         assert receiver is not None
         self._keep = head.keep_alive
         length = head.length
+        if 0 <= length <= len(data):
+            self._whole(receiver, head, data)
+            return
         if length > 0:
             self._state, self._left = _LENGTH, length
         elif length == CHUNKED:
@@ -163,12 +166,19 @@ class Upstream(asyncio.Protocol):
         elif length == UNTIL_CLOSE:
             self._state = _UNTIL_CLOSE
         receiver.reply_begins(self, head)
-        if self.receiver is None:
-            return
-        if length == 0:
-            self._finish(rest=data)
-        elif data:
+        if data and self.receiver is not None:
             self._read_body(data)
+
+    def _whole(self, receiver: Receiver, head: ReplyHead, data: bytes) -> None:
+        """The answer came in one piece, as most do."""
+        length = head.length
+        receiver.reply_begins(self, head)
+        taker = self.receiver
+        if taker is None:
+            return
+        if length:
+            taker.reply_piece(data if length == len(data) else data[:length])
+        self._finish(rest=data[length:])
 
     def _read_body(self, data: bytes) -> None:
         receiver = self.receiver

@@ -43,6 +43,7 @@ LINGER: Final = 0.3
 """Seconds between "not ready" and closing the listening sockets, so that callers that hold a connection learn of it."""
 COLLECT: Final = (20_000, 20, 100)
 """When the collector looks: a request leaves no cycles behind, so it would find nothing, ten times as often."""
+_DRAWN: Final = 128
 _SOON: Final = 0.002
 """Seconds that may be gone of a request's time and still count as none."""
 _log = logging.getLogger("skerry.gateway")
@@ -76,8 +77,7 @@ class Worker:
         self._access = None if spec.access_log is None else AccessWriter(spec.access_log, clock)
         self._servers: list[asyncio.Server] = []
         self._places: list[tuple[str, socket.socket, ssl.SSLContext | None]] = []
-        self._ids = ""
-        self._at = 0
+        self._places_drawn: list[str] = []
         self._watch = Watch(self)
         self._health = Health(lambda: self._workshop.troubles(self.runtime), clock)
 
@@ -241,41 +241,43 @@ class Worker:
     def trace(self, exchange: Exchange) -> str:
         """The request's own place in its trace, which is the client's if it brought one."""
         if not exchange.context:
-            told = exchange.head.context.get(b"traceparent")
+            told = exchange.head.context.get(b"traceparent") if exchange.head.context else None
             around = context.EMPTY
             if told is not None:
                 around = context.extract({"traceparent": told.decode("latin-1")}, clock=self.clock)
             if around.traceparent:
                 exchange.context = around.child(self.clock).traceparent
             else:
-                drawn = self._draw()
-                own = drawn[:32]
-                kept = "01" if spans.TRACING.tracer is None else spans.kept(own, exchange.head.method, "server")
-                exchange.context = f"00-{own}-{drawn[32:]}-{kept}"
+                if not self._places_drawn:
+                    self._draw()
+                own = self._places_drawn.pop()
+                tracer = spans.TRACING.tracer
+                kept = "01" if tracer is None else spans.kept(own[3:35], exchange.head.method, "server")
+                exchange.context = own + kept
         return exchange.context
 
-    def _draw(self) -> str:
-        """24 random bytes in hexadecimal; drawn many at once, for each draw asks the operating system."""
-        if self._at >= len(self._ids):
-            self._ids, self._at = self.clock.random_bytes(24 * 128).hex(), 0
-        self._at += 48
-        return self._ids[self._at - 48 : self._at]
+    def _draw(self) -> None:
+        """Places in new traces; many at once, for each draw asks the operating system."""
+        ids = self.clock.random_bytes(24 * _DRAWN).hex()
+        self._places_drawn = [f"00-{ids[at : at + 32]}-{ids[at + 32 : at + 48]}-" for at in range(0, len(ids), 48)]
 
     def said(self, exchange: Exchange, left: float, *, retries: bool) -> bytes:
         """What the gateway itself says to a service about a request, as header lines."""
         head, plan = exchange.head, exchange.plan
         assert plan is not None
-        trace = self.trace(exchange).encode("ascii")
-        lines = b"".join((exchange.said, b"x-forwarded-host: ", head.authority, b"\r\ntraceparent: ", trace, b"\r\n"))
-        total = plan.policy.total
+        total, patience = plan.policy.total, b""
         if total is not None and 0.0 <= total - left < _SOON:
-            lines += plan.patience
+            patience = plan.patience
         elif left != math.inf:
-            lines += b"skerry-timeout: %.3f\r\n" % max(0.0, left)
-        if retries:
-            lines += b"skerry-retried: 1\r\n"
-        if plan.route.priority != context.EMPTY.priority:
-            lines += b"skerry-priority: %d\r\n" % plan.route.priority
+            patience = b"skerry-timeout: %.3f\r\n" % max(0.0, left)
+        lines = b"%bx-forwarded-host: %b\r\ntraceparent: %b\r\n%b%b%b" % (
+            exchange.said,
+            head.authority,
+            self.trace(exchange).encode("ascii"),
+            patience,
+            plan.told,
+            b"skerry-retried: 1\r\n" if retries else b"",
+        )
         if head.context and b"tracestate" in head.context and b"traceparent" in head.context:
             lines += b"tracestate: %b\r\n" % head.context[b"tracestate"][:512]
         return lines

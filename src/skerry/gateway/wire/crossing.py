@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+from skerry.gateway.wire.lines import PASSES, Lines
+
 HOP_BY_HOP: Final = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade"
     b" expect http2-settings".split()
@@ -34,7 +36,7 @@ _MOST = 2048
 class Crossing(IntEnum):
     """What becomes of a header with a certain name."""
 
-    PASSES = 0
+    PASSES = PASSES
     DROPPED = 1
     HOST = 2
     LENGTH = 3
@@ -66,24 +68,27 @@ _KNOWN: dict[bytes, Crossing] = {
 
 
 class Judge:
-    """Remembers verdicts on names of headers, and how hosts are read, at most a few thousand of each."""
+    """Remembers verdicts on names of headers, how hosts are read, and header lines, at most a few thousand of each."""
 
-    __slots__ = ("hosts", "known")
+    __slots__ = ("_known", "hosts", "lines")
 
     def __init__(self) -> None:
         self.hosts: dict[bytes, tuple[str, int | None]] = {}
-        self.known: dict[bytes, Crossing] = dict(_KNOWN)
+        self.lines: Lines = Lines(self.verdict)
+        self._known: dict[bytes, Crossing] = dict(_KNOWN)
 
     def remember(self, authority: bytes, host: str, port: int | None) -> None:
         """How a Host header was read."""
         if len(self.hosts) < _MOST:
             self.hosts[authority] = (host, port)
 
-    def learn(self, name: bytes) -> Crossing:
-        """The verdict on a name in lower case that is not known yet."""
-        verdict = Crossing.DROPPED if _dropped(name) else Crossing.PASSES
-        if len(self.known) < _MOST:
-            self.known[name] = verdict
+    def verdict(self, name: bytes) -> Crossing:
+        """What becomes of a header called `name`, in lower case."""
+        verdict = self._known.get(name)
+        if verdict is None:
+            verdict = Crossing.DROPPED if _dropped(name) else Crossing.PASSES
+            if len(self._known) < _MOST:
+                self._known[name] = verdict
         return verdict
 
 

@@ -6,6 +6,7 @@ import re
 
 from skerry.gateway.wire.crossing import HOP_BY_HOP
 from skerry.gateway.wire.faults import BadMessage
+from skerry.gateway.wire.lines import PASSES, Field, Lines, Meant
 from skerry.gateway.wire.request import FIELDS
 
 MAX_HEAD = 64 * 1024
@@ -14,16 +15,27 @@ MAX_HEADERS = 200
 CHUNKED = -1
 UNTIL_CLOSE = -2
 """A body that ends with the connection."""
-_GONE, _LENGTH, _CODING, _CONNECTION = range(4)
+_GONE, _LENGTH, _CODING, _CONNECTION = range(PASSES + 1, PASSES + 5)
 _KINDS: dict[bytes, int] = {
     **dict.fromkeys([*HOP_BY_HOP, b"server"], _GONE),
     b"content-length": _LENGTH,
     b"transfer-encoding": _CODING,
     b"connection": _CONNECTION,
 }
-_HEAD = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t -~\x80-\xff]*+)?\r\n" + FIELDS)
+_FIRST = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t -~\x80-\xff]*+)?")
+_HEAD = re.compile(_FIRST.pattern + rb"\r\n" + FIELDS)
+_END = b"\r\n\r\n"
 _BODILESS = frozenset([204, 304])
-_DIGITS = re.compile(rb"[0-9]{1,15}")
+_MOST = 1024
+_statuses: dict[bytes, tuple[int, bool]] = {}
+"""First lines that came before, at most so many: the status, and whether the connection stays open unless told otherwise."""
+
+
+def _kind_of(name: bytes) -> int:
+    return _KINDS.get(name, _GONE if name.startswith(b"skerry-") else PASSES)
+
+
+_lines = Lines(_kind_of)
 
 
 class ReplyHead:
@@ -35,75 +47,76 @@ class ReplyHead:
 
     __slots__ = ("bare", "declared", "headers", "keep_alive", "length", "status")
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, *, keep_alive: bool) -> None:
         self.status: int = status
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: list[Field] = []
         self.length: int = UNTIL_CLOSE
         self.declared: int | None = None
         self.bare: bool = False
-        self.keep_alive: bool = True
+        self.keep_alive: bool = keep_alive
 
 
 def read_reply(data: bytes, *, method: str) -> ReplyHead:
     """The head that is the whole of `data`, of an answer to `method`. Raises `BadMessage` 502."""
-    match = _HEAD.fullmatch(data)
-    if match is None:
+    lines = data.split(b"\r\n")
+    told = _lines.read(data, lines[1:-2], _HEAD)
+    first = _statuses.get(lines[0]) or _status(lines[0])
+    if told is None or first is None or data[-4:] != _END:
         raise _bad("it is not HTTP/1.1")
-    minor, status, fields = match.groups()
-    head = ReplyHead(int(status))
-    if minor == b"0":
-        head.keep_alive = False
-    lines = fields.split(b"\r\n")
-    if len(lines) > MAX_HEADERS + 1:
+    if len(told) > MAX_HEADERS:
         raise _bad("it has too many headers")
-    _sort(lines, head)
-    if method == "HEAD" or head.status in _BODILESS or head.status < 200:
+    status, keep_alive = first
+    head = ReplyHead(status, keep_alive=keep_alive)
+    _sort(told, head)
+    if method == "HEAD" or status in _BODILESS or status < 200:
         head.bare = True
         # a body that must not be there would be read as the next answer
-        head.keep_alive = head.keep_alive and (method == "HEAD" or head.status == 304 or not head.declared)
+        head.keep_alive = head.keep_alive and (method == "HEAD" or status == 304 or not head.declared)
         head.length = 0
     elif head.length == UNTIL_CLOSE:
         head.keep_alive = False
     return head
 
 
-def _sort(lines: list[bytes], head: ReplyHead) -> None:
-    """One look at each header line, the last of which is empty."""
+def _status(line: bytes) -> tuple[int, bool] | None:
+    match = _FIRST.fullmatch(line)
+    if match is None:
+        return None
+    if len(_statuses) >= _MOST:
+        _statuses.clear()
+    return _statuses.setdefault(line, (int(match[2]), match[1] == b"1"))
+
+
+def _sort(told: list[Field | Meant], head: ReplyHead) -> None:
+    """What goes on, and what is said about the body and the connection."""
     kept = head.headers
-    lengths: list[bytes] = []
-    coding: list[bytes] = []
     options: list[bytes] = []
-    lines.pop()
-    for line in lines:
-        name, _, value = line.partition(b":")
-        name = name.lower()
-        value = value.strip(b" \t")
-        kind = _KINDS.get(name)
-        if kind is None:
-            if not name.startswith(b"skerry-"):
-                kept.append((name, value))
-        elif kind == _LENGTH:
-            lengths.append(value)
-        elif kind == _CODING:
-            coding.append(value)
-        elif kind == _CONNECTION and (value != b"keep-alive" or not head.keep_alive):
-            options += [option.strip() for option in value.lower().split(b",")]
-    if lengths or coding:
-        _framing(head, lengths, coding)
+    for field in told:
+        if type(field) is not Meant:
+            kept.append(field)
+            continue
+        kind = field.kind
+        if kind == _GONE:
+            continue
+        if kind != _CONNECTION:
+            _framing(head, field)
+        elif field.value != b"keep-alive" or not head.keep_alive:
+            options += [option.strip() for option in field.value.lower().split(b",")]
     if options:
         _connection(head, options)
 
 
-def _framing(head: ReplyHead, lengths: list[bytes], coding: list[bytes]) -> None:
-    if lengths:
-        if coding:
-            raise _bad("it has both a length and a transfer coding")
-        if len(lengths) > 1 or not _DIGITS.fullmatch(lengths[0]):
+def _framing(head: ReplyHead, field: Meant) -> None:
+    """Its length or its coding: one of them, once."""
+    if head.length != UNTIL_CLOSE:
+        raise _bad("it tells its length or its transfer coding twice")
+    if field.kind == _LENGTH:
+        if field.number is None:
             raise _bad("its length is not one plain number")
-        head.length = head.declared = int(lengths[0])
-    elif coding:
-        if len(coding) > 1 or coding[0].lower() != b"chunked":
-            raise _bad("its transfer coding is not plain chunked")
+        head.length = head.declared = field.number
+    elif field.value.lower() != b"chunked":
+        raise _bad("its transfer coding is not plain chunked")
+    else:
         head.length = CHUNKED
 
 

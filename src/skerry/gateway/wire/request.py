@@ -11,6 +11,7 @@ from ipaddress import IPv6Address
 
 from skerry.gateway.wire.crossing import Crossing, Judge
 from skerry.gateway.wire.faults import BadMessage
+from skerry.gateway.wire.lines import Field, Meant
 from skerry.gateway.wire.paths import canonical, canonical_query
 
 CHUNKED = -1
@@ -21,14 +22,14 @@ FIELDS = rb"((?:" + TOKEN + rb"++:[\t -~\x80-\xff]*+\r\n)*+)\r\n"
 _LINE = rb"(" + TOKEN + rb"{1,32}+) ([!-~]++) HTTP/([0-9])\.([0-9])\r\n"
 _HEAD = re.compile(_LINE + FIELDS)
 _FIRST = re.compile(_LINE)
+_END = b"\r\n\r\n"
 _METHODS = {name.encode("ascii"): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
-_PASSES, _HOST_FIELD, _DROPPED = int(Crossing.PASSES), int(Crossing.HOST), int(Crossing.DROPPED)
+_HOST_FIELD, _DROPPED = Crossing.HOST, Crossing.DROPPED
 # each label is taken whole or not at all: to try it in parts would take time without end
 _NAME = rb"[A-Za-z0-9][A-Za-z0-9_-]{0,62}+(?:\.[A-Za-z0-9_-]{1,63}+){0,126}+\.?"
 _HOST = re.compile(rb"(" + _NAME + rb"|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
 _OWN_OPTIONS = frozenset([b"close", b"keep-alive", b"upgrade"])
-_DIGITS = re.compile(rb"[0-9]{1,15}")
 
 
 class RequestHead:
@@ -81,7 +82,7 @@ class _Noted:
     def __init__(self) -> None:
         self.coding: list[bytes] = []
         self.expectation = b""
-        self.lengths: list[bytes] = []
+        self.lengths: list[int | None] = []
         self.options: list[bytes] = []
         self.upgrade = b""
 
@@ -91,34 +92,28 @@ def read_request(data: bytes, *, judge: Judge, headers: int, target: int) -> Req
 
     Raises `BadMessage`: 400 for what is not HTTP or ambiguous, 414, 417, 431, 501 and 505 for what they say.
     """
-    match = _HEAD.fullmatch(data)
+    match = _FIRST.match(data)
     if match is None:
-        raise _broken(data)
-    method, raw, major, minor, fields = match.groups()
+        raise BadMessage(400, "bad_request", "The request is not HTTP/1.1: its first line is broken.")
+    method, raw, major, minor = match.groups()
     head = RequestHead()
     if major != b"1" or minor != b"1":
         _old(head, major, minor)
-    lines = fields.split(b"\r\n")
-    if len(lines) > headers + 1:
+    lines = data.split(b"\r\n")
+    told = judge.lines.read(data, lines[1:-2], _HEAD)
+    if told is None or data[-4:] != _END:
+        raise BadMessage(400, "bad_request", "The request is not HTTP/1.1: one of its header lines is broken.")
+    if len(told) > headers:
         raise BadMessage(431, "head_too_large", f"The request has more than {headers} header fields.")
     named = _METHODS.get(method)
     if named is None:
         raise BadMessage(501, "unknown_method", "This method is not known here.")
     head.method = named
-    _sort(lines, head, judge)
+    _sort(told, head, judge)
     if len(raw) > target:
         raise BadMessage(414, "target_too_long", f"The path and query are longer than {target} bytes.")
     _target(head, raw)
     return head
-
-
-def _broken(data: bytes) -> BadMessage:
-    first = _FIRST.match(data)
-    if first is None:
-        return BadMessage(400, "bad_request", "The request is not HTTP/1.1: its first line is broken.")
-    if first[3] != b"1":
-        return BadMessage(505, "version", "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
-    return BadMessage(400, "bad_request", "The request is not HTTP/1.1: one of its header lines is broken.")
 
 
 def _old(head: RequestHead, major: bytes, minor: bytes) -> None:
@@ -127,27 +122,20 @@ def _old(head: RequestHead, major: bytes, minor: bytes) -> None:
     head.minor, head.keep_alive = 0, False
 
 
-def _sort(lines: list[bytes], head: RequestHead, judge: Judge) -> None:
-    """One look at each header line, the last of which is empty: what goes on, and what is meant for us."""
-    known, kept = judge.known, head.headers
+def _sort(told: list[Field | Meant], head: RequestHead, judge: Judge) -> None:
+    """What goes on, and what is meant for us."""
+    kept = head.headers
     noted: _Noted | None = None
     hosts = 0
-    lines.pop()
-    for line in lines:
-        name, _, value = line.partition(b":")
-        name = name.lower()
-        value = value.strip(b" \t")
-        verdict = known.get(name)
-        if verdict is None:
-            verdict = judge.learn(name)
-        if verdict == _PASSES:
-            kept.append((name, value))
-        elif verdict == _HOST_FIELD:
+    for field in told:
+        if type(field) is not Meant:
+            kept.append(field)
+        elif field.kind is _HOST_FIELD:
             hosts += 1
-            head.authority = value
-        elif verdict != _DROPPED:
+            head.authority = field.value
+        elif field.kind is not _DROPPED:
             noted = noted or _Noted()
-            _note(noted, head, verdict, name, value)
+            _note(noted, head, field)
     if hosts != 1 and (hosts or head.minor):
         raise BadMessage(400, "host", "The request has to name exactly one host.")
     if hosts:
@@ -156,11 +144,12 @@ def _sort(lines: list[bytes], head: RequestHead, judge: Judge) -> None:
         _heed(head, noted)
 
 
-def _note(noted: _Noted, head: RequestHead, verdict: int, name: bytes, value: bytes) -> None:
+def _note(noted: _Noted, head: RequestHead, field: Meant) -> None:
+    verdict, name, value = field.kind, field.name, field.value
     if verdict == Crossing.CONNECTION:
         noted.options.append(value)
     elif verdict == Crossing.LENGTH:
-        noted.lengths.append(value)
+        noted.lengths.append(field.number)
     elif verdict == Crossing.CODING:
         noted.coding.append(value)
     elif verdict == Crossing.CONTEXT:
@@ -200,7 +189,7 @@ def _connection(head: RequestHead, named: list[bytes]) -> None:
             del head.context[name]
 
 
-def _framing(head: RequestHead, coding: list[bytes], lengths: list[bytes]) -> None:
+def _framing(head: RequestHead, coding: list[bytes], lengths: list[int | None]) -> None:
     if coding:
         if lengths:
             raise BadMessage(400, "framing", "The request has both a length and a transfer coding.")
@@ -210,9 +199,10 @@ def _framing(head: RequestHead, coding: list[bytes], lengths: list[bytes]) -> No
             raise BadMessage(501, "coding", "No transfer coding but chunked is understood here.")
         head.length = CHUNKED
     elif lengths:
-        if len(lengths) > 1 or not _DIGITS.fullmatch(lengths[0]):
+        length = lengths[0]
+        if len(lengths) > 1 or length is None:
             raise BadMessage(400, "framing", "The request's length is not one plain number.")
-        head.length = int(lengths[0])
+        head.length = length
 
 
 def _authority(head: RequestHead, judge: Judge) -> None:
