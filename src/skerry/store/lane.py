@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from skerry.clock import Clock
+from skerry.store.thread import OneThread
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Lane:
     """
 
     def __init__(self, name: str, *, clock: Clock) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._thread = OneThread(name)
         self._clock = clock
         self._asked = self._answered = self._row = 0
         self._missing: dict[str, int] = {}
@@ -71,11 +71,11 @@ class Lane:
         """Run it on the thread. One that is named may come to the loop another time."""
         self._asked += 1
         self._row = 0
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._run, call, self._asked, function)
+        return self._thread.run(self._run, call, self._asked, function)
 
     def close(self) -> None:
         """Let the thread end once it has nothing left to do. Safe to call twice."""
-        self._thread.shutdown(wait=False)
+        self._thread.close()
 
     def _run(self, call: str, number: int, function: Callable[[], T]) -> T:
         begun = self._clock.monotonic()

@@ -17,7 +17,6 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +41,7 @@ from skerry.events.brokers.segments import (
 from skerry.events.brokers.wake import Wake
 from skerry.events.brokers.wire import readable
 from skerry.store.lane import Lane
+from skerry.store.thread import OneThread
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class EventLog:
         self.wake: Wake = Wake(folder / _WAKE)
         self._writer = Writer(folder / source, segment_bytes, retention, clock)
         self._line = Line(self._writer)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{source}-log")
+        self._thread = OneThread(f"{source}-log")
         self._subscriptions: set[LogSubscription] = set()
         self._ended = ""
 
@@ -93,7 +93,7 @@ class EventLog:
             return
         waiting = self._line.put(batch)
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._append, waiting)
+            await self._thread.run(self._append, waiting)
         except asyncio.CancelledError:
             self._line.leave(waiting)
             raise
@@ -115,7 +115,7 @@ class EventLog:
             subscription.draining = True
         await self.wake.ring()
         if self._ended == "drained":
-            await asyncio.get_running_loop().run_in_executor(self._thread, int)  # behind what is being written
+            await self._thread.run(int)  # behind what is being written
 
     async def close(self) -> None:
         """Close the writer and every subscription."""
@@ -125,8 +125,8 @@ class EventLog:
         for subscription in list(self._subscriptions):
             await subscription.close()
         await self.wake.close()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
-        self._thread.shutdown(wait=False)
+        await self._thread.run(self._writer.close)
+        self._thread.close()
 
     def forget(self, subscription: LogSubscription) -> None:
         """A subscription has closed."""
