@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from skerry.architecture.boundaries.proposal import propose
+from skerry.architecture.boundaries.published import published
 from skerry.architecture.boundaries.text import as_json, as_text
 from skerry.cli.main import main
 
@@ -162,3 +164,32 @@ def test_names_do_not_steer_a_terminal(tmp_path):
     """Control characters in names of files come out as question marks."""
     odd = [(day, {f"a/\x1b[31m{n}.py": f"x = {day}" for n in range(3)}) for day in range(5)]
     assert "\x1b" not in as_text(propose(make(tmp_path / "odd", odd)))
+
+
+def test_published_figures_of_a_system_that_fits_on_paper():
+    """Nine modules in three services, worked out by hand from the papers' definitions.
+
+    Service A has a1 to a5 (four references within, contexts x, x, x, y, y), B has b1 to b3 (one within, all of y), C has c alone.
+    From A to B go a1-b1 and a2-b1, from B to C b1-c; so 8 references, of which 3 cross.
+    """
+    service = {**{f"a{n}": "A" for n in range(1, 6)}, "b1": "B", "b2": "B", "b3": "B", "c": "C"}
+    context = {**dict.fromkeys(("a1", "a2", "a3"), "x"), **dict.fromkeys(("a4", "a5", "b1", "b2", "b3"), "y"), "c": "z"}
+    within = [("a1", "a2"), ("a2", "a3"), ("a3", "a4"), ("a4", "a5"), ("b1", "b2")]
+    found = published(service, [*within, ("a1", "b1"), ("a2", "b1"), ("b1", "c")], context)
+    assert found.icp == pytest.approx(3 / 8)
+    # entropy of 3/5 and 2/5; the other two services have one context each
+    assert found.bcp == pytest.approx(-(3 / 5 * math.log2(3 / 5) + 2 / 5 * math.log2(2 / 5)) / 3)
+    # cohesion 4/25, 1/9 and 0; coupling 2/(2*5*3), 1/(2*3*1) and 0, each over three
+    assert found.sm == pytest.approx((4 / 25 + 1 / 9) / 3 - (1 / 15 + 1 / 6) / 3)
+    # others refer to b1 and to c: one of B, one of C, none of A
+    assert found.ifn == pytest.approx(2 / 3)
+    # only A has from 5 to 20 modules
+    assert found.ned == pytest.approx(4 / 9)
+
+
+def test_published_figures_of_one_service_have_nothing_between():
+    """No pair, no reference, no module: nothing is divided by nothing."""
+    one = published({"a": "A", "b": "A"}, [("a", "b")], {"a": "x", "b": "x"})
+    assert (one.bcp, one.icp, one.sm, one.ifn, one.ned) == (0.0, 0.0, 0.25, 0.0, 1.0)
+    none = published({}, [], {})
+    assert (none.icp, none.sm, none.ned) == (0.0, 0.0, 0.0)

@@ -34,6 +34,9 @@ class Bodies:
         """By file and last name."""
         self._starring: dict[str, list[str]] = defaultdict(list)
         self._calling: dict[str, list[str]] = defaultdict(list)
+        # the same is asked thousands of times
+        self._given: dict[tuple[str, str], list[tuple[str, RawBind]]] = {}
+        self._ordered: dict[tuple[str, str], list[str]] = {}
         for path, each in raw.items():
             for name in each.starred:
                 self._starring[name].append(path)
@@ -65,19 +68,29 @@ class Bodies:
     def given(self, name: str, near: str) -> list[tuple[str, RawBind]]:
         """What attributes and items of this name are given in the same tree; a bounded number."""
         top = near.split("/", maxsplit=1)[0]
+        known = self._given.get((name, top))
+        if known is not None:
+            return known
         found: list[tuple[str, RawBind]] = []
         for path in [path for path in self._starring.get(name, ()) if path.split("/")[0] == top][:_MAX_PLACES]:
             self.of(path)
             found += [(path, bind) for bind in self.binds.get((path, "*", f"*{name}"), ())]
-        return found[:_MAX_PLACES]
+        self._given[name, top] = found[:_MAX_PLACES]
+        return self._given[name, top]
 
     def named(self, name: str, near: str = "") -> list[tuple[str, RawCall]]:
         """The calls of anything by this name: first in the file `near`, then in those that import it, then in some others."""
-        everywhere = self._calling.get(name, [])
-        importers = set(self._importers.get(near, ()))
-        ordered = sorted(everywhere, key=lambda path: (path != near, path not in importers)) if near else everywhere
         found: list[tuple[str, RawCall]] = []
-        for path in ordered[: max(_MAX_PLACES, len(importers) + 1) if near else None]:
+        for path in self._near(name, near) if near else self._calling.get(name, ()):
             self.of(path)
             found += [(path, call) for call in self._calls.get((path, name), ())]
         return found
+
+    def _near(self, name: str, near: str) -> list[str]:
+        """The files that call something by this name, those first that may mean what stands in `near`."""
+        known = self._ordered.get((name, near))
+        if known is None:
+            importers = set(self._importers.get(near, ()))
+            ordered = sorted(self._calling.get(name, ()), key=lambda path: (path != near, path not in importers))
+            known = self._ordered[name, near] = ordered[: max(_MAX_PLACES, len(importers) + 1)]
+        return known

@@ -44,6 +44,8 @@ class World:
         self._settings_files = [path for path in raw if settings.is_settings_file(path)]
         self._memo: dict[tuple[int, str, str, str], tuple[Expr, Value]] = {}
         """With the expression itself: an identity is only one as long as what it belongs to is there."""
+        self._said: dict[tuple[str, str], Value] = {}
+        """What `_starred` found, by name and tree."""
         self._callers: dict[tuple[str, str], list[tuple[Scope, RawCall]]] = {}
         self._open: set[int] = set()
         self._depth = self._steps = self._cuts = 0
@@ -370,14 +372,24 @@ class World:
 
     def _starred(self, name: str, scope: Scope) -> Value:
         """What an attribute or a named item of something unknown was given, where one place near by says it."""
-        found: list[Value] = []
+        key = (name, scope.file.split("/", maxsplit=1)[0])
+        known = self._said.get(key)
+        if known is not None:
+            return known
+        cuts = self._cuts
+        found: Value | None = None
         for file, bind in self.bodies.given(name, scope.file):
             cls = bind.scope if bind.scope != "*" else ""
             value = self._of_bind(bind, Scope(file, bind.function, cls))
-            if value.kind in {Is.MADE, Is.INSTANCE, Is.MEMBER} and value not in found:
-                found.append(value)
-        places = {(each.name, each.line) for each in found}
-        return found[0] if len(places) == 1 else UNKNOWN
+            if value.kind in {Is.MADE, Is.INSTANCE, Is.MEMBER}:
+                if found is not None and (found.name, found.line) != (value.name, value.line):
+                    found = UNKNOWN
+                    break
+                found = found or value
+        found = found or UNKNOWN
+        if cuts == self._cuts:
+            self._said[key] = found
+        return found
 
     def _setting(self, name: str, scope: Scope) -> Value:
         """A setting by its name: from the settings of the same tree, else a variable without a value."""
