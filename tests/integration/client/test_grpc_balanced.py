@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -12,6 +12,7 @@ import grpc.aio
 import pytest
 import trustme
 from grpc_peers import Peer, echo, fails, hang, many, one, serving, talk, upload
+from hearing import heard, until
 
 from skerry.client.discovery import Answer, Endpoint, Located
 from skerry.client.grpc import grpc_channel
@@ -19,7 +20,7 @@ from skerry.client.grpc.balanced import BalancedChannel
 from skerry.client.grpc.instances import Instances
 from skerry.errors import ConnectionLost, SkerryError, Unreachable
 from skerry.resilience import Policy, Retry
-from skerry.signals import DiscoveryFailed, InstanceEjected, InstancesChanged, Signal, subscribe
+from skerry.signals import DiscoveryFailed, InstanceEjected, InstancesChanged
 
 BOUND = 60.0
 
@@ -56,21 +57,6 @@ async def calling(told: Told, **options: Any) -> AsyncIterator[tuple[grpc.aio.Ch
     assert isinstance(channel, BalancedChannel)
     async with asyncio.timeout(BOUND), channel:
         yield channel, channel._instances
-
-
-@contextmanager
-def heard() -> Iterator[list[Signal]]:
-    signals: list[Signal] = []
-    unsubscribe = subscribe(signals.append)
-    try:
-        yield signals
-    finally:
-        unsubscribe()
-
-
-async def until(signals: list[Signal], kind: type[Signal], count: int = 1) -> None:
-    while sum(isinstance(each, kind) for each in signals) < count:
-        await asyncio.sleep(0.01)
 
 
 def play(main: Any) -> None:

@@ -7,13 +7,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc_peers
 import pytest
 from grpc_peers import Peer, echo, one, serving
+from hearing import heard, until
 from kubernetes_api import TOKEN, Api, a_slice
 from name_server import NO_SUCH_NAME, address, name_server, service
 from peers import listening
@@ -23,7 +24,7 @@ from skerry.client.discovery import Endpoint, EtcdRegistry, KubernetesResolver, 
 from skerry.client.grpc import grpc_channel
 from skerry.errors import SkerryError
 from skerry.resilience import Policy, Retry
-from skerry.signals import DiscoveryFailed, InstancesChanged, Signal, subscribe
+from skerry.signals import DiscoveryFailed, InstancesChanged
 
 BOUND = 60.0
 
@@ -38,21 +39,6 @@ def port_of(peer: Peer) -> int:
 
 def here(port: int) -> Endpoint:
     return Endpoint("127.0.0.1", port, instance=f"id-{port}")
-
-
-@contextmanager
-def heard() -> Iterator[list[Signal]]:
-    signals: list[Signal] = []
-    unsubscribe = subscribe(signals.append)
-    try:
-        yield signals
-    finally:
-        unsubscribe()
-
-
-async def until(signals: list[Signal], kind: type[Signal], count: int = 1) -> None:
-    while sum(isinstance(each, kind) for each in signals) < count:
-        await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 from dns.exception import DNSException
+from hearing import heard
 from name_server import FAILURE, NO_SUCH_NAME, address, name_server, service
 from patience import LOOP_TIME, run_patiently
 from peers import Behaviour, Peer, Reader, Writer, answers, blackhole, listening, receive, refusing_url, reply
@@ -22,7 +22,7 @@ from skerry.client.discovery.dns import AddressResolver, ServiceResolver
 from skerry.client.policy import is_failure
 from skerry.errors import Unreachable, Untrusted
 from skerry.resilience import CircuitBreaker, Policy
-from skerry.signals import DiscoveryFailed, InstanceEjected, Signal, subscribe
+from skerry.signals import DiscoveryFailed, InstanceEjected
 
 
 def once(**options: Any) -> Policy:
@@ -36,16 +36,6 @@ def port_of(url: str) -> int:
 
 def several(*urls: str) -> str:
     return "http://" + ",".join(url.partition("://")[2] for url in urls)
-
-
-@contextmanager
-def heard() -> Iterator[list[Signal]]:
-    signals: list[Signal] = []
-    unsubscribe = subscribe(signals.append)
-    try:
-        yield signals
-    finally:
-        unsubscribe()
 
 
 def client(url: str, **options: Any) -> ServiceClient:
