@@ -241,13 +241,15 @@ def test_a_limit_holds_for_every_kind(kind: str) -> None:
         while not peer.metadata:
             await asyncio.sleep(0.01)
         second = asyncio.create_task(ask(channel, kind))
-        await asyncio.sleep(0.1)
-        assert len(peer.metadata) == (2 if kind == "list" else 1)
+        while not limit.waiting and len(peer.metadata) < 2:
+            await asyncio.sleep(0.01)
+        assert (len(peer.metadata), limit.waiting) == ((2, 0) if kind == "list" else (1, 1))
         for each in (first, second):
             each.cancel()
         await asyncio.wait({first, second})
 
-    play(hang, act, policy=policy(limit=Bulkhead(1, queue=1)))
+    limit = Bulkhead(1, queue=1)
+    play(hang, act, policy=policy(limit=limit))
 
 
 def test_a_service_that_is_not_there_saw_nothing() -> None:
