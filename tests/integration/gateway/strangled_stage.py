@@ -85,7 +85,7 @@ class Strangling:
     def comparing(self) -> int:
         """How many comparisons are under way."""
         (route,) = self.gateway.runtime.spec.routes
-        strangled = self.gateway.runtime.plan(route).strangled
+        strangled = self.gateway.runtime.plans[id(route)].strangled
         assert strangled is not None
         assert strangled.comparer is not None
         return strangled.comparer.active

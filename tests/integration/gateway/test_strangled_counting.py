@@ -51,7 +51,7 @@ def test_a_plan_alone_is_an_ordinary_route(tmp_path: Path) -> None:
 
     async def play(stage: Strangling) -> None:
         stage.gateway.reload(stage.spec)
-        assert stage.gateway.runtime.plan(stage.gateway.runtime.spec.routes[0]).call is Call
+        assert stage.gateway.runtime.plans[id(stage.gateway.runtime.spec.routes[0])].call is Call
         assert (await stage.client.get("/")).status_code == 200
         await stage.client.post("/")
         assert (len(stage.control.requests), stage.candidate.requests) == (2, [])
