@@ -18,6 +18,8 @@ REMOTE: Final = frozenset({Kind.HTTP, Kind.GRPC, Kind.RPC})
 SERVED: Final = frozenset({Role.REQUEST, Role.JOB})
 """When nobody sits before it: a person who runs a script can stop it."""
 _HERE: Final = re.compile(r"^(?:localhost|127\.|0\.0\.0\.0|\[?::1|169\.254\.|metadata(?:\.google\.internal)?$)")
+_SECRET: Final = re.compile(r"(?:^|_)(?:KEY|PASS(?:WORD)?|SECRET|TOKEN)$", re.IGNORECASE)
+"""Variables in a URL that are no address."""
 SHOWN: Final = 12
 """Places of one finding that are listed."""
 
@@ -143,7 +145,7 @@ def _asked(call: Call, service: str, callees: Mapping[Call, list[str]]) -> list[
     host = _host(target.url)
     if host:
         return [Asked(call, service, host, known=not _HERE.match(host), inside=False)]
-    name = target.service or next(iter(target.variables), "")
+    name = target.service or next((each for each in target.variables if not _SECRET.search(each)), "")
     return [Asked(call, service, name, known=bool(name), inside=False)]
 
 

@@ -224,8 +224,15 @@ def a(items, cache):
         requests.post("http://peer/a", json=items[start:start + 100], timeout=1)  #> bounded
     for chunk in chunks(items, 100):
         requests.post("http://peer/a", json=chunk, timeout=1)  #> bounded
+    rest = [requests.get("http://peer/a", params={"skip": p * 100}, timeout=1) for p in range(2, total_pages + 1)]  #> bounded
     for attempt in range(3):
         requests.get(f"http://peer/{attempt}", timeout=1)  #> bounded
+    for mirror in mirrors:
+        try:
+            found = requests.get(f"{mirror}/a", timeout=1)  #> bounded
+            break
+        except OSError:
+            continue
     for name in SERVICES:
         requests.get(f"http://{name}/a", timeout=1)  #> bounded
     for name, url in URLS.items():

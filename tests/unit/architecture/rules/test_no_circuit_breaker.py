@@ -82,3 +82,11 @@ def test_clean_names_the_breaker() -> None:
     found = {each.services: each for each in told(subject(call(3, breaker=BREAKER)), Verdict.CLEAN)}
     assert "pybreaker" in found["api",].evidence[0].text
     assert found["peer",].evidence
+
+
+def test_a_token_in_a_url_is_no_address() -> None:
+    """Whom a call goes to is not said by the secret that it brings along; by another variable it is."""
+    secret = subject(call(3, target=Target("{}/tips?token={}", ("API_TOKEN",))), to_peer=())
+    told = subject(call(3, target=Target("{}/tips?token={}", ("API_TOKEN", "API_BASE"))), to_peer=())
+    assert [each.verdict for each in no_circuit_breaker.check(secret) if "api" in each.services] == [Verdict.UNKNOWN]
+    assert any("the address in API_BASE" in each.message for each in no_circuit_breaker.check(told))

@@ -32,6 +32,15 @@ def test_a_module_within_a_package_does_not_hide_the_standard_library() -> None:
     assert modules.find("email", "shop/app.py") is None
 
 
+def test_a_folder_within_a_package_is_no_library() -> None:
+    """`api/schemas/requests` of one service is not what another one means by `import requests`; a package of its own is found."""
+    modules = Modules(
+        ["one/api/__init__.py", "one/api/schemas/requests/__init__.py", "libs/shared/__init__.py", "two/app.py"]
+    )
+    assert modules.find("requests", "two/app.py") is None
+    assert modules.find("shared", "two/app.py") == "libs/shared/__init__.py"
+
+
 def test_names_that_are_modules_are_imports_of_those_modules() -> None:
     """`from shop import orders, VERSION` imports both the submodule and the package."""
     found = facts(

@@ -14,6 +14,7 @@ _ATTEMPTS: Final = re.compile(r"(?i)attempt|retr(?:y|ies)|tries|backoff|^_+$")
 _PAGES: Final = re.compile(
     r"(?i)page|offset|cursor|chunk|batch|start|skip|window|group(?:er|s_of)|count$|month|year|day"
 )
+_NUMBER_OF_PAGES: Final = re.compile(r"(?:^|[_.])(?:PAGES?|[Pp]ages?)(?:$|_)|[a-z]Pages?(?:$|[A-Z])")
 _STREAMS: Final = re.compile(
     r"(?i)consumer|subscri|listen|pubsub|websocket|^ws$|stream|iterator$|messages?$|queue|events?$|feed"
 )
@@ -36,7 +37,15 @@ def of_for(node: ast.For | ast.AsyncFor) -> Around:
     names = _names(node.target)
     body = _bounded(node.body)
     over = _over(node.iter, names, leaves=any(isinstance(each, ast.Break | ast.Return) for each in body))
+    if over == "items" and _until_one_answers(node.body):
+        over = "attempts"
     return Around(node.lineno, over, _dependent(names, body), _gone_through(node.iter))
+
+
+def _until_one_answers(body: list[ast.stmt]) -> bool:
+    """Whether each turn tries one, leaves with what it says, and goes on when it fails: other addresses of one thing."""
+    tries = body[-1] if body else None
+    return isinstance(tries, ast.Try) and bool(tries.handlers) and isinstance(tries.body[-1], ast.Return | ast.Break)
 
 
 def of_comprehension(generator: ast.comprehension, whole: ast.expr) -> Around:
@@ -105,6 +114,9 @@ def _over(iterated: ast.expr, names: frozenset[str], *, leaves: bool) -> str:
 def _over_numbers(iterated: ast.Call, names: frozenset[str], *, leaves: bool) -> str:
     """`range` and `count`: pages and chunks, attempts that end with the first success, or the indexes of items."""
     if len(iterated.args) > 2 or _dotted(iterated).endswith("count") or any(_PAGES.search(name) for name in names):
+        return "pages"
+    parts = _bounded(iterated.args)
+    if any(isinstance(each, ast.Name | ast.Attribute) and _NUMBER_OF_PAGES.search(_dotted(each)) for each in parts):
         return "pages"
     sized = any(isinstance(each, ast.Call) and _dotted(each.func) == "len" for each in iterated.args)
     return "attempts" if leaves and not sized else "items"

@@ -147,7 +147,8 @@ class Modules:
         found: dict[str, str | None] = {}
         for package in self._packages:
             parent, _, name = package.rpartition("/")
-            if parent not in self._packages:
+            # what lies below a package is a part of it, also where a folder between them has no `__init__.py`
+            if not any(each in self._packages for each in _above(package)):
                 found[name] = None if name in found else parent
         return {name: parent for name, parent in found.items() if parent is not None}
 

@@ -21,7 +21,7 @@ _ONLY_ASKS: Final = re.compile(
     r"predict\w*|recommend\w*|estimate|lookup|find|list|get|read|fetch|calculate|price|health|log|logs|metrics?|track|telemetry|"
     r"analytics|audit|introspect|batch_?get|translate|render|preview|ping|embeddings?|completions?|analy[sz]\w*|classif\w*|"
     r"categori[sz]\w*|summar\w*|extract\w*|scrape|crawl|compute|evaluate|scor(?:e|es|ing)|rank|enrich\w*|canonicali[sz]\w*|"
-    r"normali[sz]\w*|geocode|parse|ocr|transcri\w*|detect\w*|suggest\w*|infer\w*)(?:$|[/_.?\s-])",
+    r"normali[sz]\w*|geocode|parse|ocr|transcri\w*|detect\w*|suggest\w*|infer\w*|(?:de|en)crypt\w*|(?:de|en)code)(?:$|[/_.?\s-])",
     re.IGNORECASE,
 )
 _ASKS: Final = re.compile(
