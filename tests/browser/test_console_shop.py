@@ -22,7 +22,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from chromium import Chromium
-from console_axe import violations
+from console_driving import DIALOG, EDGE, H1, click, confirm, go
 from console_shop import LiveShop
 
 pytestmark = pytest.mark.chromium
@@ -31,11 +31,8 @@ PROMISED = 5.0
 STRANGE = "http://strange.example"
 EVIL = '<img src=x onerror="window.hit=1"></script><svg onload="window.hit=1">\u202egnol\'"`${window.hit=1}'
 LINK = "javascript:window.hit=1"
-H1 = "document.querySelector('main h1').innerText"
 SAID = "[...document.querySelectorAll('[aria-label]')].map(e => e.getAttribute('aria-label')).join()"
-EDGE = """document.querySelector('[data-edge="[\\\\"order\\\\",\\\\"payment\\\\",\\\\"call\\\\"]"]')"""
 PEOPLE = "(document.querySelector('[aria-labelledby=people]')?.innerText ?? '')"
-DIALOG = "document.querySelector('dialog')"
 
 
 @pytest.fixture(scope="module")
@@ -61,29 +58,6 @@ def page(browser: Chromium, shop: LiveShop) -> Chromium:
     browser.open(shop.opening)
     browser.until("document.querySelector('main h1')?.innerText.includes('services are healthy')")
     return browser
-
-
-def go(page: Chromium, path: str, *, until: str) -> None:
-    """Another page of the console, once it shows a text."""
-    page.run(f"location.hash = '#/{path}'")
-    page.until(f"document.querySelector('main')?.innerText.includes({until!r})")
-
-
-def click(page: Chromium, words: str, *, within: str = "document", near: str = "") -> None:
-    """Click the button that begins with these words, once it is there: in the list entry or row that has `near`."""
-    button = f"[...{within}.querySelectorAll('button')].find(b => b.innerText.startsWith({words!r})"
-    button += f" && (b.closest('li, tr')?.innerText ?? '').includes({near!r}))" if near else ")"
-    page.until(f"({button}) && (({button}).click(), true)")
-
-
-def confirm(page: Chromium, words: str, *, reason: str = "") -> None:
-    """Agree in the dialog, by its button with these words; it then is closed."""
-    page.until(f"{DIALOG}.open")
-    if reason:
-        page.run("document.querySelector('dialog textarea').focus()")
-        page.type(reason)
-    click(page, words, within=DIALOG)
-    page.until(f"!{DIALOG}.open")
 
 
 def tab_to(page: Chromium, words: str, *, most: int = 150) -> None:
@@ -203,63 +177,6 @@ def test_a_stuck_saga_is_settled_without_a_mouse(page, shop) -> None:
     page.press("Enter", "\r")
     page.until(f"!{DIALOG}.open")
     shop.until(lambda: "parcel-keyed" in shop.handled())
-    shop.quiet()
-
-
-@pytest.mark.node
-def test_axe_finds_nothing_on_any_page_well_or_in_trouble(page, shop) -> None:
-    """All is well, then payment is down and a saga is stuck: each page and a dialog, in light and dark, with real contents."""
-    found: dict[tuple[str, str], list[str]] = {}
-
-    def look(at: str) -> None:
-        for scheme in ("dark", "light"):
-            page.scheme(scheme)
-            found[at, scheme] = violations(page)
-
-    look("well")
-    saga = shop.in_trouble("parcel-seen")
-    [letter] = [one["id"] for one in shop.view()["people"] if one["kind"] == "dead"]
-    shop.tell("hold", "payment")
-    page.until(f"{H1}.includes('payment is held back since') && {EDGE}.classList.contains('open')")
-    look("payment down")
-    shop.until(lambda: shop.console.get("/api/traces?errors=1").json())
-    trace = max(shop.console.get("/api/traces?errors=1").json(), key=lambda one: one["spans"])["id"]
-    pages = {
-        "service/order": "What it depends on",
-        "traces": "POST /api/orders",
-        f"traces/{trace}": " spans in ",
-        "sagas": "parcel-seen",
-        f"sagas/returns/{saga}": "Timeline",
-        "dead": "parcel-seen",
-        f"dead/returns/{letter}": '"remark"',
-        "strangler": "Strangler",
-        "checks": "They have not run yet",
-        "audit": "Audit",
-    }
-    for path, text in pages.items():
-        go(page, path, until=text)
-        if path == f"traces/{trace}":
-            page.run("document.querySelector('main ol button').click()")
-            page.until("document.querySelector('main ol dl')")
-        if path == "checks":
-            click(page, "Run them now")
-            page.until("/ in \\d+ services and \\d+ files/.test(document.querySelector('main').innerText)")
-        look(path)
-        if path.startswith("sagas/"):
-            click(page, "Resolve")
-            page.until(f"{DIALOG}.open")
-            look("dialog")
-            page.press("Escape")
-    assert {at: wrong for at, wrong in found.items() if wrong} == {}
-    assert page.complaints == []
-    shop.tell("release", "payment")
-    shop.mend()
-    go(page, f"dead/returns/{letter}", until='"remark"')
-    click(page, "Replay")
-    confirm(page, "Replay the dead letter")
-    go(page, f"sagas/returns/{saga}", until="Timeline")
-    click(page, "Retry")
-    confirm(page, "Retry the saga")
     shop.quiet()
 
 
