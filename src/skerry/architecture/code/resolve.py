@@ -144,7 +144,19 @@ def _told_apart(files: Mapping[str, Structure], modules: Modules) -> dict[str, S
         for path, each in files.items()
         if each.role is Role.JOB and (folder := job_folder(path)) and folder in answering
     }
+    flows = {root for path, each in files.items() if (root := _flows(path, each)) is not None}
+    flows = {root for root in flows if root not in answering and (root or not answering)}
+    for path, each in files.items() if flows else ():
+        if each.role is Role.REQUEST and any(not root or path.startswith(f"{root}/") for root in flows):
+            roles.setdefault(path, Role.JOB)
     return {path: replace(each, role=roles[path]) if path in roles else each for path, each in files.items()}
+
+
+def _flows(path: str, each: Structure) -> str | None:
+    """The folder of a project of Airflow, by one of its flows: what lies beside them runs when they do."""
+    root, dags, _ = f"/{path}".partition("/dags/")
+    scheduled = dags and any(taken.module.partition(".")[0] == "airflow" for taken in each.imports)
+    return root.removeprefix("/") if scheduled else None
 
 
 def _answering(path: str, each: Structure) -> Iterator[str]:

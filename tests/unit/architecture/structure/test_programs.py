@@ -9,6 +9,7 @@ from skerry.architecture.code.facts import Role
 from .reading import code
 
 GUARD = "\n\nif __name__ == '__main__':\n    ask()\n"
+ANSWERS = "from fastapi import APIRouter\nr = APIRouter()\n@r.get('/a')\ndef f(): ...\n"
 ASK = "import grpc\n\n\ndef ask():\n    return grpc.insecure_channel('peer:80')\n"
 
 
@@ -73,3 +74,15 @@ def test_a_file_that_is_called_an_example_is_one() -> None:
         "shop/examples.py",
         "shop/usage_example.py",
     }
+
+
+@pytest.mark.parametrize(("beside", "role"), [("x = 1\n", Role.JOB), (ANSWERS, Role.REQUEST)])
+def test_what_lies_beside_flows_of_airflow_runs_when_they_do(beside: str, role: Role) -> None:
+    """Nobody's request waits in a project of Airflow, unless something of it answers requests."""
+    roles = code(
+        etl__dags__daily="from airflow.decorators import dag\nfrom loading import mail\n",
+        etl__loading__mail="def send(): ...\n",
+        etl__web=beside,
+        shop__app="x = 1\n",
+    ).roles
+    assert (roles["etl/loading/mail.py"], roles["shop/app.py"]) == (role, Role.REQUEST)
