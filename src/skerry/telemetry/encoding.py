@@ -65,7 +65,8 @@ def span_of(
     Written piece by piece: a tree of objects for `json.dumps` took five times as long.
     """
     start = int(began * 1e9)
-    above = f'","parentSpanId":"{parent[36:52]}' if parent[:35] == own[:35] else ""
+    trace = own[3:35]
+    above = f'","parentSpanId":"{parent[36:52]}' if parent[3:35] == trace else ""
     status = ""
     written = _attributes(attributes)
     if error:
@@ -74,7 +75,7 @@ def span_of(
         written = f"{written},{failed}" if written else failed
         status = f'"code":{_FAILED},"message":{quoted}'
     return (
-        f'{{"traceId":"{own[3:35]}","spanId":"{own[36:52]}{above}",{_called(name, kind)}"startTimeUnixNano":"{start}",'
+        f'{{"traceId":"{trace}","spanId":"{own[36:52]}{above}",{_called(name, kind)}"startTimeUnixNano":"{start}",'
         f'"endTimeUnixNano":"{start + int(seconds * 1e9)}","attributes":[{written}],"status":{{{status}}}}}'
     )
 

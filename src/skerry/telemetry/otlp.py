@@ -66,7 +66,7 @@ def send_telemetry(
 
 
 class _Queue:
-    """The last of what waits for one path; `dropped` counts what had to go. All but `put` is done by who has the lock."""
+    """The last of what waits for one path; `dropped` counts what had to go. All but to append is done by who has the lock."""
 
     def __init__(self, path: str, most: int) -> None:
         self.path = path
@@ -74,22 +74,18 @@ class _Queue:
         """How many are taken at once."""
         self.dropped = 0
         # a list: what a request takes comes out of it in one piece, and to add to it is one step, which needs no lock
-        self._waiting: list[str] = []
-        self.put: Callable[[str], None] = self._waiting.append
-
-    def __len__(self) -> int:
-        return len(self._waiting)
+        self.waiting: list[str] = []
 
     def shorten(self) -> None:
         """Drop the oldest of what is too much."""
-        surplus = len(self._waiting) - QUEUED
+        surplus = len(self.waiting) - QUEUED
         if surplus > 0:
-            del self._waiting[:surplus]
+            del self.waiting[:surplus]
             self.dropped += surplus
 
     def take(self) -> list[str]:
-        taken = self._waiting[: self.most]
-        del self._waiting[: self.most]
+        taken = self.waiting[: self.most]
+        del self.waiting[: self.most]
         return taken
 
 
@@ -155,11 +151,11 @@ class _Sender:
         if self._forked:
             self._begin()  # a fork takes no threads along, and what waited is its parent's to send
             queue = self._spans if queue.path == self._spans.path else self._records
-        queue.put(what)
+        queue.waiting.append(what)
         # in this order: the thread takes back that there is some before it looks what there is
         if not self._some.is_set():
             self._some.set()
-        count = len(queue)
+        count = len(queue.waiting)
         if count >= queue.most:
             self._enough.set()
             if count > QUEUED:
@@ -179,7 +175,7 @@ class _Sender:
 
     def _send_all(self) -> None:
         """Until nothing waits. What comes meanwhile is bounded by the queues, and at the end by the time that is left."""
-        while len(self._records) or len(self._spans):
+        while self._records.waiting or self._spans.waiting:
             for queue, request in ((self._records, records_request), (self._spans, spans_request)):
                 with self._lock:
                     batch = queue.take()
