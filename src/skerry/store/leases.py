@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -57,6 +58,22 @@ class Session:
                 if isinstance(error, OSError) or getattr(error, "sqlstate", "") == _ONLY_READS:
                     connection.terminate()  # the next one may answer, and write
                 raise
+
+    async def take(self, roles: Iterable[str]) -> dict[str, int]:
+        """Take those that are free; the epochs of what is ours now."""
+        found = await self.fetch_value(SQL["take"].on("postgresql"), json.dumps(list(roles)), LEASE)
+        taken: dict[str, int] = json.loads(found)
+        return taken
+
+    async def renew(self, held: Mapping[str, int], roles: Iterable[str] = ()) -> tuple[set[str], set[str]]:
+        """Hold them for longer: those that were ours still, and which of `roles` others hold."""
+        asked = json.dumps(dict(held)), LEASE, json.dumps(list(roles))
+        ours, others = json.loads(await self.fetch_value(SQL["renew"].on("postgresql"), *asked))
+        return set(ours or ()), set(others or ())
+
+    async def give_back(self, held: Mapping[str, int]) -> None:
+        """Let others have them at once."""
+        await self.fetch_value(SQL["give_back"].on("postgresql"), json.dumps(dict(held)))
 
     async def close(self) -> None:
         """End the session, and with it what it holds."""
@@ -131,10 +148,10 @@ class PostgreSQLLease:
     async def take(self) -> bool:
         """Take it if it is free; whether it is ours now."""
         asked = self._clock.monotonic()
-        epoch = await self._session.fetch_value(SQL["take"].on("postgresql"), self.role, LEASE)
-        if epoch is None:
+        taken = await self._session.take([self.role])
+        if self.role not in taken:
             return False
-        self.epoch, self._until = int(epoch), asked + LEASE
+        self.epoch, self._until = taken[self.role], asked + LEASE
         return True
 
     async def keep(self) -> None:
@@ -143,15 +160,15 @@ class PostgreSQLLease:
             await self._clock.sleep(RENEW)
             asked = self._clock.monotonic()
             with contextlib.suppress(Exception):  # whatever it is, `check` notices when the time is over
-                sql = f"{SQL['renew'].on('postgresql')} RETURNING 1"
-                if await self._session.fetch_value(sql, self.role, self.epoch, LEASE) is None:
+                ours, _ = await self._session.renew({self.role: self.epoch})
+                if not ours:
                     self._until = 0.0
                     return
                 self._until = asked + LEASE
 
     async def give_back(self) -> None:
         """Let the next one have it at once."""
-        await self._session.fetch_value(f"{SQL['give_back'].on('postgresql')} RETURNING 1", self.role, self.epoch)
+        await self._session.give_back({self.role: self.epoch})
 
     def check(self) -> None:
         """See `Lease.check`."""
@@ -176,6 +193,52 @@ class PostgreSQLLease:
         async with self._database.unit_of_work(begin, end=end) as tx:
             if tx.found:
                 await self.fence(tx)
+            yield tx
+
+
+class LeasedRoles:
+    """Several roles held for a time, renewed together; see `Roles`."""
+
+    def __init__(self, database: PostgreSQLDatabase, session: Session, clock: Clock) -> None:
+        self.held: dict[str, int] = {}
+        self._database = database
+        self._session = session
+        self._clock = clock
+        self._until = 0.0
+
+    async def look(self, roles: Iterable[str]) -> set[str]:
+        """See `Roles.look`."""
+        asked, held = self._clock.monotonic(), dict(self.held)
+        with self._database.translated():
+            ours, others = await self._session.renew(held, roles)
+        for role in held.keys() - ours:
+            self.held.pop(role, None)
+        self._until = asked + LEASE
+        return ours | others
+
+    async def take(self, roles: Iterable[str]) -> None:
+        """See `Roles.take`. Not trusted for longer than what is held already: the next look renews all of it."""
+        with self._database.translated():
+            self.held |= await self._session.take(sorted(roles))
+
+    async def give_back(self, roles: Iterable[str]) -> None:
+        """See `Roles.give_back`."""
+        given = {role: self.held.pop(role) for role in roles if role in self.held}
+        if given:
+            with self._database.translated():
+                await self._session.give_back(given)
+
+    def check(self) -> None:
+        """See `Lease.check`."""
+        if self._clock.monotonic() >= self._until:
+            raise LeaseLost(f"the roles {sorted(self.held)} were not renewed in time; another process may hold them")
+
+    @asynccontextmanager
+    async def transaction(self, roles: Iterable[str]) -> AsyncIterator[PostgreSQLTransaction]:
+        """See `Roles.transaction`."""
+        fenced = [f"{role} {self.held.get(role, 0)}" for role in roles]
+        end = inline(SQL["end_share"].on("postgresql"), (len(fenced), "\n".join(fenced)))
+        async with self._database.unit_of_work("BEGIN", at_once=False, end=end) as tx:
             yield tx
 
 

@@ -64,6 +64,35 @@ class Lease(Protocol):
         ...
 
 
+class Share(Protocol):
+    """The parts of a role that are this process's by now."""
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Their numbers, from 0."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Whether these are all."""
+        ...
+
+    async def settle(self) -> None:
+        """Give back what has become another process's. To be called between two pieces of work, never inside one.
+
+        Raises what keeps this process from getting any part.
+        """
+        ...
+
+    def check(self) -> None:
+        """See `Lease.check`."""
+        ...
+
+    def transaction(self, parts: Iterable[int]) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction that raises `LeaseLost` instead of committing when one of `parts` is another process's by then."""
+        ...
+
+
 class Database(Protocol):
     """The one database of the service `owner`.
 
@@ -108,6 +137,14 @@ class Database(Protocol):
         """Hold `role` exclusively among all processes on this database; wait for it, trying every `poll` seconds.
 
         It ends with the process, however that ends.
+        """
+        ...
+
+    def share(self, role: str, count: int, *, changed: Callable[[], None]) -> AbstractAsyncContextManager[Share]:
+        """Hold a fair share of the `count` parts of `role`, each exclusively, among all processes that ask for it here.
+
+        Which parts these are changes as others come and go; `changed` is called then. All of them end with the process,
+        however that ends. Whoever has `lead` of the same role has all of it.
         """
         ...
 

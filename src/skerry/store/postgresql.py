@@ -36,12 +36,13 @@ from skerry.errors import (
     StoreError,
     StoreUnavailable,
 )
-from skerry.store.leases import LEASE, SQL, Bells, PostgreSQLLease, Session, held
+from skerry.store.leases import LEASE, SQL, Bells, LeasedRoles, PostgreSQLLease, Session, held
 from skerry.store.ownership import claim
 from skerry.store.patience import LONGEST, patience
 from skerry.store.placeholders import inline, translate, translate_many
 from skerry.store.pool import Pool
 from skerry.store.queries import Dialect, Statement, words
+from skerry.store.shares import DealtShare, shared
 from skerry.store.tx import Parameters, Tx
 
 T = TypeVar("T")
@@ -308,6 +309,10 @@ class PostgreSQLDatabase:
         lease = PostgreSQLLease(role, self, self._session, self.clock)
         async with held(lease, self.translated, poll=poll, clock=self.clock):
             yield lease
+
+    def share(self, role: str, count: int, *, changed: Callable[[], None]) -> AbstractAsyncContextManager[DealtShare]:
+        """See `Database.share`: leases as for `lead`."""
+        return shared(self, LeasedRoles(self, self._session, self.clock), role, count, changed=changed)
 
     def ring(self, name: str) -> None:
         """See `Database.ring`; other processes are told with NOTIFY, on a connection of its own, once in a while."""

@@ -8,24 +8,25 @@ on which commits run and whatever else takes time; what was always quick runs in
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
+from zlib import crc32
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import NestedTransaction, NoTransaction, StoreBusy, StoreCorrupt, StoreError, WrongOwner
+from skerry.store.filelocks import LockedRoles, lock, lock_file, opened
 from skerry.store.integrity import demand_whole
 from skerry.store.lane import Lane
 from skerry.store.placeholders import translate, translate_many
 from skerry.store.queries import Dialect
+from skerry.store.shares import DealtShare, shared
 from skerry.store.tx import Parameters, Tx
 
 T = TypeVar("T")
@@ -303,20 +304,19 @@ class SQLiteDatabase:
     async def lead(self, role: str, *, poll: float = 0.25) -> AsyncIterator[FileLease]:
         """Hold `role` exclusively among all processes on this database; wait for it, trying every `poll` seconds.
 
-        The operating system's file lock carries it, so it ends with the process, however that ends, and a stopped process
-        keeps it: there are never two leaders.
+        A file lock carries it, see `filelocks`.
         """
-        path = f"{self.path}.{quote(role, safe='')}.lock"
+        descriptor = opened(lock_file(self.path, role))
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
-        try:
-            while not _locked(descriptor):
+            while not lock(descriptor):
                 await self.clock.sleep(poll)
             yield FileLease(self)
         finally:
             os.close(descriptor)
+
+    def share(self, role: str, count: int, *, changed: Callable[[], None]) -> AbstractAsyncContextManager[DealtShare]:
+        """See `Database.share`; other processes find out at their next look."""
+        return shared(self, LockedRoles(self), role, count, changed=changed)
 
     def ring(self, name: str) -> None:
         """See `Database.ring`; other processes find out at their next look."""
@@ -404,6 +404,7 @@ class SQLiteDatabase:
         writer.execute("PRAGMA busy_timeout=0")  # `_begin` waits
         self._reader = reader = self._connection_to_file()
         reader.execute("PRAGMA query_only=ON")
+        reader.create_function("skerry_hash", 1, crc32, deterministic=True)  # SQLite has none
         reader.set_progress_handler(lambda: self._reading.in_loop, LONG)
 
     def _connection_to_file(self) -> sqlite3.Connection:
@@ -456,13 +457,3 @@ def _begin(connection: sqlite3.Connection, *, wait: bool) -> bool:
 def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:  # a failed COMMIT may have rolled back by itself
         connection.execute("ROLLBACK")
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise StoreError(f"this file system has no locks: {error.strerror}") from error
-    return True

@@ -14,26 +14,42 @@ CREATE TABLE IF NOT EXISTS skerry_leases (
   expires_at TIMESTAMPTZ NOT NULL
 );
 
--- Free, run out, or held by a session that has ended. A process id alone would not do: the server uses them again.
+-- Each that is free, run out, or held by a session that has ended; a process id alone would not do, for the server uses them
+-- again. The epochs of those that are ours now, by their roles.
 -- name: take (postgresql)
-INSERT INTO skerry_leases AS held (role, epoch, pid, begun_at, expires_at)
-SELECT ?1, 1, me.pid, me.backend_start, clock_timestamp() + make_interval(secs => ?2)
-FROM pg_stat_activity me WHERE me.pid = pg_backend_pid()
-ON CONFLICT (role) DO UPDATE SET
-  epoch = held.epoch + 1, pid = excluded.pid, begun_at = excluded.begun_at, expires_at = excluded.expires_at
-WHERE held.expires_at < clock_timestamp() OR NOT EXISTS (
-  SELECT FROM pg_stat_activity other WHERE other.pid = held.pid AND other.backend_start = held.begun_at
+WITH taken AS (
+  INSERT INTO skerry_leases AS held (role, epoch, pid, begun_at, expires_at)
+  SELECT wanted.role, 1, me.pid, me.backend_start, clock_timestamp() + make_interval(secs => ?2)
+  FROM jsonb_array_elements_text(?1::jsonb) AS wanted (role), pg_stat_activity me WHERE me.pid = pg_backend_pid() ORDER BY 1
+  ON CONFLICT (role) DO UPDATE SET
+    epoch = held.epoch + 1, pid = excluded.pid, begun_at = excluded.begun_at, expires_at = excluded.expires_at
+  WHERE held.expires_at < clock_timestamp() OR NOT EXISTS (
+    SELECT FROM pg_stat_activity other WHERE other.pid = held.pid AND other.backend_start = held.begun_at
+  )
+  RETURNING role, epoch
 )
-RETURNING epoch;
+SELECT coalesce(jsonb_object_agg(role, epoch), '{}')::text FROM taken;
 
+-- Of the roles and epochs given: which are ours still, for longer now; and which of some roles somebody else holds.
 -- name: renew (postgresql)
-UPDATE skerry_leases held
-SET pid = me.pid, begun_at = me.backend_start, expires_at = clock_timestamp() + make_interval(secs => ?3)
-FROM pg_stat_activity me
-WHERE me.pid = pg_backend_pid() AND held.role = ?1 AND held.epoch = ?2;
+WITH renewed AS (
+  UPDATE skerry_leases held
+  SET pid = me.pid, begun_at = me.backend_start, expires_at = clock_timestamp() + make_interval(secs => ?2)
+  FROM pg_stat_activity me, jsonb_each_text(?1::jsonb) AS ours (role, epoch)
+  WHERE me.pid = pg_backend_pid() AND held.role = ours.role AND held.epoch = ours.epoch::bigint
+  RETURNING held.role
+), others AS (
+  SELECT role FROM skerry_leases held
+  WHERE role IN (SELECT jsonb_array_elements_text(?3::jsonb)) AND expires_at >= clock_timestamp() AND EXISTS (
+    SELECT FROM pg_stat_activity other WHERE other.pid = held.pid AND other.backend_start = held.begun_at
+  ) AND role NOT IN (SELECT role FROM renewed)
+)
+SELECT jsonb_build_array((SELECT jsonb_agg(role) FROM renewed), (SELECT jsonb_agg(role) FROM others))::text;
 
+-- Of the roles and epochs given: free from now on.
 -- name: give_back (postgresql)
-UPDATE skerry_leases SET expires_at = '-infinity' WHERE role = ? AND epoch = ?;
+UPDATE skerry_leases held SET expires_at = '-infinity' FROM jsonb_each_text(?::jsonb) AS ours (role, epoch)
+WHERE held.role = ours.role AND held.epoch = ours.epoch::bigint;
 
 -- name: is_held (postgresql)
 SELECT 1 FROM skerry_leases WHERE role = ? AND epoch = ?;
@@ -45,6 +61,10 @@ BEGIN; SELECT WHERE NOT EXISTS (SELECT FROM skerry_leases WHERE role = ? AND epo
 -- Goes to the server in one message with COMMIT, and fails it when the role is somebody else's by then.
 -- name: end_held (postgresql)
 SELECT 1 / count(*) FROM skerry_leases WHERE role = ? AND epoch = ?;
+
+-- The same for several: how many, and a line of role and epoch for each. It is planned with every COMMIT, so it is kept simple.
+-- name: end_share (postgresql)
+SELECT 1 / (count(*) = ?)::int FROM skerry_leases WHERE role || ' ' || epoch = ANY (string_to_array(?, E'\n'));
 
 -- name: lock (postgresql)
 SELECT pg_advisory_xact_lock(hashtextextended(?, 0));

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from skerry.clock import Clock
 from skerry.errors import LeaseLost, StoreError
@@ -176,6 +176,10 @@ class MemoryDatabase:
             yield MemoryLease(self, self.store.epoch)
         finally:
             self.leave()
+
+    def share(self, role: str, count: int, *, changed: Callable[[], None]) -> NoReturn:
+        """Sagas have no parts."""
+        raise NotImplementedError
 
     def leave(self) -> None:
         """Lead no longer."""
