@@ -203,6 +203,18 @@ async def a_writer_that_was_overtaken_is_refused(bench: Bench) -> None:
     await bench.nothing(subscription)
 
 
+@case(needs=lambda features: features.shared)
+async def writers_of_one_source_share_it_by_key(bench: Bench) -> None:
+    """Two writers of one source publish keys of their own at the same time: neither is refused, each key keeps its order."""
+    one, subscription = await bench.pair()
+    writers = (one, bench.broker())
+    for start in range(0, 40, 4):
+        parts = [[bench.message(f"{k}-{n}", key=f"k{k}") for n in range(start, start + 4)] for k in (0, 1)]
+        await asyncio.gather(*(writer.publish(part) for writer, part in zip(writers, parts, strict=True)))
+    found = by_key(await bench.collect(subscription, 80))
+    assert found == {f"k{k}": [f"{k}-{n}" for n in range(40)] for k in (0, 1)}
+
+
 @case(needs=lambda features: features.deduplicates)
 async def a_repeated_batch_is_there_once(bench: Bench) -> None:
     """A batch that a successor publishes again, with more behind it, adds only what was not there."""

@@ -48,7 +48,7 @@ class KafkaBroker(Adapter):
     `flushed` is the operator's word.
     """
 
-    features: Features = Features(order="key", exact_lag=False)
+    features: Features = Features(shared=True, order="key", exact_lag=False)
 
     def __init__(self, address: Address, *, source: str, clock: Clock = SYSTEM) -> None:
         self.partitions: int = address.positive("partitions", 4)

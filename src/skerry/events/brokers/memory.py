@@ -40,7 +40,7 @@ _NAMED: WeakValueDictionary[str, Memory] = WeakValueDictionary()
 class MemoryBroker(Adapter):
     """Brokers of one `Memory` see each other's events."""
 
-    features: Features = Features(atomic=True, deduplicates=True, survives_kill=False)
+    features: Features = Features(atomic=True, deduplicates=True, shared=True, survives_kill=False)
 
     def __init__(self, memory: Memory, *, source: str, clock: Clock = SYSTEM) -> None:
         super().__init__(source, durability="process", clock=clock)

@@ -2,7 +2,8 @@
 
 A publish that raised may still have taken effect. A message can be delivered more than once, also after it was
 acknowledged. Messages of one source arrive in the order that source published them, where `Features.order` says "key" only
-those of one key; nothing is promised between sources. A source has one writer at a time.
+those of one key; nothing is promised between sources. A source has one writer at a time, where `Features.shared` says so one
+for each key.
 
 No broker is asked for anything before the first publish or subscribe. One that cannot be reached raises
 `BrokerUnavailable`, and the next call tries again. What it is only found out then to promise less than `durability` says
@@ -58,6 +59,7 @@ class Features:
     the broker keeps what a group has handled. `replay`: handled messages stay, so `seek` goes back and a group that comes
     late sees what was published before it. `atomic`: a batch is there whole or not at all. `fenced`: a writer that slept
     cannot write behind one that took over. `deduplicates`: a batch that is published again, its fate unclear, is there once.
+    `shared`: several processes publish for one source at the same time, each its own keys, and do not hinder one another.
     `order`: what keeps its order, a whole "source" or a "key" of it. `exact_lag`: `lag` counts wanted types only.
     `survives_kill`: what was acknowledged is there when the broker was killed. `max_body`: the largest body, in bytes.
     """
@@ -67,6 +69,7 @@ class Features:
     atomic: bool = False
     fenced: bool = False
     deduplicates: bool = False
+    shared: bool = False
     order: Literal["source", "key"] = "source"
     exact_lag: bool = True
     survives_kill: bool = True

@@ -63,7 +63,7 @@ class RabbitBroker(Adapter):
     group's queue wants is not kept.
     """
 
-    features: Features = Features(positions=False, replay=False)
+    features: Features = Features(positions=False, replay=False, shared=True)
 
     def __init__(self, address: Address, *, source: str, clock: Clock = SYSTEM) -> None:
         super().__init__(source, durability="flushed", clock=clock)
