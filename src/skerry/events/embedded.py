@@ -9,6 +9,8 @@ Source: "Transactional outbox", microservices.io, whose outbox is a property of 
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 
 from skerry.clock import SYSTEM, Clock
@@ -20,7 +22,7 @@ from skerry.events.outbox import Outbox, Token, message
 from skerry.events.relay import BATCH, Relay
 from skerry.events.telling import sending
 from skerry.signals import EventsRelayed, emit
-from skerry.store import Database, Lease
+from skerry.store import Database, Lease, Share
 from skerry.store.documents import Carrier, Entry
 
 MAX_WAITING: Final = 100_000
@@ -107,12 +109,18 @@ class EmbeddedRelay(Relay):
         super().__init__(cast("Database", database), outbox, broker, clock=clock)
         self._documents: DocumentDatabase[Any] = database
 
-    async def pass_on(self, lease: Lease) -> int:
+    @asynccontextmanager
+    async def _share(self) -> AsyncIterator[Share]:
+        """All of it or nothing: a document is read and written whole."""
+        async with self._database.lead("relay") as lease:
+            yield _Whole(lease)
+
+    async def pass_on(self, share: Share) -> int:
         """Relay one batch; how many events it had. Raises `LeaseLost` when another relay may lead by now."""
         found = await self._documents.unsent(BATCH)
         if not found:
             return 0
-        lease.check()
+        share.check()
         messages = [_message(entry) for unsent in found for entry in unsent.entries]
         with sending(messages, clock=self._clock):
             await self._broker.publish(messages)
@@ -122,6 +130,23 @@ class EmbeddedRelay(Relay):
         count = sum(len(unsent.entries) for unsent in found)
         emit(EventsRelayed(service=self._outbox.source, count=count))
         return count
+
+
+class _Whole:
+    """A lease as a share of one part, see `Share`."""
+
+    parts = (0,)
+    whole = True
+
+    def __init__(self, lease: Lease) -> None:
+        self.check = lease.check
+
+    async def settle(self) -> None:
+        """Nobody else wants a part of it."""
+
+    def transaction(self, _parts: Iterable[int]) -> NoReturn:
+        """There are none."""
+        raise NotImplementedError
 
 
 def _message(entry: Entry) -> Message:

@@ -1,8 +1,13 @@
 """The relay: moves committed events from a service's outbox to the broker.
 
-One leader per database reads unsent rows in the order of their commits, publishes a batch, and deletes it once the broker
-has it. Killed in between, it publishes the batch again: at least once. There is no cursor that could skip a row: on
-PostgreSQL a lower id may become visible after a higher one.
+The outbox has four parts, split by key. Each has one leader, which reads its unsent rows in the order of their commits, publishes
+a batch, and deletes it once the broker has it. The processes of a service share the parts; one that is alone leads all, with one
+query. Killed in between, it publishes the batch again: at least once. There is no cursor that could skip a row: on PostgreSQL a
+lower id may become visible after a higher one. Where the log of a service has one writer at a time (`Features.shared`), the
+outbox is one part.
+
+Two leaders of one part, one of which does not know yet that it leads no more, change no order: each publishes the events of a
+key from the first that is not deleted, and deletes only what the broker has.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from contextlib import AbstractAsyncContextManager
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import LeaseLost, StoreError
@@ -19,11 +25,13 @@ from skerry.events.envelope import with_sequence
 from skerry.events.outbox import SQL, Outbox
 from skerry.events.telling import sending
 from skerry.signals import EventsRelayed, RelayChanged, RelayFailed, emit
-from skerry.store import Database, Lease
+from skerry.store import Database, Share
 
 BATCH = 500
 POLL = 0.25
 """Seconds between looks when nobody rings: covers events recorded through other connections."""
+PARTS = 4
+"""`outbox_read_parts` counts on it, and releases that run side by side have to agree on it."""
 MEASURE = 1.0
 """Seconds between looks whether the outbox is full."""
 _BELL = "outbox"
@@ -40,7 +48,8 @@ class Relay:
         self._clock = clock
         self._bell = Bell()
         self._stopping = asyncio.Event()
-        self._leads = False
+        self._led: tuple[int, ...] = ()
+        self._whole = False
         self._delay = FIRST_DELAY
         self.failure: str = ""
         outbox.on_record(self._recorded)
@@ -70,28 +79,32 @@ class Relay:
         emit(RelayChanged(service=service, state="waiting"))
         while not self._stopping.is_set():
             try:
-                async with self._database.lead("relay") as lease:
-                    self._leads = True
-                    emit(RelayChanged(service=service, state="leading"))
-                    await self._drain(lease)
+                async with self._share() as share:
+                    await self._drain(share)
             except LeaseLost:
                 emit(RelayChanged(service=service, state="waiting"))
             except Exception as error:  # the lead cannot even be asked for
                 await self._failed(error)
             finally:
-                self._leads = False
+                self._led, self._whole = (), False
         emit(RelayChanged(service=service, state="stopped"))
 
+    def _share(self) -> AbstractAsyncContextManager[Share]:
+        count = PARTS if self._broker.features.shared else 1
+        return self._database.share("relay", count, changed=self._bell.ring)
+
     def _recorded(self) -> None:
-        if self._leads:
+        if self._whole:
             self._bell.ring()
         else:
             self._database.ring(_BELL)
 
-    async def _drain(self, lease: Lease) -> None:
+    async def _drain(self, share: Share) -> None:
         while True:
             try:
-                sent = await self.pass_on(lease)
+                await share.settle()
+                self._lead(share)
+                sent = await self.pass_on(share) if self._led else 0
             except LeaseLost:
                 raise
             except Exception as error:  # whatever the broker raises: nothing is lost, so say it and go on
@@ -106,6 +119,14 @@ class Relay:
                     return
                 await self._bell.wait(POLL)
 
+    def _lead(self, share: Share) -> None:
+        """Say which parts are led from now on."""
+        parts, self._whole = share.parts, share.whole
+        if parts != self._led:
+            self._led = parts
+            told = "all" if share.whole else " ".join(map(str, parts))
+            emit(RelayChanged(service=self._outbox.source, state="leading" if parts else "waiting", parts=told))
+
     async def _failed(self, error: Exception) -> None:
         """Say it and wait a while; new events do not cut the wait short, or each would be one more blow on a sick broker."""
         self._report(error)
@@ -117,16 +138,22 @@ class Relay:
         text = f"{self.failure}: {error}"[:200]
         emit(RelayFailed(service=self._outbox.source, error=text, delay=self._delay))
 
-    async def pass_on(self, lease: Lease) -> int:
-        """Relay one batch; how many events it had. Raises `LeaseLost` when another relay leads by now."""
-        rows = await self._database.fetch_all(SQL["outbox_read"], (BATCH, self._clock.now()))
+    async def pass_on(self, share: Share) -> int:
+        """Relay one batch; how many events it had. Raises `LeaseLost` when another relay leads one of its parts by now."""
+        parts, now = share.parts, self._clock.now()
+        if share.whole:
+            rows = await self._database.fetch_all(SQL["outbox_read"], (BATCH, now))
+        else:
+            rows = await self._database.fetch_all(
+                SQL["outbox_read_parts"], (BATCH, now, sum(1 << part for part in parts))
+            )
         if not rows:
             return 0
-        lease.check()
+        share.check()
         messages = [_message(*row[1:6]) for row in rows]
         with sending(messages, clock=self._clock):
             await self._broker.publish(messages)
-        async with lease.transaction() as tx:
+        async with share.transaction(parts) as tx:
             tx.later(SQL["outbox_delete"], (json.dumps([row[0] for row in rows]),))
         emit(EventsRelayed(service=self._outbox.source, count=len(rows)))
         return len(rows)
@@ -135,7 +162,7 @@ class Relay:
         """Hand over what is left and end `task`; after `within` seconds it is cancelled, which loses nothing."""
         self._stopping.set()
         self._bell.ring()
-        await end(task, within=within if self._leads else 0.0)
+        await end(task, within=within if self._led else 0.0)
 
 
 def _message(event_id: str, event_type: str, key: str, body: str, sequence: int) -> Message:

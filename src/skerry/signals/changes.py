@@ -13,10 +13,14 @@ from skerry.signals.hub import Detail, Level, Signal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayChanged(Signal):
-    """The relay of a service waits for the lead, has it, or stopped. `state`: waiting, leading, stopped."""
+    """The relay of a process waits for the lead, has it, or stopped. `state`: waiting, leading, stopped.
+
+    `parts` of the outbox it leads: all, or their numbers.
+    """
 
     service: str
     state: str
+    parts: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from storming.acting import Acting, no_orphan
 from skerry.errors import SkerryError
 from skerry.events import DomainEvent, EventBus, Inbox, Outbox, Relay, connect
 from skerry.resilience import Retry
+from skerry.signals import RelayChanged, Signal, subscribe
 from skerry.store import Database, Receipts
 from skerry.store import connect as connect_database
 
@@ -76,6 +77,7 @@ class Actor(Acting):
         await self.stopping.wait()
 
     async def relay(self) -> None:
+        subscribe(self.tell_parts)
         broker = self._broker()
         publish = broker.publish
 
@@ -90,6 +92,12 @@ class Actor(Acting):
         await self.stopping.wait()
         await relay.stop(task, within=5.0)
         await broker.close()
+
+    def tell_parts(self, change: Signal) -> None:
+        """Say when this process begins to lead the outbox, or another part of it."""
+        if isinstance(change, RelayChanged) and change.state == "leading":
+            who = {"role": f"{self.owner}/relay", "pid": os.getpid(), "name": self.settings["name"]}
+            self.write("leads.jsonl", **who, parts=change.parts)
 
     async def consume(self) -> None:
         broker = self._broker()

@@ -8,7 +8,7 @@ import pytest
 
 from skerry.errors import EventError, InvalidEvent, NoTransaction, OutboxFull
 from skerry.events import Token
-from skerry.events.brokers import Message
+from skerry.events.brokers import Features, Message
 from skerry.signals import EventsRelayed, OutboxChanged, RelayChanged, RelayFailed
 from skerry.testing import run_virtual
 
@@ -17,6 +17,7 @@ class Flaky:
     """A broker in front of the log: fails while `down`, before or after it has handed over."""
 
     durability = "flushed"
+    features = Features()
 
     def __init__(self, log, *, after=False):
         self.log, self.after, self.down, self.calls = log, after, True, 0
