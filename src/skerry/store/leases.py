@@ -236,8 +236,12 @@ class LeasedRoles:
     @asynccontextmanager
     async def transaction(self, roles: Iterable[str]) -> AsyncIterator[PostgreSQLTransaction]:
         """See `Roles.transaction`."""
-        fenced = [f"{role} {self.held.get(role, 0)}" for role in roles]
-        end = inline(SQL["end_share"].on("postgresql"), (len(fenced), "\n".join(fenced)))
+        fenced = [(role, self.held.get(role, 0)) for role in roles]
+        if len(fenced) == 1:
+            end = inline(SQL["end_held"].on("postgresql"), fenced[0])
+        else:
+            told = "\n".join(f"{role} {epoch}" for role, epoch in fenced)
+            end = inline(SQL["end_share"].on("postgresql"), (len(fenced), told))
         async with self._database.unit_of_work("BEGIN", at_once=False, end=end) as tx:
             yield tx
 
