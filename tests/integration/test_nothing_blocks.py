@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from skerry import DomainEvent, Saga, Service, ServiceClient, StepContext, Transaction
 from skerry.client import AsgiTransport
 from skerry.settings import Settings
+from skerry.signals import Signal, subscribe
 
 
 class Arrived(DomainEvent, type="arrived", version=1, key="sku"):
@@ -83,11 +84,15 @@ def test_the_detector_works() -> None:
 def test_nothing_blocks_the_event_loop(tmp_path: Path) -> None:
     """A service under work makes no blocking call in its event loop."""
     one, other, saga, seen = assemble(tmp_path)
+    signals: list[Signal] = []
     with blockbuster_ctx() as detector:
         assert isinstance(detector, BlockBuster)
         for name, function in detector.functions.items():
             if name.startswith("sqlite3."):
                 function.can_block_in("skerry/store/lane.py", "here")  # what was always quick
                 function.can_block_in("skerry/store/sqlite.py", "_begins_at_once")  # or not at all: it never waits
+        unsubscribe = subscribe(signals.append)
         asyncio.run(work(one, other, saga, seen))
+        unsubscribe()
+    assert not [told for told in signals if "Blocking" in repr(told)]  # what is tried again would hide it
     assert seen == [str(number) for number in range(20)]

@@ -192,12 +192,13 @@ class LogSubscription:
         """
         wake, found = self._log.wake, list[Delivery]()
         rings = wake.rings  # counted before reading, so that a ring in between is not missed
-        if wait <= 0 or rings != self._ended_at or await self._run(self._is_new, "look"):
-            found = await self._run(lambda: self._read(limit), "read")
+        if wait <= 0 or rings != self._ended_at or await self._run(self._is_new):
+            found = await self._run(lambda: self._read(limit))
         if not found and wait > 0:
             await wake.wait(min(wait, self._pause()), after=rings)
             rings = wake.rings
-            found = await self._run(lambda: self._read_known(limit) or self._read(limit), "read")
+            found = await self._run(lambda: self._read_known(limit, files=False), "read")
+            found = found or await self._run(lambda: self._read(limit))
         for delivery in found:
             self._readers[delivery.source].position = delivery.position
         self._ended_at = rings if wake.hears and not self._rest else _NEVER
@@ -266,25 +267,29 @@ class LogSubscription:
     def _read(self, limit: int) -> list[Delivery]:
         with mapped(self._log.folder):
             self._discover()
-        return self._read_known(limit)
+        return self._read_known(limit, files=True)
 
-    def _read_known(self, limit: int) -> list[Delivery]:
-        """`_read` without a look for new logs, which takes as long as the reading."""
+    def _read_known(self, limit: int, *, files: bool) -> list[Delivery]:
+        """`_read` without a look for new logs, which takes as long as the reading.
+
+        Without `files` it only asks SQLite for what is in open segments, which may be done in the event loop.
+        """
         share = max(1, limit // max(1, len(self._readers)))
         found: list[Delivery] = []
         now = self._clock.monotonic()
         self._rest = self.draining
         for reader in self._readers.values():
-            if len(found) < limit and reader.not_before <= now and not self.draining:
-                found += self._read_alone(reader, min(share, limit - len(found)), now)
+            ready = reader.not_before <= now and (files or reader.connection is not None)
+            if len(found) < limit and ready and not self.draining:
+                found += self._read_alone(reader, min(share, limit - len(found)), now, files=files)
             else:
                 self._rest = True
         readers = self._readers.values()
-        if readers and all(reader.trouble is not None for reader in readers):
+        if files and readers and all(reader.trouble is not None for reader in readers):
             self._give_up()
         return found
 
-    def _read_alone(self, reader: _Reader, limit: int, now: float) -> list[Delivery]:
+    def _read_alone(self, reader: _Reader, limit: int, now: float, *, files: bool) -> list[Delivery]:
         """What a source has; nothing while it is in trouble, of which the others know nothing."""
         if reader.again_at > now:
             self._rest = True
@@ -292,7 +297,7 @@ class LogSubscription:
         reader.trouble, found = None, []
         try:
             with mapped(reader.folder):
-                found = self._read_source(reader, limit)
+                found = self._read_source(reader, limit, files=files)
         except (EventError, StoreError) as error:
             reader.close()
             reader.trouble, reader.again_at, self._rest = error, now + AGAIN, True
@@ -304,13 +309,13 @@ class LogSubscription:
             reader.again_at = 0.0
         raise next(reader.trouble for reader in self._readers.values() if reader.trouble is not None)
 
-    def _read_source(self, reader: _Reader, limit: int) -> list[Delivery]:
-        while not self._closed and self._attach(reader):
+    def _read_source(self, reader: _Reader, limit: int, *, files: bool) -> list[Delivery]:
+        while not self._closed and (self._attach(reader) if files else reader.connection is not None):
             assert reader.connection is not None
             sealed = False
             with mapped(reader.path):
                 rows = reader.connection.execute(SQL["read"], (reader.offset, limit)).fetchall()
-                if not rows and reader.following.exists():  # what is read now is all there is
+                if not rows and files and reader.following.exists():  # what is read now is all there is
                     sealed = True
                     rows = reader.connection.execute(SQL["read"], (reader.offset, limit)).fetchall()
             if rows:
@@ -319,6 +324,8 @@ class LogSubscription:
                 if found:
                     return found
                 reader.position = Position(rows[-1][0], reader.epoch)
+            elif not files:
+                return []
             elif sealed and begun(reader.following):
                 reader.close()
                 reader.segment += 1
