@@ -26,6 +26,7 @@ MANY, BEST = 64, 8
 def run(*, rounds: int) -> dict[str, Any]:
     report = Report("sagas", PEERS)
     with tempfile.TemporaryDirectory() as folder, PostgresServer(Path(folder) / "pg") as postgres:
+        postgres.wear_in()
         for number in range(rounds):
             report.add("flush", "probe", flush_probe(Path(folder)) * 1000, "ms")
             turns = [_ours, _dbos]
