@@ -40,6 +40,7 @@ WITH next AS (
 async def outboxes(report: Report, folder: Path, rounds: int) -> None:
     folder.mkdir()
     with PostgresServer(folder / "pg") as postgres, NatsServer(folder / "nats") as nats:
+        postgres.wear_in()
         for number in range(rounds):
             report.add("flush", "probe", flush_probe(folder) * 1000, "ms")
             turns = [_ours, _faststream_outbox]

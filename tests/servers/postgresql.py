@@ -93,7 +93,8 @@ class PostgresServer(Server):
         A new one writes each full of zeros, flushed, when it comes to it: a stop of 50 ms and more for every commit then.
         """
         self.execute(f"ALTER SYSTEM SET min_wal_size = '{segments * 16}MB'; SELECT pg_reload_conf();")
-        self.execute("SELECT pg_logical_emit_message(false, '', ''); SELECT pg_switch_wal();" * segments + "CHECKPOINT;" * 2)
+        one = "SELECT pg_logical_emit_message(false, '', ''); SELECT pg_switch_wal();"
+        self.execute(one * segments + "CHECKPOINT; CHECKPOINT;")
 
     def command(self) -> list[str | os.PathLike[str]]:
         options = [f"--{name}={value}" for name, value in self._settings.items()]
