@@ -183,12 +183,10 @@ class ServiceClient:
         # a call that is not repeated here leaves repeating to the layers below, unless one above does it
         marked = plan.repeatable or context.current().retries_above
 
-        tries = 0
+        before: list[CallContext] = []
 
         async def attempt() -> T:
-            nonlocal tries
-            tries += 1
-            with Attempt(request, self._address, self._port, resent=tries - 1, clock=self._clock) as work:
+            with Attempt(request, self._address, self._port, before=before, clock=self._clock) as work:
                 carried = context.carried(work.context, clock=self._clock)
                 if not marked:
                     carried = [pair for pair in carried if pair[0] != context.RETRIED_HEADER]

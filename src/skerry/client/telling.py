@@ -5,6 +5,8 @@ Source: OpenTelemetry semantic conventions 1.45.0, HTTP client spans and metrics
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Self
 
 from skerry import context
@@ -19,10 +21,23 @@ from skerry.telemetry.encoding import Value
 from skerry.telemetry.spans import TRACING, report, span
 
 
+def around_attempt(before: Sequence[CallContext]) -> CallContext:
+    """What an attempt stands below, after those of its call that came `before`: the task's context.
+
+    Where that has no trace it is the first attempt, so that a call is one trace however often it is repeated.
+    """
+    here = context.current()
+    if here.traceparent or not before:
+        return here
+    first = before[0]
+    return replace(here, traceparent=first.traceparent, tracestate=first.tracestate)
+
+
 class Attempt:
     """One attempt to send `request`. Its `context` is what travels; `status` is set when the answer is there.
 
-    The span has the URL without its query, in which people put what nobody else should read.
+    The span has the URL without its query, in which people put what nobody else should read. `before` are the contexts of the
+    attempts before it; its own is added.
     """
 
     __slots__ = (
@@ -38,25 +53,26 @@ class Attempt:
         "status",
     )
 
-    def __init__(self, request: Request, address: str, port: int, *, resent: int, clock: Clock) -> None:
+    def __init__(self, request: Request, address: str, port: int, *, before: list[CallContext], clock: Clock) -> None:
         self.status: int = 0
         self._request = request
         self._address = address
         self._port = port
-        self._resent = resent
+        self._resent = len(before)
         self._clock = clock
-        around = context.current()
-        self._around = around
+        above = around_attempt(before)
+        self._around = above
         self._work: span | None = None
         self._began: float | None = None
         if TRACING.tracer is not None:
             name = span_name(request.method, "")
-            self._work = span(name, "client", around, attributes=self._asked(), clock=clock)
+            self._work = span(name, "client", above, attributes=self._asked(), clock=clock)
             self.context: CallContext = self._work.context
         else:
-            self.context = around.child(clock)
+            self.context = above.child(clock)
             if HUB.traced or HUB.measured:
                 self._began = clock.monotonic()
+        before.append(self.context)
 
     def _asked(self) -> dict[str, Value]:
         request = self._request

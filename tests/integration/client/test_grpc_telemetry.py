@@ -113,13 +113,18 @@ def test_a_status_is_told_by_its_name(kind: str, heard: list[Signal]) -> None:
 
 
 def test_each_attempt_is_told_of(heard: list[Signal]) -> None:
-    """A call that is repeated has as many spans as it made attempts."""
+    """A call that is repeated has as many spans as it made attempts, of one trace also where none is around it."""
 
-    async def act(channel: grpc.aio.Channel, _peer: Any) -> None:
+    async def act(channel: grpc.aio.Channel, peer: Any) -> None:
         with pytest.raises(SkerryError):
             await ask(channel, "Do")
         told = await until_told(heard, RpcSent, 2)
         assert [each.code for each in told] == ["UNAVAILABLE", "UNAVAILABLE"]
+        first, second = await until_told(heard, SpanEnded, 2)
+        assert (first.parent_id, second.parent_id) == ("", first.span_id)
+        assert [each["traceparent"][3:52] for each in peer.metadata] == [
+            f"{first.trace_id}-{each.span_id}" for each in (first, second)
+        ]
 
     played(act, fails(grpc.StatusCode.UNAVAILABLE))
 

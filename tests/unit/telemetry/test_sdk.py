@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
 from sdkproviders import Sdk, in_use
 
-from skerry import Bulkhead, context, signals
-from skerry.client import AsgiTransport, ServiceClient
+from skerry import Bulkhead, Policy, Retry, context, signals
+from skerry.client import AsgiTransport, Request, Response, ServiceClient
 from skerry.context import CallContext
 from skerry.errors import ConfigurationError
 from skerry.service import Service
@@ -25,6 +25,7 @@ from skerry.signals import HUB, Hub
 from skerry.telemetry import telling, use_opentelemetry
 from skerry.telemetry.conventions import SECONDS
 from skerry.telemetry.spans import SpanEnded, child, here, span, tell
+from skerry.testing import VirtualClock, run_virtual
 
 PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
 
@@ -155,6 +156,27 @@ def test_what_the_application_has_begun_is_the_parent() -> None:
         call = sdk.span("call")
     assert call.parent is not None
     assert call.parent.span_id == job.get_span_context().span_id
+
+
+def test_what_is_repeated_is_of_one_trace_where_nothing_is_around(sdk: Sdk) -> None:
+    """The sampler is asked once: further attempts are below the first."""
+
+    class Refusing:
+        async def send(self, _request: Request) -> Response:
+            return Response(503)
+
+        async def aclose(self) -> None:
+            """Nothing is open."""
+
+    async def main(clock: VirtualClock) -> None:
+        policy = Policy("stock", retry=Retry(3), clock=clock)
+        client = ServiceClient("stock", url="http://stock", transport=Refusing(), policy=policy, clock=clock)
+        await client.get("/items")
+
+    run_virtual(main)
+    first, *further = sdk.spans
+    assert first.parent is None
+    assert [each.parent and each.parent.span_id for each in further] == [first.context.span_id] * 2
 
 
 def test_a_trace_from_outside_wins_over_a_span_of_another_trace(sdk: Sdk) -> None:

@@ -87,19 +87,24 @@ class _Trace:
         for span in spans:
             if span.kind is SpanKind.SERVER and span.parent in self._by_id:
                 self._answers.setdefault(span.parent, span)
-        self._inner = {
-            span.parent: span for span in spans if span.kind is SpanKind.CLIENT and span.span in self._answers
-        }
+        self._inner = {span.parent: span for span in spans if span.span in self._answers and self._doubled(span)}
 
     def exchanges(self) -> Iterator[Exchange]:
         for span in self._spans:
             parent = self._by_id.get(span.parent)
             if span.kind is SpanKind.CLIENT:
-                doubled = parent is not None and parent.kind is SpanKind.CLIENT and parent.service == span.service
-                if not doubled:  # a library within a library tells of one call twice
+                if not self._doubled(span):
                     yield self._exchange(span, span.service, self._answer(span), span)
             elif parent is not None and span.kind is SpanKind.SERVER and self._bare(span, parent):
                 yield self._exchange(span, parent.service, span, parent)
+
+    def _doubled(self, span: Span) -> bool:
+        """Whether it tells once more of the call it stands below, as a library within a library does; a further try does not."""
+        parent = self._by_id.get(span.parent)
+        if parent is None or parent.service != span.service:
+            return False
+        both = parent.kind is SpanKind.CLIENT and span.kind is SpanKind.CLIENT
+        return both and span.start <= parent.end and not span.attributes.get("http.request.resend_count")
 
     def _bare(self, span: Span, parent: Span) -> bool:
         """Whether the caller's own span of a call was not kept."""

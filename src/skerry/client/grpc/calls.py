@@ -18,6 +18,7 @@ from skerry.client.grpc.status import told
 from skerry.client.grpc.telling import Attempt, Peer
 from skerry.client.plan import CARRIED, KEY_HEADER
 from skerry.client.policy import only_unsent
+from skerry.client.telling import around_attempt
 from skerry.clock import Clock
 from skerry.context import CallContext
 from skerry.errors import AttemptTimeout, SkerryError
@@ -61,8 +62,11 @@ class _Calls:
         repeatable = self._repeatable(details)
         marked = repeatable or context.current().retries_above
 
+        before: list[CallContext] = []
+
         async def attempt() -> Any:
-            with Attempt(self._peer, details.method, context.current(), clock=self._clock) as work:
+            with Attempt(self._peer, details.method, around_attempt(before), clock=self._clock) as work:
+                before.append(work.context)
                 place = await self._route.place(continuation)
                 try:
                     call = await place.send(self._going(details, work.context, marked=marked), request)
