@@ -9,8 +9,7 @@ Source: "Transactional outbox", microservices.io, whose outbox is a property of 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 
 from skerry.clock import SYSTEM, Clock
@@ -22,7 +21,7 @@ from skerry.events.outbox import Outbox, Token, message
 from skerry.events.relay import BATCH, Relay
 from skerry.events.telling import sending
 from skerry.signals import EventsRelayed, emit
-from skerry.store import Database, Lease, Share
+from skerry.store import Database, Holding, Lease
 from skerry.store.documents import Carrier, Entry
 
 MAX_WAITING: Final = 100_000
@@ -109,13 +108,13 @@ class EmbeddedRelay(Relay):
         super().__init__(cast("Database", database), outbox, broker, clock=clock)
         self._documents: DocumentDatabase[Any] = database
 
-    @asynccontextmanager
-    async def _share(self) -> AsyncIterator[Share]:
+    async def _follow(self) -> None:
         """All of it or nothing: a document is read and written whole."""
         async with self._database.lead("relay") as lease:
-            yield _Whole(lease)
+            held = _Whole(lease)
+            await self._drain(held, partial(self.pass_on, held))
 
-    async def pass_on(self, share: Share) -> int:
+    async def pass_on(self, share: Holding) -> int:
         """Relay one batch; how many events it had. Raises `LeaseLost` when another relay may lead by now."""
         found = await self._documents.unsent(BATCH)
         if not found:
@@ -133,7 +132,7 @@ class EmbeddedRelay(Relay):
 
 
 class _Whole:
-    """A lease as a share of one part, see `Share`."""
+    """A lease as a holding of one part, see `Holding`."""
 
     parts = (0,)
     whole = True
@@ -143,10 +142,6 @@ class _Whole:
 
     async def settle(self) -> None:
         """Nobody else wants a part of it."""
-
-    def transaction(self, _parts: Iterable[int]) -> NoReturn:
-        """There are none."""
-        raise NotImplementedError
 
 
 def _message(entry: Entry) -> Message:

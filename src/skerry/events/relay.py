@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import LeaseLost, StoreError
@@ -25,7 +26,7 @@ from skerry.events.envelope import with_sequence
 from skerry.events.outbox import SQL, Outbox
 from skerry.events.telling import sending
 from skerry.signals import EventsRelayed, RelayChanged, RelayFailed, emit
-from skerry.store import Database, Share
+from skerry.store import Database, Holding, Share
 
 BATCH = 500
 POLL = 0.25
@@ -79,8 +80,7 @@ class Relay:
         emit(RelayChanged(service=service, state="waiting"))
         while not self._stopping.is_set():
             try:
-                async with self._share() as share:
-                    await self._drain(share)
+                await self._follow()
             except LeaseLost:
                 emit(RelayChanged(service=service, state="waiting"))
             except Exception as error:  # the lead cannot even be asked for
@@ -89,9 +89,11 @@ class Relay:
                 self._led, self._whole = (), False
         emit(RelayChanged(service=service, state="stopped"))
 
-    def _share(self) -> AbstractAsyncContextManager[Share]:
+    async def _follow(self) -> None:
+        """Relay what is led from now on, until `stop`."""
         count = PARTS if self._broker.features.shared else 1
-        return self._database.share("relay", count, changed=self._bell.ring)
+        async with self._database.share("relay", count, changed=self._bell.ring) as share:
+            await self._drain(share, partial(self.pass_on, share))
 
     def _recorded(self) -> None:
         if self._whole:
@@ -99,12 +101,12 @@ class Relay:
         else:
             self._database.ring(_BELL)
 
-    async def _drain(self, share: Share) -> None:
+    async def _drain(self, held: Holding, pass_on: Callable[[], Awaitable[int]]) -> None:
         while True:
             try:
-                await share.settle()
-                self._lead(share)
-                sent = await self.pass_on(share) if self._led else 0
+                await held.settle()
+                self._lead(held)
+                sent = await pass_on() if self._led else 0
             except LeaseLost:
                 raise
             except Exception as error:  # whatever the broker raises: nothing is lost, so say it and go on
@@ -119,12 +121,12 @@ class Relay:
                     return
                 await self._bell.wait(POLL)
 
-    def _lead(self, share: Share) -> None:
+    def _lead(self, held: Holding) -> None:
         """Say which parts are led from now on."""
-        parts, self._whole = share.parts, share.whole
+        parts, self._whole = held.parts, held.whole
         if parts != self._led:
             self._led = parts
-            told = "all" if share.whole else " ".join(map(str, parts))
+            told = "all" if held.whole else " ".join(map(str, parts))
             emit(RelayChanged(service=self._outbox.source, state="leading" if parts else "waiting", parts=told))
 
     async def _failed(self, error: Exception) -> None:

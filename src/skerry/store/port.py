@@ -64,7 +64,7 @@ class Lease(Protocol):
         ...
 
 
-class Share(Protocol):
+class Holding(Protocol):
     """The parts of a role that are this process's by now."""
 
     @property
@@ -87,6 +87,10 @@ class Share(Protocol):
     def check(self) -> None:
         """See `Lease.check`."""
         ...
+
+
+class Share(Holding, Protocol):
+    """Parts that are held in a database, which can say at the end of a transaction whose they are."""
 
     def transaction(self, parts: Iterable[int]) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that raises `LeaseLost` instead of committing when one of `parts` is another process's by then."""

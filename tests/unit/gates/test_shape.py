@@ -31,6 +31,14 @@ def test_no_file_and_no_function_is_too_long(path: Path) -> None:
             assert node.end_lineno - node.lineno < MAX_FUNCTION, node.name
 
 
+@pytest.mark.parametrize("part", ["events", "store"])
+def test_no_method_is_there_that_cannot_be_called(part: str) -> None:
+    """What plays a protocol has all of it: one that asks for less is narrower, and nobody raises `NotImplementedError`."""
+    for path in (ROOT / "src/skerry" / part).rglob("*.py"):
+        raised = [ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Raise)]
+        assert "raise NotImplementedError" not in raised, path
+
+
 @pytest.mark.parametrize("name", ["skerry", *PACKAGES])
 def test_public_names_are_listed_sorted_and_there(name: str) -> None:
     """Each package that exports names has a sorted `__all__` (constants, classes, functions), and each name exists."""
