@@ -16,7 +16,6 @@ from typing import Any
 
 from skerry import context
 from skerry.clock import SYSTEM, Clock
-from skerry.context import CallContext
 from skerry.errors import EventError
 from skerry.events.brokers import Delivery
 from skerry.events.envelope import Envelope
@@ -102,11 +101,8 @@ class Inbox:
         events = [registration.event.from_envelope(envelope) for envelope in envelopes]
         alone = envelopes[0] if len(envelopes) == 1 else None  # many causes are none
         token = cause.set(alone.id if alone else "")
-        trace = context.EMPTY
-        if alone is not None and alone.traceparent:
-            trace = CallContext(traceparent=context.extract({"traceparent": alone.traceparent}).traceparent)
         try:
-            with handling(envelopes, group, trace) as own, context.use(own):
+            with handling(envelopes, group) as own, context.use(own):
                 handled = registration.handler(events if registration.batch > 1 else events[0], tx)
                 await within(registration.timeout, handled)
         except asyncio.CancelledError:

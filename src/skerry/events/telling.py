@@ -4,14 +4,15 @@ Recording makes the context that the event carries, so that whatever handles it 
 is. Handing over is work of the relay's own.
 
 Source: OpenTelemetry semantic conventions 1.45.0, messaging spans: `create` is the producer's, `send` after it a client's,
-`process` the consumer's.
+`process` the consumer's; one for several messages links to what each of them carries.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Final
 
 from skerry import context
@@ -28,6 +29,8 @@ _CARRIED: Final = re.compile(
     r',"traceparent":"([0-9a-f-]{55})"(?:,"causationid":"[^"\\]*")?(?:,"sequence":"[0-9]+")?\}$'
 )
 """The trace of an event at the end of its envelope, behind the data, as `Envelope.to_json` writes it."""
+MAX_LINKS: Final = 128
+"""Events of a batch that its span links to, as many as OpenTelemetry's SDK keeps unless it is told otherwise."""
 _TAIL: Final = 512
 """Characters of an envelope's end in which that stands: two attributes of at most 255, and names."""
 
@@ -47,31 +50,35 @@ def created(event_id: str, event_type: str, *, clock: Clock) -> str:
 
 @contextmanager
 def sending(messages: Sequence[Message], *, clock: Clock) -> Iterator[None]:
-    """The span of handing these to the broker: below the event where it is one, a trace of its own for several."""
+    """The span of handing these to the broker: below the event where it is one, linked to each of several."""
     if not (messages and wanted()):
         yield
         return
     types, alone = {each.type for each in messages}, len(messages) == 1
     type_ = types.pop() if len(types) == 1 else ""
     told = _about("send", "send", type_) | _which([each.id for each in messages])
-    carried = _CARRIED.search(messages[0].body, max(0, len(messages[0].body) - _TAIL)) if alone else None
-    around = context.EMPTY
-    if carried is not None:
-        around = CallContext(traceparent=context.extract({"traceparent": carried[1]}).traceparent)
-    with span(f"send {type_}".rstrip(), "client", around, attributes=told, clock=clock):
+    around = _within(_carried(messages[0])) if alone else context.EMPTY
+    links = () if alone else _linked(map(_carried, messages))
+    with span(f"send {type_}".rstrip(), "client", around, attributes=told, links=links, clock=clock):
         yield
 
 
 @contextmanager
-def handling(envelopes: Sequence[Envelope], group: str, trace: CallContext) -> Iterator[CallContext]:
-    """The span of handling these, and how long it took, while anybody wants to know."""
+def handling(envelopes: Sequence[Envelope], group: str) -> Iterator[CallContext]:
+    """The context of handling these; its span, and how long it took, while anybody wants to know.
+
+    Below the event where it is one, linked to each of several: their traces are not one.
+    """
+    count = len(envelopes)
+    trace = _within(envelopes[0].traceparent) if count == 1 else context.EMPTY
     if not (wanted() or HUB.measured):
         yield trace
         return
-    type_, count = envelopes[0].type, len(envelopes)
+    type_ = envelopes[0].type
     told = _about("handle", "process", type_) | {"messaging.consumer.group.name": group}
     told |= _which([each.id for each in envelopes])
-    work = span(f"handle {type_}", "consumer", trace, attributes=told)
+    links = () if count == 1 else _linked(each.traceparent for each in envelopes)
+    work = span(f"handle {type_}", "consumer", trace, attributes=told, links=links)
     error = ""
     try:
         with work:
@@ -82,6 +89,20 @@ def handling(envelopes: Sequence[Envelope], group: str, trace: CallContext) -> I
     finally:
         if HUB.measured:
             emit(HandlerTimed(group=group, type=type_, count=count, seconds=work.seconds, error=error))
+
+
+def _carried(message: Message) -> str:
+    found = _CARRIED.search(message.body, max(0, len(message.body) - _TAIL))
+    return "" if found is None else found[1]
+
+
+def _within(carried: str) -> CallContext:
+    """The trace that an event carries, if it is one."""
+    return CallContext(traceparent=context.extract({"traceparent": carried}).traceparent) if carried else context.EMPTY
+
+
+def _linked(carried: Iterable[str]) -> Sequence[str]:
+    return tuple(islice(filter(None, (_within(each).traceparent for each in carried)), MAX_LINKS))
 
 
 def _about(operation: str, kind: str, event_type: str) -> dict[str, Value]:

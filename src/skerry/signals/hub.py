@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,9 +33,9 @@ class Detail(Signal):
 
 Subscriber = Callable[[Signal], None]
 Wants = Callable[[type[Signal]], bool]
-SpanSink = Callable[[str, str, str, str, float, float, str, Mapping[str, Any]], None]
+SpanSink = Callable[[str, str, str, str, float, float, str, Mapping[str, Any], Sequence[str]], None]
 """Takes a span that is over: name, kind, its own traceparent and its parent's, when it began, how many seconds it took, what it
-failed of, and its attributes.
+failed of, its attributes, and the traceparents that it links to.
 """
 
 

@@ -133,11 +133,12 @@ class _Sender:
         seconds: float,
         error: str,
         attributes: Mapping[str, Value],
+        links: Sequence[str],
     ) -> None:
         """Put a span into its queue, encoded: that takes as long as to hand it over would, and a text, unlike a record of fields,
         is nothing that the collector of garbage has to look at again and again.
         """
-        self._put(self._spans, span_of(name, kind, own, parent, began, seconds, error, attributes))
+        self._put(self._spans, span_of(name, kind, own, parent, began, seconds, error, attributes, links))
 
     def end(self) -> None:
         """Send what is left, for a second at most."""

@@ -8,7 +8,7 @@ the SDK from its beginning, so that what the application itself traces stands be
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, Self
 
@@ -37,7 +37,7 @@ class SpanEnded(Detail):
     """A piece of work that belongs to a trace is over. Told only while somebody subscribes to spans.
 
     `began` is in seconds since 1970, `parent_id` empty for the first of a trace, `error` the class of what it failed of, `kind`
-    OpenTelemetry's word.
+    OpenTelemetry's word; `links` are the traceparents of others it has to do with, as the messages of a batch are.
     """
 
     name: str
@@ -49,6 +49,7 @@ class SpanEnded(Detail):
     seconds: float
     error: str = ""
     attributes: Mapping[str, Value] = field(default_factory=dict)
+    links: Sequence[str] = ()
 
 
 TOLD_BY_SPANS: Final = (SpanEnded, RequestServed, RequestSent, RpcServed, RpcSent, EventHandled, HandlerTimed)
@@ -70,7 +71,14 @@ class Tracer(Protocol):
     """What makes spans of its own while they are under way; see `skerry.telemetry.use_opentelemetry`."""
 
     def begin(
-        self, name: str, kind: Kind, around: CallContext, attributes: Mapping[str, Value], *, ambient: bool
+        self,
+        name: str,
+        kind: Kind,
+        around: CallContext,
+        attributes: Mapping[str, Value],
+        links: Sequence[str],
+        *,
+        ambient: bool,
     ) -> Live | None:
         """A span within `around`; `ambient` until it ends: what the application traces meanwhile stands below it. None: it is
         left to somebody else, and `around` travels on as it is.
@@ -110,13 +118,25 @@ def wanted() -> bool:
 class span:  # noqa: N801 - it is used like a function
     """A piece of work within `around`: `with span("count the stock", "internal", around) as work: ...`.
 
-    `context` is its own, which is what travels on; `attributes` may be added to until its end; `error`, unless None, is what
-    it failed of whatever was raised, and empty when that was no failure. `seconds` is how long it took, once it is over. Where
-    spans are not wanted it is no more than a new id in the context. One that is not `ambient` may end elsewhere than where it
-    began.
+    `context` is its own, which is what travels on; `attributes` may be added to until its end; `links` are the traceparents of
+    what it works on where that is no single parent; `error`, unless None, is what it failed of whatever was raised, and empty
+    when that was no failure. `seconds` is how long it took, once it is over. Where spans are not wanted it is no more than a new
+    id in the context. One that is not `ambient` may end elsewhere than where it began.
     """
 
-    __slots__ = ("_around", "_began", "_clock", "_kind", "_live", "attributes", "context", "error", "name", "seconds")
+    __slots__ = (
+        "_around",
+        "_began",
+        "_clock",
+        "_kind",
+        "_links",
+        "_live",
+        "attributes",
+        "context",
+        "error",
+        "name",
+        "seconds",
+    )
 
     def __init__(
         self,
@@ -125,6 +145,7 @@ class span:  # noqa: N801 - it is used like a function
         around: CallContext,
         *,
         attributes: dict[str, Value] | None = None,
+        links: Sequence[str] = (),
         ambient: bool = True,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -133,6 +154,7 @@ class span:  # noqa: N801 - it is used like a function
         self.error: str | None = None
         self.seconds: float = 0.0
         self._kind = kind
+        self._links = links
         self._around = around
         self._clock = clock
         self._live: Live | None = None
@@ -140,7 +162,7 @@ class span:  # noqa: N801 - it is used like a function
         if tracer is None:
             self.context: CallContext = around.child(clock)
         else:
-            self._live = tracer.begin(name, kind, around, self.attributes, ambient=ambient)
+            self._live = tracer.begin(name, kind, around, self.attributes, links, ambient=ambient)
             self.context = tracer.adopt(around) if self._live is None else self._live.context
         self._began = clock.monotonic()
 
@@ -152,9 +174,8 @@ class span:  # noqa: N801 - it is used like a function
             self._live.end(self.name, failed, self.attributes)
         if HUB.traced and (self._live is not None or TRACING.tracer is None):
             began, parent = self._clock.now() - self.seconds, self._around.traceparent
-            report(
-                self.name, self._kind, self.context.traceparent, parent, began, self.seconds, failed, self.attributes
-            )
+            own, told = self.context.traceparent, self.attributes
+            report(self.name, self._kind, own, parent, began, self.seconds, failed, told, self._links)
 
     def __enter__(self) -> Self:
         return self
@@ -216,6 +237,7 @@ def report(
     seconds: float,
     error: str,
     attributes: Mapping[str, Value],
+    links: Sequence[str] = (),
 ) -> None:
     """Hand a span that is over to all who subscribe to spans: as it is, and as a signal to those who want that.
 
@@ -223,11 +245,11 @@ def report(
     """
     for sink in HUB.sinks:
         try:
-            sink(name, kind, own, parent, began, seconds, error, attributes)
+            sink(name, kind, own, parent, began, seconds, error, attributes, links)
         except Exception:  # a broken listener must not break what it listens to
             _log.exception("a subscriber failed on a span")
     if HUB.hears(SpanEnded):
-        HUB.emit(_ended(name, kind, own, parent, began, seconds, error, attributes))
+        HUB.emit(_ended(name, kind, own, parent, began, seconds, error, attributes, links))
 
 
 def _ended(
@@ -239,6 +261,7 @@ def _ended(
     seconds: float,
     error: str,
     attributes: Mapping[str, Value],
+    links: Sequence[str] = (),
 ) -> SpanEnded:
     """The signal of a span."""
     return SpanEnded(
@@ -251,4 +274,5 @@ def _ended(
         seconds=seconds,
         error=error,
         attributes=attributes,
+        links=links,
     )

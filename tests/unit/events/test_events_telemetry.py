@@ -4,6 +4,8 @@ import pytest
 
 from skerry import context
 from skerry.context import CallContext
+from skerry.events.envelope import Envelope
+from skerry.events.telling import MAX_LINKS, handling
 from skerry.resilience import Retry
 from skerry.signals import HUB, HandlerTimed
 from skerry.telemetry.spans import SpanEnded
@@ -63,7 +65,7 @@ def test_every_attempt_to_handle_is_timed(staged, told):
 
 
 def test_a_batch_is_one_span_that_says_how_many(staged, told):
-    """Events of many traces belong to none of them."""
+    """Events of many traces belong to none of them; it links to what recorded each."""
 
     async def main(clock):
         async with staged(clock) as stage:
@@ -80,7 +82,36 @@ def test_a_batch_is_one_span_that_says_how_many(staged, told):
     run_virtual(main)
     [span] = [each for each in told(SpanEnded) if each.kind == "consumer"]
     assert (span.parent_id, span.attributes["messaging.batch.message_count"]) == ("", 3)
+    assert linked(span) == recorded(told)
     assert [each.count for each in told(HandlerTimed)] == [3]
+
+
+def linked(span):
+    return [(each[3:35], each[36:52]) for each in span.links]
+
+
+def recorded(told):
+    return [(each.trace_id, each.span_id) for each in told(SpanEnded) if each.kind == "producer"]
+
+
+def test_links_of_a_batch_are_bounded_and_leave_out_what_is_no_trace(told):
+    """As many as OpenTelemetry's SDK keeps; what others send may carry anything."""
+    traces = [CallContext().child().traceparent for _ in range(MAX_LINKS + 7)]
+    carried = ["", "00-made-up-01", *traces]
+    envelopes = [Envelope("1", "s", "t", "", "k", 1, {}, traceparent=each) for each in carried]
+    with handling(envelopes, "billing"):
+        pass
+    [span] = told(SpanEnded)
+    assert list(span.links) == traces[:MAX_LINKS]
+
+
+def test_a_single_event_is_the_parent_and_no_link(told):
+    """What it stands below says it already."""
+    around = CallContext().child()
+    with handling([Envelope("1", "s", "t", "", "k", 1, {}, traceparent=around.traceparent)], "billing"):
+        pass
+    [span] = told(SpanEnded)
+    assert (span.parent_id, span.links) == (around.traceparent[36:52], ())
 
 
 ABOUT = {"messaging.system": "skerry", "messaging.destination.name": "shop.order.placed"}
@@ -117,7 +148,7 @@ def test_recording_an_event_and_handing_it_over_are_spans_of_its_trace(staged, t
 
 
 def test_several_events_handed_over_together_are_one_span_of_no_trace_of_theirs(staged, told):
-    """It says how many, as that of handling a batch does."""
+    """It says how many, and links to each, as that of handling a batch does."""
 
     async def main(clock):
         async with staged(clock) as stage:
@@ -130,3 +161,4 @@ def test_several_events_handed_over_together_are_one_span_of_no_trace_of_theirs(
     assert (sent.parent_id, sent.attributes["messaging.batch.message_count"]) == ("", 2)
     created = [each for each in told(SpanEnded) if each.kind == "producer"]
     assert len({each.trace_id for each in created} | {sent.trace_id}) == 3
+    assert linked(sent) == recorded(told)

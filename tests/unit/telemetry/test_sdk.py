@@ -179,6 +179,17 @@ def test_what_is_repeated_is_of_one_trace_where_nothing_is_around(sdk: Sdk) -> N
     assert [each.parent and each.parent.span_id for each in further] == [first.context.span_id] * 2
 
 
+def test_links_are_links_of_the_sdk(sdk: Sdk) -> None:
+    """A batch's span begins a trace and names what it works on."""
+    with span("handle", "consumer", CallContext(), links=(PARENT,)):
+        pass
+    handled = sdk.span("handle")
+    assert handled.parent is None
+    assert [(f"{each.context.trace_id:032x}", f"{each.context.span_id:016x}") for each in handled.links] == [
+        (PARENT[3:35], PARENT[36:52])
+    ]
+
+
 def test_a_trace_from_outside_wins_over_a_span_of_another_trace(sdk: Sdk) -> None:
     """An event's trace is its own, whatever the task that handles it has been begun in."""
     loop = sdk.tracers.get_tracer("loop").start_as_current_span("loop")

@@ -15,6 +15,7 @@ from skerry.telemetry.spans import SpanEnded, span, tell
 from skerry.telemetry.tracefile import TOGETHER
 
 PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
+OTHER = f"00-{'c' * 32}-{'d' * 16}-01"
 
 
 @pytest.fixture
@@ -64,20 +65,23 @@ def test_nobody_pays_for_spans_that_nobody_wants():
 
 
 def test_spans_are_collected_as_they_are_and_a_broken_collector_breaks_nobody(caplog, spans):
-    """Name, kind, both places in the trace and the attributes; the others hear of it all the same, until the end."""
+    """Name, kind, places in traces and the attributes; the others hear of it all the same, until the end."""
     pieces = []
     broken = HUB.collect(lambda *_: 1 / 0)
     end = HUB.collect(lambda *span: pieces.append(span))
-    with caplog.at_level(logging.ERROR), span("work", "internal", CallContext(traceparent=PARENT)) as work:
+    with (
+        caplog.at_level(logging.ERROR),
+        span("work", "internal", CallContext(traceparent=PARENT), links=(OTHER,)) as work,
+    ):
         work.attributes["saga.key"] = "7"
     broken()
     end()
     end()
-    [(name, kind, own, parent, began, seconds, error, attributes)] = pieces
+    [(name, kind, own, parent, began, seconds, error, attributes, links)] = pieces
     assert (name, kind, own, parent, error) == ("work", "internal", work.context.traceparent, PARENT, "")
-    assert attributes == {"saga.key": "7"}
+    assert (attributes, links) == ({"saga.key": "7"}, (OTHER,))
     [told] = spans
-    assert (told.began, told.seconds, told.span_id) == (began, seconds, own[36:52])
+    assert (told.began, told.seconds, told.span_id, told.links) == (began, seconds, own[36:52], (OTHER,))
     assert "a subscriber failed on a span" in caplog.text
     assert HUB.traced
 
@@ -102,6 +106,13 @@ def test_the_pieces_of_a_request_are_one_document(count):
     document = json.loads(b"".join(spans_request("order", spans)))
     [scope] = document["resourceSpans"][0]["scopeSpans"]
     assert [span["name"] for span in scope["spans"]] == [f"n{number}" for number in range(count)]
+
+
+def test_links_are_told_as_otlp_has_them():
+    """Trace and span of each; a span without any says nothing of them."""
+    told = json.loads(span_of("n", "consumer", PARENT, "", 1.0, 1.0, "", {}, (OTHER,)))
+    assert told["links"] == [{"traceId": "c" * 32, "spanId": "d" * 16}]
+    assert "links" not in json.loads(span_of("n", "consumer", PARENT, "", 1.0, 1.0, "", {}))
 
 
 def test_the_file_is_otlp(tmp_path):

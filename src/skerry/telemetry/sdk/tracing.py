@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Tracer as SdkOwnTracer
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.span import TraceState
 
 from skerry import __version__
@@ -66,7 +66,14 @@ class SdkTracer:
             tracer.id_generator = _Ids(tracer.id_generator)  # type: ignore[assignment] # of this scope's tracer alone
 
     def begin(
-        self, name: str, kind: Kind, around: CallContext, attributes: Mapping[str, Value], *, ambient: bool
+        self,
+        name: str,
+        kind: Kind,
+        around: CallContext,
+        attributes: Mapping[str, Value],
+        links: Sequence[str],
+        *,
+        ambient: bool,
     ) -> Live | None:
         """A span of the SDK, current until its end if `ambient`; see `skerry.telemetry.spans.Tracer`."""
         wanted = _KINDS[kind]
@@ -83,7 +90,7 @@ class SdkTracer:
             within = trace.set_span_in_context(NonRecordingSpan(_context(told, around.tracestate)), within)
         elif here.is_valid:
             within = trace.set_span_in_context(_NO_SPAN, within)
-        begun = self._tracer.start_span(name, within, wanted, attributes)
+        begun = self._tracer.start_span(name, within, wanted, attributes, [Link(_context(each, "")) for each in links])
         return _LiveSpan(begun, around, within if ambient else None, wanted)
 
     def adopt(self, around: CallContext) -> CallContext:
