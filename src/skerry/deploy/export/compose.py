@@ -81,7 +81,7 @@ def _service(plan: Plan, workload: Workload, place: Place, tag: str) -> dict[str
         **ports,
         **({"depends_on": waits} if waits else {}),
         "healthcheck": {"test": ["CMD", *images.probe("/health/ready")], **_CHECKED},
-        "stop_grace_period": f"{GRACE}s",
+        "stop_grace_period": f"{workload.grace}s",
         "restart": "unless-stopped",
         **_confined(),
         "networks": _networks(workload),
@@ -89,15 +89,16 @@ def _service(plan: Plan, workload: Workload, place: Place, tag: str) -> dict[str
 
 
 def _networks(workload: Workload) -> list[str]:
-    found = [f"{workload.name}-{callee}" for callee in workload.calls]
-    found += [f"{caller}-{workload.name}" for caller in workload.callers]
+    """Those of calls have a dot, which no name has: else `a-b` calling `c` would be in that of `a` calling `b-c`."""
+    found = [f"{workload.name}.{callee}" for callee in workload.calls]
+    found += [f"{caller}.{workload.name}" for caller in workload.callers]
     if workload.database:
         found.append(workload.database_name)
     if workload.events:
         found.append(EVENTS)
     if workload.name == GATEWAY:
         found.append("outside")
-    return sorted(found) or [workload.name]
+    return sorted(found) or [f"{workload.name}.alone"]
 
 
 def _secret(workload: Workload) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def _migration(plan: Plan, workload: Workload, place: Place, tag: str) -> dict[s
     return {
         **_image(plan, workload, place, tag),
         "command": ["skerry", "db", "migrate", workload.app],
-        "environment": {"SKERRY_SERVICE": workload.name},
+        "environment": images.surroundings(workload),
         **_secret(workload),
         "depends_on": {workload.database_name: {"condition": "service_healthy"}},
         "restart": "on-failure",

@@ -16,7 +16,7 @@ _TAG: Final = "the-tag"
 _CLASS: Final = "the-class"
 _LEAST, _MOST = kubernetes.REPLICAS
 _IMAGE: Final = "{{ with .Values.registry }}{{ . }}/{{ end }}"
-_OF_THE_TAG: Final = '{{ .Values.tag | lower | replace "." "-" | replace "_" "-" | trunc 20 | trimSuffix "-" }}'
+_OF_THE_TAG: Final = "{{ .Values.tag | toString | sha256sum | trunc 10 }}"
 
 
 def files(plan: Plan, *, tag: str, registry: str = "", gateway_class: str = "") -> dict[str, str]:
@@ -74,8 +74,9 @@ def _line(line: str) -> str:
         return f"{indent}image: '{_IMAGE}{value.replace(f':{_TAG}', ':{{ .Values.tag }}')}'"
     line = line.replace(f"minReplicas: {_LEAST}", "minReplicas: {{ .Values.replicas.least }}")
     line = line.replace(f"maxReplicas: {_MOST}", "maxReplicas: {{ .Values.replicas.most }}")
-    if line.startswith("  name: ") and line.endswith(f"-migrate-{_TAG}"):
-        name = line.removeprefix("  name: ").removesuffix(_TAG)
+    release = kubernetes.release_of(_TAG)
+    if line.startswith("  name: ") and line.endswith(f"-migrate-{release}"):
+        name = line.removeprefix("  name: ").removesuffix(release)
         return f"  name: '{name}{_OF_THE_TAG}'"
     return line
 

@@ -28,13 +28,17 @@ def files(plan: Plan) -> dict[str, str]:
 
 
 def surroundings(workload: Workload) -> dict[str, str]:
-    """The variables of a process that are no secret."""
-    return {
+    """The variables of a process that are no secret, with two dollar signs for one.
+
+    Compose and Kubernetes take a single one for the beginning of another variable.
+    """
+    found = {
         "SKERRY_SERVICE": workload.name,
         "SKERRY_DRAIN": str(DRAIN),
         **({"SKERRY_MIGRATE": "never"} if workload.database else {}),
         **workload.variables,
     }
+    return {name: value.replace("$", "$$") for name, value in found.items()}
 
 
 def probe(path: str) -> list[str]:

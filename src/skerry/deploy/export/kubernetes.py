@@ -7,7 +7,7 @@ topology and nothing else. A service keeps nothing in its pod. Source: the API r
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -122,7 +122,7 @@ def _deployment(plan: Plan, workload: Workload, registry: str, tag: str) -> Mani
             "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": {"labels": _labels(workload.name)},
-                "spec": {**_pod(workload.name, container), "topologySpreadConstraints": [apart]},
+                "spec": {**_pod(workload, container), "topologySpreadConstraints": [apart]},
             },
         },
     }
@@ -136,14 +136,14 @@ def _migration(plan: Plan, workload: Workload, registry: str, tag: str) -> Manif
         "command": ["skerry", "db", "migrate", workload.app],
     }
     return {
-        **_head("batch/v1", "Job", f"{name}-{_as_name(tag)}", labels=_labels(name)),
+        **_head("batch/v1", "Job", f"{name}-{release_of(tag)}", labels=_labels(name)),
         "spec": {
             "backoffLimit": 20,
             "activeDeadlineSeconds": 3600,
             "ttlSecondsAfterFinished": 24 * 3600,
             "template": {
                 "metadata": {"labels": _labels(name)},
-                "spec": {**_pod(workload.name, container), "restartPolicy": "OnFailure"},
+                "spec": {**_pod(workload, container), "restartPolicy": "OnFailure"},
             },
         },
     }
@@ -166,12 +166,12 @@ def _container(plan: Plan, workload: Workload, registry: str, tag: str) -> Manif
     }
 
 
-def _pod(account: str, container: Manifest) -> Manifest:
+def _pod(workload: Workload, container: Manifest) -> Manifest:
     return {
-        "serviceAccountName": account,
+        "serviceAccountName": workload.name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": GRACE,
+        "terminationGracePeriodSeconds": workload.grace,
         "securityContext": _as_user(images.USER),
         "containers": [container],
         "volumes": [
@@ -323,6 +323,6 @@ def _as_user(user: int) -> Manifest:
     }
 
 
-def _as_name(tag: str) -> str:
-    """A tag as a part of a name: lower case, letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", tag.lower()).strip("-")[:20].strip("-") or "release"
+def release_of(tag: str) -> str:
+    """A tag as the end of a name: no two alike have the same, and with the longest name of a service it is short enough."""
+    return hashlib.sha256(tag.encode()).hexdigest()[:10]

@@ -8,7 +8,7 @@ from typing import Final
 
 from skerry import __version__
 from skerry.errors import ConfigurationError
-from skerry.settings import variable_for
+from skerry.settings import Settings, variable_for
 from skerry.topology import GATEWAY, ServiceSpec, System
 
 PORT: Final = 8080
@@ -18,9 +18,9 @@ EVENTS: Final = "events"
 """The broker's name among the processes; no service may have it."""
 EVENTS_PORT: Final = 4222
 DRAIN: Final = 20
-"""Seconds for what is under way when a process is told to stop."""
+"""Seconds for what is under way when a process is told to stop, where its own variables say nothing else."""
 GRACE: Final = 2 * DRAIN
-"""Seconds until it is killed."""
+"""Seconds until what is no service, a database or the broker, is killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,11 @@ class Workload:
     def database_name(self) -> str:
         """What its database's process is called."""
         return f"{self.name}-database"
+
+    @property
+    def grace(self) -> int:
+        """Seconds from when it is told to stop until it is killed. Raises `ConfigurationError` for variables that cannot be."""
+        return int(Settings.from_environ({"SKERRY_DRAIN": str(DRAIN), **self.variables}).drain) + DRAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

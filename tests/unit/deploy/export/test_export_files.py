@@ -23,8 +23,8 @@ PUBLISHED = Path(__file__).with_name("published")
 GOLDEN = Path(__file__).with_name("chart")
 
 
-def _compose(folder: Path) -> dict[str, Any]:
-    plan = export.plan_of(small_system(folder / "system"))
+def _compose(folder: Path, text: str = TOML) -> dict[str, Any]:
+    plan = export.plan_of(small_system(folder / "system", text))
     place = export.compose.Place.of(folder / "system" / "deploy", folder / "system")
     made = export.compose.files(plan, place, tag="1.2.3")
     found: dict[str, Any] = yaml.safe_load(made["compose.yaml"])
@@ -61,6 +61,27 @@ def test_each_call_is_a_network_of_its_own(tmp_path: Path) -> None:
     assert shared == {frozenset(pair) for pair in expected}
 
 
+def _service(name: str, *calls: str, database: bool = False) -> str:
+    kept = f'database = "sqlite:///{name}.db"\n' if database else ""
+    return f'\n[services.{name}]\napp = "{name.replace("-", "_")}.app:service"\n{kept}calls = {json.dumps(calls)}\n'
+
+
+def test_names_that_read_alike_share_no_network(tmp_path: Path) -> None:
+    """Neither one called `database` with the databases of its callers, nor `a-b` and `c` with `a` and `b-c`."""
+    text = '[system]\nname = "odd"\n' + _service("order", "database", database=True) + _service("database")
+    text += _service("a", "b-c") + _service("a-b", "c") + _service("b-c") + _service("c") + _service("outside")
+    made = _compose(tmp_path, text)
+    members: dict[str, set[str]] = {}
+    for name, service in made["services"].items():
+        for network in service["networks"]:
+            members.setdefault(network, set()).add(name)
+    pairs = [{"order", "database"}, {"a", "b-c"}, {"a-b", "c"}]
+    whole = [*pairs, {"order", "order-database", "order-migrate"}, {"outside"}]
+    assert sorted(map(sorted, members.values())) == sorted(map(sorted, whole))
+    assert made["networks"]["outside"] == {}
+    assert "outside" not in members
+
+
 def test_only_the_gateway_is_seen_from_outside(tmp_path: Path) -> None:
     """One published port, and every network but the gateway's own leads nowhere."""
     made = _compose(tmp_path)
@@ -79,6 +100,20 @@ def test_a_service_waits_for_its_migration(tmp_path: Path) -> None:
     }
     assert order["environment"]["SKERRY_MIGRATE"] == "never"
     assert order["build"] == {"context": "..", "dockerfile": "deploy/images/order.Dockerfile"}
+
+
+def test_variables_reach_all_that_a_service_runs_as_they_are(tmp_path: Path) -> None:
+    """Its migration imports the same code; Compose would fill in what begins with one dollar sign."""
+    services = _compose(tmp_path, TOML.replace("{{ hello }}", "$5 for ${YOU}"))["services"]
+    for name in ("order", "order-migrate"):
+        assert services[name]["environment"]["GREETING"] == "$$5 for $${YOU}"
+
+
+def test_who_drains_for_long_is_not_killed_before(tmp_path: Path) -> None:
+    """By what the system file says of one service."""
+    services = _compose(tmp_path, TOML.replace("env = {", 'env = { SKERRY_DRAIN = "60",'))["services"]
+    assert services["order"]["stop_grace_period"] == "80s"
+    assert services["mailer"]["stop_grace_period"] == "40s"
 
 
 def test_images_are_slim_and_not_of_root(tmp_path: Path) -> None:

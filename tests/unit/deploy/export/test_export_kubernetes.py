@@ -12,7 +12,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from small_system import small_system
+from small_system import TOML, small_system
 
 from skerry.deploy import export
 
@@ -79,7 +79,8 @@ def test_a_service_has_all_that_it_needs(manifests: list[Manifest]) -> None:
     for kind in ("Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler"):
         assert _of_kind(manifests, kind).keys() == processes
     assert _of_kind(manifests, "StatefulSet").keys() == {"order-database", "stock-room-database", "events"}
-    assert _of_kind(manifests, "Job").keys() == {"order-migrate-1-2-3", "stock-room-migrate-1-2-3"}
+    release = export.kubernetes.release_of("1.2.3")
+    assert _of_kind(manifests, "Job").keys() == {f"order-migrate-{release}", f"stock-room-migrate-{release}"}
     assert _of_kind(manifests, "Service").keys() == processes | {"order-database", "stock-room-database", "events"}
 
 
@@ -182,6 +183,29 @@ def test_the_way_in_leads_to_our_gateway(manifests: list[Manifest]) -> None:
     route = _of_kind(manifests, "HTTPRoute")["corner-shop"]
     assert route["spec"]["rules"] == [{"backendRefs": [{"name": "gateway", "port": 8080}]}]
     assert _of_kind(manifests, "Gateway")["corner-shop"]["spec"]["gatewayClassName"] == "class"
+
+
+def test_each_release_has_a_migration_that_may_be_called_so(tmp_path: Path) -> None:
+    """Two tags that begin alike have two Jobs, and the longest name of a service fits into what Kubernetes allows: 63."""
+    plan = export.plan_of(small_system(tmp_path, TOML.replace("stock-room", "s" * 40)))
+    names = set()
+    for tag in ("2026.11.30-main-0123456", "2026.11.30-main-0123457"):
+        made = export.kubernetes.files(plan, tag=tag)
+        names.add(yaml.safe_load(made[f"kubernetes/{'s' * 40}-migrate.yaml"])["metadata"]["name"])
+    assert len(names) == 2
+    assert all(len(name) <= 63 for name in names)
+
+
+def test_variables_are_what_the_system_file_has(tmp_path: Path) -> None:
+    """Kubernetes would fill in `$(NAME)`, and takes two dollar signs for one."""
+    system = small_system(
+        tmp_path, TOML.replace("{{ hello }}", "$(HOME) $$").replace("env = {", 'env = { SKERRY_DRAIN = "60",')
+    )
+    made = export.kubernetes.files(export.plan_of(system), tag="1")
+    deployment = next(one for one in yaml.safe_load_all(made["kubernetes/order.yaml"]) if one["kind"] == "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert {"name": "GREETING", "value": "$$(HOME) $$$$"} in pod["containers"][0]["env"]
+    assert pod["terminationGracePeriodSeconds"] == 80
 
 
 def test_without_a_class_there_is_no_gateway_object(tmp_path: Path) -> None:
