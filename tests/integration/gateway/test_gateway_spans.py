@@ -8,7 +8,7 @@ import pytest
 from peers import answers, reply
 from stage import Stage, on_stage
 
-from skerry.signals import HUB, Signal
+from skerry.signals import HUB, RequestServed, Signal
 from skerry.telemetry.spans import SpanEnded
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -58,6 +58,23 @@ def test_an_attempt_is_a_span_between_the_requests_and_the_services(told: list[S
         "service.peer.name": "order",
         "http.response.status_code": 200,
     }
+
+
+def test_who_asks_for_its_health_is_no_request(told: list[SpanEnded]) -> None:
+    """Probes come every second; among spans and numbers of requests they would hide what users do."""
+    served: list[Signal] = []
+
+    async def play(stage: Stage) -> list[int]:
+        end = HUB.subscribe(served.append, measures=True, wants=lambda kind: kind is RequestServed)
+        try:
+            paths = ("/health/ready", "/health/live", "/health/startup", "/health/else")
+            return [(await stage.client.get(path)).status_code for path in paths]
+        finally:
+            end()
+
+    assert on_stage(SPEC, {"order": None, "stock": None}, play) == [200, 200, 200, 404]
+    assert [span.attributes["url.path"] for span in told] == ["/health/else"]
+    assert [one.status for one in served if isinstance(one, RequestServed)] == [404]
 
 
 def test_every_attempt_has_a_span_of_its_own(told: list[SpanEnded]) -> None:

@@ -18,7 +18,7 @@ FRESH: Final = 1.0
 """Seconds for which readiness is told again without looking, so that a storm of probes costs nothing."""
 MAX_TOLD: Final = 100
 _HEADERS: Final = [(b"content-type", MEDIA_TYPE.encode()), (b"cache-control", b"no-store")]
-_PATHS: Final = frozenset({"/health/live", "/health/ready", "/health/startup"})
+PATHS: Final = frozenset({"/health/live", "/health/ready", "/health/startup"})
 
 
 class Health:
@@ -38,7 +38,7 @@ class Health:
 
     def answer(self, path: str) -> Answer | None:
         """The answer to a GET of `path`; None for a path that is none of the three."""
-        if path not in _PATHS:
+        if path not in PATHS:
             return None
         if path != "/health/ready":
             return _told(HealthReport("pass", {}))  # to answer at all is to live, and to have started

@@ -25,7 +25,7 @@ from skerry.gateway.engine.call import SHORTEST_WAIT
 from skerry.gateway.engine.client import Client
 from skerry.gateway.engine.counting import Counting
 from skerry.gateway.engine.exchange import Exchange
-from skerry.gateway.engine.health import Health
+from skerry.gateway.engine.health import PATHS, Health
 from skerry.gateway.engine.plan import Runtime, Workshop
 from skerry.gateway.engine.strangled import StrangledCall
 from skerry.gateway.engine.watch import Watch
@@ -291,10 +291,10 @@ class Worker:
         return context.use(CallContext(until, self.trace(exchange), told, priority))
 
     def log(self, exchange: Exchange) -> None:
-        """A request is over."""
+        """A request is over. Probes are in no span and no number, as at services: they would be what a quiet system does."""
         if self._access is not None:
             self._access.add(exchange, self.now() - exchange.started)
-        if spans.wanted() or HUB.measured:
+        if (spans.wanted() or HUB.measured) and exchange.head.path not in PATHS:
             self._tell(exchange, self.now() - exchange.started)
 
     def _tell(self, exchange: Exchange, seconds: float) -> None:
