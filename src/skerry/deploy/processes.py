@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -147,7 +148,9 @@ class Process:
     def terminate(self) -> None:
         """Ask the child to stop."""
         if self._child.returncode is None:
-            self._child.send_signal(self._stop)
+            # not by `send_signal`, which first looks whether it has ended, and takes that away from asyncio
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, self._stop)
 
     def kill(self) -> None:
         """Kill the child and every process it started, unless it has left its session."""

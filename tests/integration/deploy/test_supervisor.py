@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from systems import Lines, alive, command, get, until, write_system
 
 from skerry.deploy import Supervisor
+from skerry.deploy.processes import Launch, Process
 from skerry.errors import ConfigurationError, DeployError
 from skerry.signals import ProcessChanged, Signal
 from skerry.topology import load
@@ -230,6 +232,30 @@ def test_second_request_to_stop_kills_at_once(tmp_path: Path) -> None:
         assert not alive(pid)
 
     asyncio.run(main())
+
+
+def test_a_process_that_was_killed_may_still_be_asked_to_stop(tmp_path: Path) -> None:
+    """How it ended stays known, also while asyncio has not heard of it yet."""
+
+    async def main() -> int:
+        sleeper = Launch(
+            name="one", port=1, command=("sleep", "600"), folder=tmp_path, environment=os.environ, grace=1.0
+        )
+        process = await Process.start(sleeper, print)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        process.terminate()
+        return await process.wait()
+
+    if sys.version_info < (3, 12):  # later ones have no thread either that may hear of it first
+        watcher = asyncio.get_child_watcher()
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+        try:
+            assert asyncio.run(main()) == -signal.SIGKILL
+        finally:
+            asyncio.set_child_watcher(watcher)
+    else:
+        assert asyncio.run(main()) == -signal.SIGKILL
 
 
 def test_cancelled_stop_kills_at_once(tmp_path: Path) -> None:
