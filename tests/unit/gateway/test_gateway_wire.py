@@ -11,6 +11,7 @@ from skerry.gateway.wire import (
     chunk,
     read_reply,
     read_request,
+    reply,
 )
 from skerry.gateway.wire.crossing import Judge
 
@@ -251,3 +252,12 @@ def test_what_is_remembered_of_lines_is_bounded() -> None:
         assert head.headers == [(b"user-agent", b"%d" % number), (b"accept", b"x" * 300)]
         assert len(judge.lines._known) <= 2048
     assert max(map(len, judge.lines._known)) <= 256
+
+
+def test_what_is_remembered_of_first_lines_is_bounded() -> None:
+    for number in range(3000):
+        for reason in (f"{number}", f"{number} {'x' * 200}"):
+            head = read_reply(f"HTTP/1.1 418 {reason}\r\nContent-Length: 0\r\n\r\n".encode(), method="GET")
+            assert (head.status, head.keep_alive) == (418, True)
+    assert len(reply._statuses) <= 1024
+    assert max(map(len, reply._statuses)) <= 64

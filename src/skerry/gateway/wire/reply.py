@@ -26,9 +26,9 @@ _FIRST = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t -~\x80-\xff]*+)?")
 _HEAD = re.compile(_FIRST.pattern + rb"\r\n" + FIELDS)
 _END = b"\r\n\r\n"
 _BODILESS = frozenset([204, 304])
-_MOST = 1024
+_MOST, _LONGEST = 1024, 64
 _statuses: dict[bytes, tuple[int, bool]] = {}
-"""First lines that came before, at most so many: the status, and whether the connection stays open unless told otherwise."""
+"""First lines that came before, at most so many, and of so many bytes: the status, and whether the connection stays open unless told otherwise."""
 
 
 def _kind_of(name: bytes) -> int:
@@ -82,9 +82,12 @@ def _status(line: bytes) -> tuple[int, bool] | None:
     match = _FIRST.fullmatch(line)
     if match is None:
         return None
-    if len(_statuses) >= _MOST:
-        _statuses.clear()
-    return _statuses.setdefault(line, (int(match[2]), match[1] == b"1"))
+    told = int(match[2]), match[1] == b"1"
+    if len(line) <= _LONGEST:
+        if len(_statuses) >= _MOST:
+            _statuses.clear()
+        _statuses[line] = told
+    return told
 
 
 def _sort(told: list[Field | Meant], head: ReplyHead) -> None:
