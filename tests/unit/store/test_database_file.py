@@ -111,12 +111,13 @@ def test_without_a_write_ahead_log_it_refuses():
         open_once(Path(":memory:"))
 
 
-def test_another_processes_lock_is_busy(opened):
+def test_another_processes_lock_is_busy(opened, monkeypatch):
     """While another connection holds the write lock, the first statement ends in StoreBusy after SQLite's own wait."""
+
+    monkeypatch.setattr("skerry.store.sqlite.BUSY_MS", 1)
 
     async def main(clock):
         async with opened() as database:
-            database._writer.execute("PRAGMA busy_timeout=1")
             other = sqlite3.connect(database.path, isolation_level=None)
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreBusy, match="locked by another process"):  # noqa: PT012 - the first statement begins

@@ -329,7 +329,7 @@ def test_a_file_does_not_wait_for_ever(opened, tmp_path):
     folder = write(tmp_path / "sql", v0001_a="CREATE TABLE a (n);")
 
     async def main(clock):
-        async with opened() as database:
+        async with opened(clock=clock) as database:
             await migrate(database, "shop", folder)
             write(folder, v0002_b="CREATE TABLE b (n);")
             async with asyncio.TaskGroup() as group:

@@ -117,12 +117,13 @@ def test_cancellation_during_begin_leaves_no_transaction(opened):
     run_virtual(main)
 
 
-def test_cancellation_during_begin_wins_over_a_failing_begin(opened):
+def test_cancellation_during_begin_wins_over_a_failing_begin(opened, monkeypatch):
     """When BEGIN fails while its task is cancelled, the task ends as cancelled: the error must not swallow that."""
+
+    monkeypatch.setattr("skerry.store.sqlite.BUSY_MS", 50)
 
     async def main():
         async with opened() as database:
-            await database._finish(lambda: database._writer.execute("PRAGMA busy_timeout=50"))
             other = sqlite3.connect(database.path, isolation_level=None)
             other.execute("BEGIN IMMEDIATE")
 
