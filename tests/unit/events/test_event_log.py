@@ -10,7 +10,7 @@ import pytest
 from skerry.errors import ConfigurationError, EventError, StoreCorrupt, UnknownPosition
 from skerry.events import connect
 from skerry.events.brokers import Message, Position
-from skerry.events.brokers.eventlog import EventLog
+from skerry.events.brokers.eventlog import EventLog, LogSubscription
 from skerry.testing import run_virtual
 
 
@@ -507,8 +507,16 @@ def test_a_lost_wake_up_costs_no_more_than_the_wait(logs):
     run_virtual(main)
 
 
-@pytest.mark.parametrize("new", ["log", "segment"])
-def test_what_began_while_others_were_read_is_not_waited_for(logs, new):
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        ("log", [b"!"]),
+        ("log", [b"order/00000001.db", b"payment/00000001.db"]),
+        ("segment", [b"!"]),
+        ("segment", [b"order/00000001.db", b"order/00000002.db"]),
+    ],
+)
+def test_what_began_while_others_were_read_is_not_waited_for(logs, new, words):
     """A log or a segment that is newer than the last look for one is read at once, though its ring was heard before."""
 
     async def main(clock):
@@ -522,12 +530,35 @@ def test_what_began_while_others_were_read_is_not_waited_for(logs, new):
             await clock.sleep(1)
             await order.publish([message(1, size=30_000)])
             await (payment if new == "log" else order).publish([message(2)])
-            order.wake.stir()  # one ring for both
+            order.wake.stir(words)  # one ring for both
             found = await reading
             if found == ["id1"]:
                 found += await ids(subscription, wait=1000.0)
             assert found == ["id1", "id2"]
             assert clock.monotonic() == 1.0
+
+    run_virtual(main)
+
+
+def test_rings_of_open_segments_cost_no_look_for_files(logs, monkeypatch):
+    """Who hears only of segments that it has open reads those, and looks for no others."""
+    looks = []
+    discover = LogSubscription._discover
+    monkeypatch.setattr(LogSubscription, "_discover", lambda self: looks.append(1) or discover(self))
+
+    async def main(clock):
+        async with logs("order") as order:
+            await order.publish([message(0)])
+            subscription = await order.subscribe("g", {"t"}, {})
+            assert await ids(subscription) == ["id0"]
+            assert await ids(subscription, wait=0.1) == []
+            looks.clear()
+            for number in range(1, 6):
+                reading = asyncio.create_task(ids(subscription, wait=1000.0))
+                await asyncio.sleep(0)
+                await order.publish([message(number)])
+                assert await reading == [f"id{number}"]
+            assert not looks
 
     run_virtual(main)
 

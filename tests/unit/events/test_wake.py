@@ -1,7 +1,7 @@
 import asyncio
 import socket
 
-from skerry.events.brokers.wake import Wake
+from skerry.events.brokers.wake import UNSAID, Wake
 from skerry.testing import run_virtual
 
 
@@ -87,5 +87,30 @@ def test_where_nothing_can_be_heard_there_is_no_error(tmp_path):
         await blocked.close()
         await gone.ring()
         await gone.close()
+
+    asyncio.run(main())
+
+
+def test_what_was_heard_is_known_by_its_words_within_bounds(tmp_path):
+    """A ring's word is there with the number of its last ring; of too many words one is left for all."""
+
+    async def main():
+        listener, ringer = Wake(tmp_path), Wake(tmp_path)
+        await listener.listen("one")
+        for words in ([b"a", b"b"], [b"b"]):
+            before = listener.rings
+            for word in words:
+                await asyncio.to_thread(ringer.ring_others, word)
+            async with asyncio.timeout(10):
+                await listener.wait(60, after=before)
+        last = listener.rings
+        assert listener.heard.keys() == {b"a", b"b"}
+        assert listener.heard[b"a"] < listener.heard[b"b"] == last
+        for number in range(5000):
+            listener.stir([b"%d" % number])
+        assert len(listener.heard) <= 1001
+        assert listener.heard[UNSAID] > last
+        await ringer.close()
+        await listener.close()
 
     asyncio.run(main())

@@ -37,6 +37,7 @@ from skerry.events.brokers.segments import (
     read_only,
     segment,
     segments,
+    word,
 )
 from skerry.events.brokers.wake import Wake
 from skerry.events.brokers.wire import readable
@@ -134,7 +135,7 @@ class EventLog:
 
     def _append(self, waiting: Waiting) -> None:
         if self._line.write(waiting):
-            self.wake.ring_others()
+            self.wake.ring_others(self._writer.word)
 
     def _check_open(self) -> None:
         if self._ended:
@@ -151,6 +152,7 @@ class _Reader:
     connection: sqlite3.Connection | None = None
     segment: int = 0
     path: Path = Path()
+    word: bytes = b""
     following: Path = Path()
     epoch: str = ""
     not_before: float = 0.0
@@ -183,6 +185,7 @@ class LogSubscription:
         self._clock = log.clock
         self._rest = False  # whether the last reading may have left something
         self._ended_at = _NEVER  # the count of rings at which all there was had been read
+        self._looked_at = _NEVER  # the same of the last look for logs and segments that are new
         self.draining = False
 
     async def fetch(self, limit: int, *, wait: float) -> Sequence[Delivery]:
@@ -192,8 +195,9 @@ class LogSubscription:
         """
         wake, found = self._log.wake, list[Delivery]()
         rings = wake.rings  # counted before reading, so that a ring in between is not missed
-        if wait <= 0 or rings != self._ended_at or await self._run(self._is_new):
+        if wait <= 0 or rings != self._ended_at or (self._may_be_new() and await self._run(self._is_new)):
             found = await self._run(lambda: self._read(limit))
+        self._looked_at = rings
         if not found and wait > 0:
             await wake.wait(min(wait, self._pause()), after=rings)
             rings = wake.rings
@@ -249,6 +253,12 @@ class LogSubscription:
     def _close(self) -> None:
         for reader in self._readers.values():
             reader.close()
+
+    def _may_be_new(self) -> bool:
+        """Whether a ring since the last look told of something else than open segments, or did not say of what."""
+        told = {reader.word for reader in self._readers.values() if reader.connection is not None}
+        heard = {each for each, ring in self._log.wake.heard.items() if ring > self._looked_at}
+        return len(told) < len(self._readers) or not heard <= told
 
     def _is_new(self) -> bool:
         """Whether a log or a segment has come that was not there when all was read: its ring may have been heard before."""
@@ -380,7 +390,8 @@ class LogSubscription:
                 raise
             if fits:
                 reader.segment = number
-                reader.path, reader.following = paths[number], segment(reader.folder, number + 1)
+                reader.path, reader.word = paths[number], word(paths[number])
+                reader.following = segment(reader.folder, number + 1)
                 return True
             reader.close()
         kept = first_kept(reader.folder)

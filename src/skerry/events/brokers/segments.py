@@ -43,6 +43,8 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._path = folder
         self._lock: int | None = None
+        self.word: bytes = b""
+        """Names the segment that was written to last, for who hears that something is new."""
 
     def append(self, batch: Sequence[Message]) -> None:
         """Append in one transaction; what the segment holds already is left out.
@@ -113,7 +115,7 @@ class Writer:
     def _connect(self, path: Path, *, first: int, epoch: str) -> sqlite3.Connection:
         demand_whole(path)
         self._connection = connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._path = path
+        self._path, self.word = path, word(path)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("BEGIN IMMEDIATE")
@@ -193,6 +195,11 @@ class Line:
 def segment(folder: Path, number: int) -> Path:
     """The path of a segment."""
     return folder / f"{number:08d}.db"
+
+
+def word(path: Path) -> bytes:
+    """What is said of a segment when something is new in it: the source and the file."""
+    return f"{path.parent.name}/{path.name}".encode()
 
 
 def segments(folder: Path) -> list[Path]:

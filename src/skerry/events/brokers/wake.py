@@ -7,7 +7,15 @@ import contextlib
 import os
 import socket
 import threading
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
+
+UNSAID: Final = b"!"
+"""The word of a ring that does not say where something is new."""
+_LONGEST: Final = 128
+_MOST: Final = 1000
+"""Different words that are remembered."""
 
 
 class Wake:
@@ -26,6 +34,8 @@ class Wake:
         self._bell: asyncio.Event = asyncio.Event()
         self._lock = threading.Lock()
         self.rings: int = 0
+        self.heard: dict[bytes, int] = {}
+        """The words of the rings, each with the number of its last one."""
 
     async def listen(self, name: str) -> None:
         """Hear rings from now on; later calls change nothing."""
@@ -64,19 +74,19 @@ class Wake:
             return None
         return listener
 
-    def ring_others(self) -> None:
-        """`ring` for the listeners elsewhere; blocks, so it is for a thread."""
+    def ring_others(self, word: bytes = UNSAID) -> None:
+        """`ring` for the listeners elsewhere, with a word of at most 128 bytes; blocks, so it is for a thread."""
         with self._lock, contextlib.suppress(OSError):
-            self._send_all()
+            self._send_all(word)
 
-    def _send_all(self) -> None:
+    def _send_all(self, word: bytes) -> None:
         names = os.listdir(self._folder)  # noqa: PTH208 - paths take half of the time
         if self._sender is None:
             self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._sender.setblocking(False)
         for name in names:
             try:
-                self._sender.sendto(b"!", self._address(name))
+                self._sender.sendto(word, self._address(name))
             except ConnectionRefusedError:
                 with contextlib.suppress(OSError):
                     (self._folder / name).unlink()
@@ -119,13 +129,18 @@ class Wake:
 
     def _hear(self) -> None:
         assert self._listener is not None
+        words = set[bytes]()
         with contextlib.suppress(OSError):
             for _ in range(64):  # bounded: what is left rings again
-                self._listener.recv(16)
-        self.stir()
+                words.add(self._listener.recv(_LONGEST))
+        self.stir(words)
 
-    def stir(self) -> None:
+    def stir(self, words: Iterable[bytes] = (UNSAID,)) -> None:
         """Wake who waits in this process."""
         self.rings += 1
+        if len(self.heard) >= _MOST:
+            self.heard.clear()
+            self.heard[UNSAID] = self.rings  # whatever was forgotten
+        self.heard.update(dict.fromkeys(words, self.rings))
         self._bell.set()
         self._bell = asyncio.Event()

@@ -28,7 +28,8 @@ _END = b"\r\n\r\n"
 _BODILESS = frozenset([204, 304])
 _MOST, _LONGEST = 1024, 64
 _statuses: dict[bytes, tuple[int, bool]] = {}
-"""First lines that came before, at most so many, and of so many bytes: the status, and whether the connection stays open unless told otherwise."""
+"""First lines that came before, at most so many, of so many bytes: the status, and whether the connection stays open unless told
+otherwise."""
 
 
 def _kind_of(name: bytes) -> int:
