@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from chromium import Chromium
 from console_axe import violations
-from console_scenes import EVIL, SAGA, TRACE, healthy, hostile, payment_down
+from console_scenes import EVIL, SAGA, TRACE, edge, healthy, hostile, payment_down, service
 from console_stage import Stage
 
 pytestmark = pytest.mark.chromium
@@ -113,6 +113,21 @@ def test_boxes_on_the_map_cover_neither_each_other_nor_go_to_the_left(page, stag
             assert one[3] <= other[1] or other[3] <= one[1] or one[4] <= other[2] or other[4] <= one[2]
     left = {name: edge for name, edge, *_ in boxes}
     assert left["gateway"] < left["order"] < left["payment"]
+
+
+def test_a_long_name_stands_whole_on_the_map(page, stage) -> None:
+    """Two that begin alike are told apart: a box is as wide as its name."""
+    view = healthy()
+    view["services"] += [service("customer-notification-service"), service("customer-notification-worker")]
+    view["edges"].append(edge("customer-notification-service", "customer-notification-worker"))
+    stage.show(view)
+    shown(page, stage)
+    room = page.run(
+        "[...document.querySelectorAll('.node')].filter(n => n.textContent.includes('customer')).map(n => "
+        "n.querySelector('rect').getBBox().width - 40 - n.querySelector('.name').getComputedTextLength())"
+    )
+    assert len(room) == 2
+    assert min(room) >= 0
 
 
 def test_a_stuck_saga_is_resolved_by_clicking(page, stage) -> None:

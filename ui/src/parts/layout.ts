@@ -1,10 +1,11 @@
 // Where everything on the map stands. Left to right, as calls and events flow; the same picture for the same system.
 
 import dagre from '@dagrejs/dagre';
+import { plain } from '../format';
 import type { Edge, Service } from '../model';
 
-export const WIDTH = 168;
 export const HEIGHT = 56;
+export const NAMED = 40;
 const LABEL = { width: 96, height: 34 };
 
 export interface Spot {
@@ -12,10 +13,14 @@ export interface Spot {
   y: number;
 }
 
+export interface Box extends Spot {
+  width: number;
+}
+
 export interface Layout {
   width: number;
   height: number;
-  nodes: Map<string, Spot>;
+  nodes: Map<string, Box>;
   edges: Map<string, { path: string; middle: Spot }>;
 }
 
@@ -38,11 +43,16 @@ export function layout(shape: string): Layout {
   return kept.layout;
 }
 
+/** Of a box: as much as its name takes, for those of several services may begin alike. */
+function widthOf(name: string): number {
+  return Math.max(168, Math.round(44 + plain(name, NAMED).length * 8.6));
+}
+
 function laidOut(shape: string): Layout {
   const [names, keys] = JSON.parse(shape) as [string[], string[]];
   const graph = new dagre.graphlib.Graph({ multigraph: true });
   graph.setGraph({ rankdir: 'LR', nodesep: 24, ranksep: 66, edgesep: 14, marginx: 8, marginy: 8 });
-  for (const name of names) graph.setNode(name, { width: WIDTH, height: HEIGHT });
+  for (const name of names) graph.setNode(name, { width: widthOf(name), height: HEIGHT });
   for (const key of keys) {
     const [from, to] = JSON.parse(key) as [string, string, string];
     // A topic leads away from who publishes; a call of oneself has no line.
@@ -51,8 +61,8 @@ function laidOut(shape: string): Layout {
   dagre.layout(graph);
   const found: Layout = { width: graph.graph().width ?? 0, height: graph.graph().height ?? 0, nodes: new Map(), edges: new Map() };
   for (const name of names) {
-    const { x, y } = graph.node(name) as Spot;
-    found.nodes.set(name, { x, y });
+    const { x, y, width } = graph.node(name) as Box;
+    found.nodes.set(name, { x, y, width });
   }
   const ways = graph.edges().map((each) => {
     const { points, x, y } = graph.edge(each) as unknown as { points: Spot[]; x: number; y: number };
@@ -61,10 +71,10 @@ function laidOut(shape: string): Layout {
   const leaves = ports(ways, (way) => way.from, (way) => way.inner[0] ?? way.middle);
   const arrives = ports(ways, (way) => way.to, (way) => way.inner.at(-1) ?? way.middle);
   for (const way of ways) {
-    const from = found.nodes.get(way.from) as Spot;
-    const to = found.nodes.get(way.to) as Spot;
-    const begin = { x: from.x + WIDTH / 2, y: from.y + (leaves.get(way.key) ?? 0) };
-    const end = { x: to.x - WIDTH / 2, y: to.y + (arrives.get(way.key) ?? 0) };
+    const from = found.nodes.get(way.from) as Box;
+    const to = found.nodes.get(way.to) as Box;
+    const begin = { x: from.x + from.width / 2, y: from.y + (leaves.get(way.key) ?? 0) };
+    const end = { x: to.x - to.width / 2, y: to.y + (arrives.get(way.key) ?? 0) };
     const stops = [begin, ...way.inner, end];
     const onward = stops.every((stop, place) => place === 0 || stop.x > (stops[place - 1] as Spot).x);
     // What goes back to the left, in a ring of calls, keeps the way that was found for it.
