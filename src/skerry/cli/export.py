@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -88,7 +88,7 @@ def helm(file: Path | None, out: Path, tag: str, output: str, registry: str, gat
 
     plan = exporting.plan_of(load(file or options.system_file("")))
     made = exporting.helm.files(plan, tag=tag, registry=registry, gateway_class=gateway_class)
-    _tell(exporting.write(out, made, plan), output)
+    _tell(exporting.write(out, made, plan), output, exporting.helm.others(out, made))
 
 
 @export.command()
@@ -104,11 +104,14 @@ def grafana(out: Path, output: str) -> None:
     _tell(exporting.write(out, exporting.grafana.files(), None), output)
 
 
-def _tell(written: Any, output: str) -> None:
+def _tell(written: Any, output: str, others: Sequence[Path] = ()) -> None:
     if output == "json":
         found = {"files": [str(path) for path in written.files], "secrets": [str(path) for path in written.secrets]}
+        found |= {"others": [str(path) for path in others]} if others else {}
         click.echo(json.dumps(found))
         return
     click.echo(f"{len(written.files)} files written")
     for path in written.secrets:
         click.echo(f"new passwords in {path}: keep them, and out of any repository")
+    for path in others:
+        click.echo(f"{path} is none of them, and Helm would install it: remove it, unless it is yours")

@@ -5,12 +5,15 @@ Passwords are no values: the chart expects a Secret for each service, made from 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from skerry.deploy.export import compose, images, kubernetes
 from skerry.deploy.export.plan import EVENTS, Plan
 from skerry.deploy.export.writing import SECRETS, document, names_of_secrets
 
+_TEMPLATES: Final = "chart/templates"
 _REGISTRY: Final = "registry.invalid"
 _TAG: Final = "the-tag"
 _CLASS: Final = "the-class"
@@ -27,9 +30,9 @@ def files(plan: Plan, *, tag: str, registry: str = "", gateway_class: str = "") 
         for name, text in made.items()
         if name.startswith("kubernetes/") and name != "kubernetes/namespace.yaml"
     }
-    found = {f"chart/templates/{name}": _template(text) for name, text in manifests.items()}
+    found = {f"{_TEMPLATES}/{name}": _template(text) for name, text in manifests.items()}
     if plan.events:
-        found[f"chart/templates/{EVENTS}-settings.yaml"] = _settings()
+        found[f"{_TEMPLATES}/{EVENTS}-settings.yaml"] = _settings()
     values = {
         "registry": registry,
         "tag": tag,
@@ -47,10 +50,15 @@ def files(plan: Plan, *, tag: str, registry: str = "", gateway_class: str = "") 
     return {
         "chart/Chart.yaml": document(chart),
         "chart/values.yaml": document(values),
-        "chart/templates/NOTES.txt": _notes(plan),
+        f"{_TEMPLATES}/NOTES.txt": _notes(plan),
         **found,
         **images.files(plan),
     }
+
+
+def others(folder: Path, files: Mapping[str, str]) -> list[Path]:
+    """What else lies among the chart's templates in `folder`, as of a service that is no more: Helm would install it."""
+    return sorted(path for path in (folder / _TEMPLATES).iterdir() if f"{_TEMPLATES}/{path.name}" not in files)
 
 
 def _template(manifests: str) -> str:

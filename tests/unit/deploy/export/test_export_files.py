@@ -146,6 +146,19 @@ def test_the_chart_is_as_it_was_looked_at(tmp_path: Path) -> None:
     assert made == golden
 
 
+def test_templates_of_a_service_that_is_no_more_are_told_of(tmp_path: Path) -> None:
+    """Helm installs whatever lies there; what may be somebody's own is not deleted."""
+    out = str(tmp_path / "out")
+    file = small_system(tmp_path).file
+    first = CliRunner().invoke(command, ["helm", "--file", str(file), "--out", out], catch_exceptions=False)
+    assert "unless it is yours" not in first.output
+    file.write_text(TOML.partition("[services.mailer]")[0])
+    then = CliRunner().invoke(command, ["helm", "--file", str(file), "--out", out], catch_exceptions=False)
+    assert f"{out}/chart/templates/mailer.yaml is none of them" in then.output
+    told = CliRunner().invoke(command, ["helm", "--file", str(file), "--out", out, "-o", "json"])
+    assert json.loads(told.output)["others"] == [f"{out}/chart/templates/mailer.yaml"]
+
+
 def test_what_looks_like_a_template_stays_what_it_is(tmp_path: Path) -> None:
     """A value with braces reaches the process as it is in the system file."""
     made = export.helm.files(export.plan_of(small_system(tmp_path)), tag="1")
