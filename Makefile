@@ -24,9 +24,10 @@ demo: setup
 strangle: setup
 	@cd examples/strangler && ../../$(BIN)/python -m story $(if $(ENGINE),--engine $(ENGINE)) $(if $(FAULT),--fault $(FAULT)) $(ARGS)
 
-# Two files at a time, for most tests wait. In CI what counts for coverage has run before, and what fails with others beside it,
+# Two files at a time, for most tests wait, those with tests of minutes first: else one is left alone with them. In CI what counts for coverage has run before, and what fails with others beside it,
 # three tests at most, is run once more alone: two shared cores fail one of thousands by chance. It is named, and is to be mended.
-TOGETHER := -n 2 --dist loadfile
+TOGETHER := -n 2 --dist loadfile --no-loadscope-reorder
+LONG := tests/crash tests/upgrade
 FAILED := .cache/pytest/v/cache/lastfailed
 test: setup $(if $(filter true,$(CI)),$(if $(ARGS),,coverage))
 ifdef ARGS
@@ -37,7 +38,7 @@ else ifeq ($(CI),true)
 	  test -f $(FAILED) && test $$(grep -c '": true' $(FAILED)) -le 3 && echo "FLAKY, unless they fail alone too:" && \
 	  grep '": true' $(FAILED) && $(BIN)/python -m pytest --last-failed $(UNCOUNTED); }
 else
-	@$(BIN)/python -m pytest $(TOGETHER)
+	@$(BIN)/python -m pytest $(TOGETHER) $(LONG) tests docs $(wildcard *.md)
 endif
 
 lint: setup
@@ -54,7 +55,7 @@ layers: setup
 
 # Branch coverage of what everything else stands on, by the unit tests and, for what speaks to servers, the contracts.
 COUNTED := tests/unit tests/contract
-UNCOUNTED := tests/unit/testing $(filter-out $(COUNTED) tests/servers tests/typing,$(wildcard tests/*)) docs $(wildcard *.md)
+UNCOUNTED := $(LONG) tests/unit/testing $(filter-out $(COUNTED) $(LONG) tests/servers tests/typing,$(wildcard tests/*)) docs $(wildcard *.md)
 COVERED := clock errors context signals topology resilience store events saga
 coverage: setup
 	@rm -f .coverage .coverage.*
