@@ -15,8 +15,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Any
 
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import LeaseLost, StoreError
@@ -152,7 +154,7 @@ class Relay:
         if not rows:
             return 0
         share.check()
-        messages = [_message(*row[1:6]) for row in rows]
+        messages = [_message(*row[1:6]) for row in sorted(rows, key=_turn)]
         with sending(messages, clock=self._clock):
             await self._broker.publish(messages)
         async with share.transaction(parts) as tx:
@@ -165,6 +167,11 @@ class Relay:
         self._stopping.set()
         self._bell.ring()
         await end(task, within=within if self._led else 0.0)
+
+
+def _turn(row: Sequence[Any]) -> tuple[float, int]:
+    """Where an event stands: delayed ones come last, as they are due; they are outside any order."""
+    return -math.inf if row[6] is None else row[6], row[0]
 
 
 def _message(event_id: str, event_type: str, key: str, body: str, sequence: int) -> Message:

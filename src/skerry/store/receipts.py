@@ -6,6 +6,7 @@ participants and idempotent endpoints are three uses of it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.resources import files
@@ -69,6 +70,9 @@ class Receipts:
     def insert_later(self, tx: Transaction, scope: str, keys: Collection[str], state: str) -> None:
         """Write a receipt for each of `keys`, of which none has one: anything else is the database's error, later."""
         expires = self._clock.now() + RETENTION
+        if len(keys) > 1 and tx.dialect == "postgresql":
+            tx.later(self._sql["insert_new_ones"], (scope, state, expires, json.dumps(list(keys))))
+            return
         for key in keys:
             tx.later(self._sql["insert_new"], (scope, key, state, "", None, expires))
 

@@ -13,17 +13,17 @@ SELECT skerry_record(?, ?, ?, ?);
 -- name: outbox_delay
 INSERT INTO skerry_outbox (event_id, type, key, body, sequence, due_at) VALUES (?, ?, ?, ?, 0, ?);
 
--- The delayed ones that are due come last; they are outside any order.
+-- Their order is the relay's: to sort rows that are this wide costs an engine a fifth of the reading.
 -- name: outbox_read
-SELECT id, event_id, type, key, body, sequence FROM (
+SELECT id, event_id, type, key, body, sequence, due_at FROM (
   SELECT * FROM (SELECT * FROM skerry_outbox WHERE due_at IS NULL ORDER BY id LIMIT ?1) waiting
   UNION ALL SELECT * FROM (SELECT * FROM skerry_outbox WHERE due_at <= ?2 ORDER BY due_at, id LIMIT ?1) due
-) every ORDER BY due_at IS NOT NULL, due_at, id LIMIT ?1;
+) every LIMIT ?1;
 
 -- The same for some of the four parts only, a bit for each. Which one a key is in, the engine itself says, so that all processes
 -- on a database agree, also about rows of a release that knew no parts.
 -- name: outbox_read_parts
-SELECT id, event_id, type, key, body, sequence FROM (
+SELECT id, event_id, type, key, body, sequence, due_at FROM (
   SELECT * FROM (
     SELECT * FROM skerry_outbox
     WHERE due_at IS NULL AND (1 << (skerry_hash(CAST(key AS BLOB)) & 3)) & ?3 <> 0 ORDER BY id LIMIT ?1
@@ -31,10 +31,10 @@ SELECT id, event_id, type, key, body, sequence FROM (
     SELECT * FROM skerry_outbox
     WHERE due_at <= ?2 AND (1 << (skerry_hash(CAST(key AS BLOB)) & 3)) & ?3 <> 0 ORDER BY due_at, id LIMIT ?1
   ) due
-) every ORDER BY due_at IS NOT NULL, due_at, id LIMIT ?1;
+) every LIMIT ?1;
 
 -- name: outbox_read_parts (postgresql)
-SELECT id, event_id, type, key, body, sequence FROM (
+SELECT id, event_id, type, key, body, sequence, due_at FROM (
   SELECT * FROM (
     SELECT * FROM skerry_outbox
     WHERE due_at IS NULL AND (1 << (hashtext(key) & 3)) & ?3 <> 0 ORDER BY id LIMIT ?1
@@ -42,14 +42,14 @@ SELECT id, event_id, type, key, body, sequence FROM (
     SELECT * FROM skerry_outbox
     WHERE due_at <= ?2 AND (1 << (hashtext(key) & 3)) & ?3 <> 0 ORDER BY due_at, id LIMIT ?1
   ) due
-) every ORDER BY due_at IS NOT NULL, due_at, id LIMIT ?1;
+) every LIMIT ?1;
 
 -- By their ids, never a range: a lower one may have been committed meanwhile.
 -- name: outbox_delete
 DELETE FROM skerry_outbox WHERE id IN (SELECT value FROM json_each(?));
 
 -- name: outbox_delete (postgresql)
-DELETE FROM skerry_outbox WHERE id IN (SELECT jsonb_array_elements_text(?::jsonb)::bigint);
+DELETE FROM skerry_outbox WHERE id = ANY (translate(?, '[]', '{}')::bigint[]);
 
 -- As many at most wait, for ids are given without gaps but for what was rolled back.
 -- name: outbox_most

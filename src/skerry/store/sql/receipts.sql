@@ -17,3 +17,8 @@ DELETE FROM skerry_receipts WHERE (scope, key) IN
 
 -- name: insert_new
 INSERT INTO skerry_receipts (scope, key, state, fingerprint, result, expires_at) VALUES (?, ?, ?, ?, ?, ?);
+
+-- The same for many keys. SQLite has no way to its server, and reads a NUL in a JSON text as its end.
+-- name: insert_new_ones (postgresql)
+INSERT INTO skerry_receipts (scope, key, state, fingerprint, result, expires_at)
+SELECT ?1, key, ?2, '', NULL, ?3 FROM jsonb_array_elements_text(?4::jsonb) AS new (key);
