@@ -149,10 +149,10 @@ class _Comparison:
             ]
         branches = list(r[word])
         results = [self.compare(branch, w, path, under) for branch in branches]
-        fitting = [branch for branch, result in zip(branches, results, strict=True) if not result]
-        if not fitting:
+        if all(results):
             return self._none_of(r, w, list(zip(branches, results, strict=True)), path)
-        others = [branch for branch in branches if branch is not fitting[0]]
+        fitting = results.index([])
+        others = branches[:fitting] + branches[fitting + 1 :]
         if word == "anyOf" or all(self._disjoint(w, other) for other in others):
             return []
         return [Mismatch(path, "cannot be decided: it may fit several of the alternatives that are read (oneOf)")]
