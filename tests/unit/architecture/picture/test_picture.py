@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from skerry.architecture.model import Datastore, Edge, Evidence, Service, Source, SystemModel, Use
@@ -69,6 +70,27 @@ def judged_in(page: str) -> Any:
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)
     assert data is not None
     return json.loads(data[1])["judged"]
+
+
+def test_its_colours_are_those_of_the_console() -> None:
+    """Who knows the one reads the other; light and dark are told apart by people with any colour vision."""
+    console = Path(__file__).parents[4] / "ui" / "src" / "colours.css"
+    for page, others in zip(palettes(as_page(model(), title="t")), palettes(console.read_text()), strict=True):
+        assert page
+        assert page <= others
+
+
+def palettes(text: str) -> list[set[str]]:
+    """The colours for light, and for dark."""
+    light, _, dark = text.partition("prefers-color-scheme: dark")
+    return [set(re.findall(r"--\w[\w-]*: (#\w{6})", part)) for part in (light, dark)]
+
+
+def test_an_error_on_a_line_has_a_shape_of_its_own() -> None:
+    """A line has no room for a word, and colour alone does not tell an error from a warning."""
+    shape = re.search(r'class: "shape", d: severity === "error" \? "([^"]+)" : "([^"]+)"', as_page(model(), title="t"))
+    assert shape is not None
+    assert shape[1] != shape[2]
 
 
 def test_what_was_found_is_in_the_picture_and_beside_it() -> None:
