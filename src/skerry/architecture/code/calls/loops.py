@@ -15,6 +15,15 @@ _PAGES: Final = re.compile(
     r"(?i)page|offset|cursor|chunk|batch|start|skip|window|group(?:er|s_of)|count$|month|year|day"
 )
 _NUMBER_OF_PAGES: Final = re.compile(r"(?:^|[_.])(?:PAGES?|[Pp]ages?)(?:$|_)|[a-z]Pages?(?:$|[A-Z])")
+_TIMES: Final = re.compile(
+    r"(?i)(?:date|time|span)_?(?:range|windows?|slices?)|rrule|(?:hour|day|week|month|year)s_(?:between|from|in|until)"
+)
+"""Calls that give days or other windows of time."""
+_UNITS: Final = frozenset(("hours", "days", "weeks", "months", "years"))
+_FIRST: Final = re.compile(r"(?i)(?:^|_)(?:start|begin|from|since|lower)(?:$|_)")
+_LAST: Final = re.compile(r"(?i)(?:^|_)(?:end|stop|to|until|till|upper)(?:$|_)")
+_TAKES: Final = frozenset(("pop", "popleft"))
+_ADDS: Final = frozenset(("append", "appendleft", "extend", "insert", "add", "update"))
 _STREAMS: Final = re.compile(
     r"(?i)consumer|subscri|listen|pubsub|websocket|^ws$|stream|iterator$|messages?$|queue|events?$|feed"
 )
@@ -60,11 +69,28 @@ def of_map(function: ast.Lambda, line: int) -> Around:
 
 
 def of_while(node: ast.While) -> Around:
-    """A `while`: it polls when it waits in between, else it goes through pages."""
-    for each in _bounded(node.body):
+    """A `while`: it polls when it waits in between, takes one item after the other from a list, else it goes through pages."""
+    body = _bounded(node.body)
+    for each in body:
         if isinstance(each, ast.Call) and re.search(r"(?:^|\.)(?:sleep|wait)$", _dotted(each.func)):
             return Around(node.lineno, "polls")
-    return Around(node.lineno, "pages")
+    taken = _taken(node.test, body)
+    return Around(node.lineno, "items", _dependent(taken, body)) if taken else Around(node.lineno, "pages")
+
+
+def _taken(test: ast.expr, body: list[ast.AST]) -> frozenset[str]:
+    """Names for what is taken from the list that is asked for; none where answers add to it, which only then can be asked for."""
+    those = test.id if isinstance(test, ast.Name) else ""
+    methods = {_dotted(each.func) for each in body if isinstance(each, ast.Call)} if those else set[str]()
+    if any(f"{those}.{name}" in methods for name in _ADDS):
+        return frozenset()
+    return frozenset(
+        name
+        for each in body
+        if isinstance(each, ast.Assign) and isinstance(each.value, ast.Call)
+        if those and _dotted(each.value.func) in {f"{those}.{name}" for name in _TAKES}
+        for name in _names(each.targets[0])
+    )
 
 
 def around(node: ast.expr, loops: tuple[Around, ...]) -> RawLoop | None:
@@ -106,9 +132,15 @@ def _over(iterated: ast.expr, names: frozenset[str], *, leaves: bool) -> str:
         return "attempts"
     if isinstance(iterated, ast.Call) and last in {"range", "count"}:
         return _over_numbers(iterated, names, leaves=leaves)
-    if re.search(r"(?i)batch|chunk|pages|paginat|grouper", last):
+    if re.search(r"(?i)batch|chunk|pages|paginat|grouper", last) or _times(iterated, last, names):
         return "pages"
     return "polls" if _STREAMS.search(last) else "items"
+
+
+def _times(iterated: ast.expr, last: str, names: frozenset[str]) -> bool:
+    """Whether windows of time are gone through: a call that is named so, or that gives the first and the last of each."""
+    bounds = any(map(_FIRST.search, names)) and any(map(_LAST.search, names))
+    return isinstance(iterated, ast.Call) and bool(_TIMES.search(last) or bounds)
 
 
 def _over_numbers(iterated: ast.Call, names: frozenset[str], *, leaves: bool) -> str:
@@ -116,6 +148,8 @@ def _over_numbers(iterated: ast.Call, names: frozenset[str], *, leaves: bool) ->
     if len(iterated.args) > 2 or _dotted(iterated).endswith("count") or any(_PAGES.search(name) for name in names):
         return "pages"
     parts = _bounded(iterated.args)
+    if any(isinstance(each, ast.Attribute) and each.attr in _UNITS for each in parts):  # `(end - start).days`
+        return "pages"
     if any(isinstance(each, ast.Name | ast.Attribute) and _NUMBER_OF_PAGES.search(_dotted(each)) for each in parts):
         return "pages"
     sized = any(isinstance(each, ast.Call) and _dotted(each.func) == "len" for each in iterated.args)
