@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from skerry.architecture.code.calls import likely, settings
+from skerry.architecture.code.calls import likely, settings, texts
 from skerry.architecture.code.calls.bodies import Bodies
 from skerry.architecture.code.calls.raw import Expr, RawBind, RawCall, RawCalls, RawFunction
 from skerry.architecture.code.calls.values import NONE, UNKNOWN, Is, Scope, Value, chain
@@ -262,6 +262,8 @@ class World:
     def _of_other(self, base: Value, name: str, scope: Scope) -> Value:
         if base.kind is Is.FUNCTION and name in {"delay", "apply_async", "s", "si"}:
             return Value(Is.MEMBER, name, base=Value(Is.MADE, "celery.Task"))
+        if base.kind is Is.TEXT and name in texts.METHODS:
+            return Value(Is.MEMBER, name, base=base)
         if base.kind is not Is.UNKNOWN:
             return UNKNOWN
         return self._setting(name, scope) if name.isupper() and len(name) > 2 else self._starred(name, scope)
@@ -416,6 +418,8 @@ class World:
         found = self._special(callee, expr, scope) if callee.kind is Is.EXTERNAL else None
         if found is not None:
             return found
+        if callee.kind is Is.MEMBER and callee.base is not None and callee.base.kind is Is.TEXT:
+            return texts.changed(callee.base, callee.name, [self.value(each, scope) for each in expr.args[1:]])
         looks_up = callee.kind is Is.MEMBER and callee.name in {"get", "getfloat", "getint"}
         if looks_up and settings.is_mapping(callee.base):
             return settings.variable(self, expr, scope)
