@@ -240,8 +240,8 @@ class LeasedRoles:
         if len(fenced) == 1:
             end = inline(SQL["end_held"].on("postgresql"), fenced[0])
         else:
-            told = "\n".join(f"{role} {epoch}" for role, epoch in fenced)
-            end = inline(SQL["end_share"].on("postgresql"), (len(fenced), told))
+            told = ",".join(json.dumps(f"{role} {epoch}", ensure_ascii=False) for role, epoch in fenced)
+            end = inline(SQL["end_share"].on("postgresql"), (len(fenced), f"{{{told}}}"))
         async with self._database.unit_of_work("BEGIN", at_once=False, end=end) as tx:
             yield tx
 

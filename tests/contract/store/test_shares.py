@@ -100,6 +100,24 @@ def test_each_part_has_a_fence_of_its_own(shared):
     asyncio.run(main())
 
 
+def test_the_fence_of_several_parts_travels_with_the_commit_and_makes_nothing(shared):
+    """The server compares with what is written there. It plans that with each COMMIT, and would run what makes it."""
+
+    async def main():
+        async with shared() as (database, share, _):
+            sent = []
+            async with share.transaction((0, 1, 2, 3)) as tx:
+                tx.connection.add_query_logger(lambda message: sent.append(message.query))
+            (message,) = sent
+            assert message.endswith("COMMIT")
+            assert "= ANY (E'{" in message, message
+            odd = "a \"role\", \\ in '{parts}'"
+            async with database.share(odd, 2, changed=lambda: None) as other, other.transaction((0, 1)):
+                assert other.whole
+
+    asyncio.run(main())
+
+
 def test_a_lost_part_is_noticed_and_the_rest_stays(shared):
     """Whoever has lost one part to another finds out at its next look, and keeps the others."""
 
