@@ -62,8 +62,19 @@ def test_answers_are_told_once_and_get_where_they_belong(tmp_path: Path) -> None
     assert set(told["files"]) == set(state(tmp_path / "shop"))
     system = load(tmp_path / "shop" / "skerry.toml")
     assert (system.name, system.gateway.port, list(system.services)) == ("shop", 9090, ["stock"])
-    assert "All we have.\n" in (tmp_path / "shop" / "README.md").read_text()
+    about = (tmp_path / "shop" / "README.md").read_text()
+    assert "All we have.\n" in about
+    assert "curl -s http://127.0.0.1:9090/api/stock\n```\n\n## The environment" in about
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shop"]
+
+
+def test_with_any_free_port_nobody_is_sent_to_port_0(tmp_path: Path) -> None:
+    """What the README has to copy says where the port is told."""
+    made = skerry(tmp_path, "new", "system", "shop", "--defaults", "--data", "port=0")
+    assert made.exit_code == 0, made.stderr
+    about = (tmp_path / "shop" / "README.md").read_text()
+    assert "http://127.0.0.1:PORT/api/notes" in about
+    assert "`PORT` is the one that `skerry run` tells" in about
 
 
 @pytest.mark.parametrize("name", ["../x", "a b", "Ünï", "class", "a" * 200, "-rf", "/tmp/x", ""])
