@@ -130,6 +130,18 @@ def test_a_long_name_stands_whole_on_the_map(page, stage) -> None:
     assert min(room) >= 0
 
 
+def test_what_runs_beside_the_services_is_listed_and_not_on_the_map(page, stage) -> None:
+    """Servers and sidecars, through which nothing is known to flow, would be more boxes than the services."""
+    view = healthy()
+    view["services"] += [service("nats", kind="external", rate=0.0), service("mail", kind="external", rate=0.0)]
+    view["edges"].append(edge("order", "mail"))
+    stage.show(view)
+    shown(page, stage)
+    boxes = page.run("[...document.querySelectorAll('.node .name')].map(n => n.textContent)")
+    assert sorted(boxes) == ["gateway", "mail", "order", "payment", "search", "shipping", "stock"]
+    assert "nats" in page.run("document.querySelector('tbody').innerText")
+
+
 def test_a_stuck_saga_is_resolved_by_clicking(page, stage) -> None:
     """A dialog asks first and wants a reason; then one POST that repeats the id, and the saga is gone from the list."""
     stage.show(payment_down())

@@ -31,7 +31,9 @@ export function named(edge: Pick<Edge, 'from' | 'to' | 'kind'>): string {
 
 /** What the layout depends on: while this stays, so does the picture. */
 export function shapeOf(services: readonly Service[], edges: readonly Edge[]): string {
-  const names = new Set([...services.map((one) => one.name), ...edges.flatMap((one) => [one.from, one.to])]);
+  // A server or a sidecar that nothing is known to flow through has its line among the services.
+  const placed = services.filter((one) => one.kind !== 'external').map((one) => one.name);
+  const names = new Set([...placed, ...edges.flatMap((one) => [one.from, one.to])]);
   return JSON.stringify([[...names].sort(), edges.map(named).sort()]);
 }
 
