@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 from systems import BOUND, HERE, Lines, alive, command, until, until_sync, write_system
 
+from skerry.clock import Clock
 from skerry.deploy import NatsServer, PostgresServer, SecretFolder, Supervisor
 from skerry.deploy.servers import binaries, guard
 from skerry.errors import ConfigurationError, DeployError
@@ -45,6 +46,13 @@ async def ask(url: str, sql: str) -> Any:
 
 def password_of(url: str) -> str:
     return url.partition("@")[0].rpartition(":")[2]
+
+
+def test_nats_takes_a_folder_of_any_name(tmp_path: Path) -> None:
+    """Its own check of the file in which the folder's name stands."""
+    program = NatsServer().prepare(tmp_path / 'My "odd" é 雪', 4222, Clock())
+    subprocess.run([*program.command, "-t"], check=True, capture_output=True, timeout=BOUND)
+    assert program.folder.is_dir()
 
 
 def test_services_find_their_servers_and_nobody_finds_a_password(tmp_path: Path) -> None:

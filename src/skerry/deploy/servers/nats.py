@@ -43,7 +43,7 @@ class NatsServer:
             "jetstream": {"store_dir": str(folder), "max_file_store": MAX_STORE, "sync_interval": "always"},
             "authorization": {"user": USER, "password": secret},
         }
-        secrets.keep(_CONFIGURATION, json.dumps(settings, indent=2) + "\n")
+        secrets.keep(_CONFIGURATION, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
         return Program(
             command=[str(program), "-c", str(secrets.path / _CONFIGURATION)], folder=folder, stop=signal.SIGTERM
         )
