@@ -24,6 +24,8 @@ WALL_START = 1_750_000_000.0
 """Where `VirtualClock.now` starts: a moment in June 2025, in seconds since 1970."""
 MAX_ITERATIONS = 5_000_000
 """Turns of a `VirtualLoop` before it is taken to spin for ever."""
+MAX_AT_ONCE = 200_000
+"""Turns at one moment, before no later one is expected: minutes of work, as of events that bring each other about in a ring."""
 
 
 class Stalled(RuntimeError):
@@ -34,8 +36,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop on virtual time; `time` starts at 0 seconds.
 
     Functions given to `run_in_executor` run at once in the calling thread, so code that hops to threads is repeatable too.
-    Sockets are polled but never waited for. Raises `Stalled` when nothing is ready and no timer is set, and after
-    `max_iterations` turns.
+    Sockets are polled but never waited for. Raises `Stalled` when nothing is ready and no timer is set, after `max_iterations`
+    turns, and after 200,000 during which no time has passed.
     """
 
     def __init__(self, *, max_iterations: int = MAX_ITERATIONS) -> None:
@@ -80,13 +82,17 @@ class _JumpingSelector(selectors.BaseSelector):
         self._advance = advance
         self._max_iterations = max_iterations
         self._iterations = 0
+        self._at_once = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self._iterations += 1
-        if self._iterations > self._max_iterations:
-            self._iterations = 0  # the tasks that spin still have to be cancelled
+        self._at_once += 1
+        if self._iterations > self._max_iterations or self._at_once > MAX_AT_ONCE:
+            turns = self._max_iterations if self._iterations > self._max_iterations else MAX_AT_ONCE
+            self._iterations = self._at_once = 0  # the tasks that spin still have to be cancelled
             raise Stalled(
-                f"no end after {self._max_iterations} turns of the loop: does something spin without sleeping?"
+                f"no end after {turns} turns of the loop: does something spin without sleeping, "
+                "or do events bring each other about in a ring?"
             )
         events = self._real.select(0)
         if events or timeout == 0:
@@ -94,6 +100,7 @@ class _JumpingSelector(selectors.BaseSelector):
         if timeout is None:
             raise Stalled("deadlock: every task waits, nothing is ready and no timer is set")
         self._advance(timeout)
+        self._at_once = 0
         return []
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:

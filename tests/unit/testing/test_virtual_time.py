@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from skerry.testing import Stalled, VirtualClock, VirtualLoop, run_virtual
+from skerry.testing import Stalled, VirtualClock, VirtualLoop, run_virtual, virtual_time
 
 
 def test_time_jumps_to_the_next_timer():
@@ -66,6 +66,26 @@ def test_spinning_is_an_error():
         pytest.raises(Stalled, match="1000 turns"),
     ):
         runner.run(spin())
+
+
+def test_spinning_at_one_moment_is_an_error_sooner(monkeypatch):
+    """Without time there is no other end of it; what lets time pass may take as many turns again."""
+    monkeypatch.setattr(virtual_time, "MAX_AT_ONCE", 1000)
+
+    async def spin(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    async def main(clock: VirtualClock) -> None:
+        for _ in range(5):
+            await spin(900)
+            await clock.sleep(0.001)
+        await spin(2000)
+
+    with pytest.raises(Stalled, match=r"1000 turns.*in a ring"):
+        run_virtual(main)
+    with pytest.raises(Stalled, match="1000 turns"):
+        run_virtual(lambda _: spin(2000))
 
 
 def test_executor_functions_run_at_once():
