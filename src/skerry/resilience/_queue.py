@@ -12,14 +12,20 @@ from collections import deque
 
 from skerry.resilience._waiter import Waiter
 
+PATIENCE = 0.1
+"""Seconds that a call may wait in a queue that does not stand, unless its owner was told otherwise."""
 TARGET = 0.005
 """Seconds that a call may wait in a queue that stands."""
 
 
 class Queue:
-    """At most `places` waiters in three classes of priority. Not safe by itself: its owner's lock is."""
+    """At most `places` waiters in three classes of priority. Not safe by itself: its owner's lock is.
 
-    def __init__(self, places: int, patience: float) -> None:
+    `calm`: nothing has told of an overload yet. Then it does not stand, and a call waits for as long as its caller does.
+    """
+
+    def __init__(self, places: int, patience: float, *, calm: bool) -> None:
+        self.calm = calm
         self._places = places
         self._patience = patience
         self._lines: tuple[deque[Waiter], ...] = (deque(), deque(), deque())
@@ -30,10 +36,12 @@ class Queue:
 
     def stands(self, now: float) -> bool:
         """Whether it has not been empty for as long as anybody may wait in it."""
-        return now - self._busy_since >= self._patience
+        return not self.calm and now - self._busy_since >= self._patience
 
-    def patience(self, now: float) -> float:
-        """Seconds that who comes at `now` may wait."""
+    def patience(self, now: float, left: float | None) -> float:
+        """Seconds that who comes at `now`, and has `left` until its deadline, may wait."""
+        if self.calm and left is not None:
+            return left
         return min(TARGET, self._patience) if self.stands(now) else self._patience
 
     def add(self, waiter: Waiter, now: float) -> bool:

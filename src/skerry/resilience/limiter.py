@@ -19,7 +19,7 @@ from skerry.resilience._congestion import START, Control, Gradient, Loss
 from skerry.resilience._fork import Forked
 from skerry.resilience._limit import Limit
 from skerry.resilience._part import require
-from skerry.resilience._queue import Queue
+from skerry.resilience._queue import PATIENCE, Queue
 from skerry.resilience._waiter import TaskWaiter, ThreadWaiter, Waiter
 from skerry.signals import CallRefused, CallTimedOut, LimitChanged, Signal, emit
 
@@ -36,7 +36,9 @@ class AdaptiveLimit(Limit, Forked):
     changes nothing in either.
 
     A call that finds no place waits up to `queue_timeout` seconds, or until its deadline. A queue that has not been empty for
-    so long is an overload: from then on nobody waits longer than 5 ms, and the newest goes first. Priorities of the context
+    so long is an overload: from then on nobody waits longer than 5 ms, and the newest goes first. Without a `queue_timeout`
+    that is 0.1 s, and with `by="loss"` a call with a deadline waits until then as long as no call has failed of overload, first
+    come, first served: the limit is a guess still, and no reason to refuse anybody. Priorities of the context
     (0 to 9) make three classes, 0 to 3, 4 to 6, 7 to 9: a higher one goes first, and takes the place of a lower one in a full
     queue. Raises `Overloaded`, or `DeadlineExceeded` when the deadline passed; then nothing was called. A cancelled waiter
     leaves nothing behind. When the limit shrinks, calls under way go on, and new ones wait until there are few enough.
@@ -52,7 +54,7 @@ class AdaptiveLimit(Limit, Forked):
         min: int = 4,  # noqa: A002 - the words for it
         max: int = 200,  # noqa: A002
         queue: int = 50,
-        queue_timeout: float = 0.1,
+        queue_timeout: float | None = None,
         by: Literal["loss", "delay"] = "loss",
         name: str = "",
         clock: Clock | None = None,
@@ -60,19 +62,20 @@ class AdaptiveLimit(Limit, Forked):
         super().__init__(name, clock)
         require(1 <= min <= max, f"AdaptiveLimit: min is {min} and max {max}; give 1 <= min <= max")
         require(queue >= 0, f"AdaptiveLimit: queue is {queue}; it must be at least 0")
-        require(0 <= queue_timeout < math.inf, f"AdaptiveLimit: queue_timeout is {queue_timeout}; give seconds from 0")
+        patience = PATIENCE if queue_timeout is None else queue_timeout
+        require(0 <= patience < math.inf, f"AdaptiveLimit: queue_timeout is {queue_timeout}; give seconds from 0")
         require(by in {"loss", "delay"}, f'AdaptiveLimit: by is {by!r}; use "loss" or "delay"')
         self.min = min
         self.max = max
         self.queue = queue
-        self.queue_timeout = queue_timeout
+        self.queue_timeout: float = patience
         self.by = by
         self._control: Control = Loss() if by == "loss" else Gradient()
         self.timed: bool = self._control.timed
         self._lock = threading.Lock()
         places = sorted((min, START, max))[1]
         self._size = float(places)
-        self._queue = Queue(queue, queue_timeout)
+        self._queue = Queue(queue, patience, calm=queue_timeout is None and by == "loss")
         self._waiting = 0
         # one entry for each free place: taking one is a single step, so that `enter` needs no lock
         self._free: list[None] = [None] * places
@@ -136,7 +139,7 @@ class AdaptiveLimit(Limit, Forked):
     def after_fork(self) -> None:
         """Whoever held a place or waited did so in the parent."""
         self._lock = threading.Lock()
-        self._queue, self._waiting = Queue(self.queue, self.queue_timeout), 0
+        self._queue, self._waiting = Queue(self.queue, self.queue_timeout, calm=self._queue.calm), 0
         self._free = [None] * self._places
         self._surplus = True  # the call that forked, if one did, has yet to give back what is free already
 
@@ -149,6 +152,7 @@ class AdaptiveLimit(Limit, Forked):
     def _learn(self, seconds: float, *, failed: bool) -> None:
         now = self.clock.monotonic()
         with self._lock:
+            self._queue.calm = self._queue.calm and not failed
             size = self._control.after(
                 self._size, self.min, self.active, seconds=seconds, failed=failed, now=now
             )  # fmt: skip
@@ -199,7 +203,7 @@ class AdaptiveLimit(Limit, Forked):
         now = self.clock.monotonic()
         left = current().remaining(self.clock)
         with self._lock:
-            patience = self._queue.patience(now)
+            patience = self._queue.patience(now, left)
             stands = self._queue.add(waiter, now)
             self._waiting = len(self._queue)
             self._serve(now)  # one may have come free since `enter`

@@ -1,10 +1,12 @@
 import asyncio
 import contextlib
 import threading
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from skerry.client.policy import default_policy
 from skerry.context import current, use
 from skerry.errors import AttemptTimeout, CircuitOpen, ConfigurationError, DeadlineExceeded, Overloaded, StatusError
 from skerry.resilience import AdaptiveLimit, Policy, deadline
@@ -19,6 +21,10 @@ def imposed() -> DeadlineExceeded:
 
 
 def fail(error: BaseException) -> None:
+    raise error
+
+
+async def fails(error: BaseException) -> None:
     raise error
 
 
@@ -224,11 +230,74 @@ def test_a_short_queue_is_first_come_first_served():
     run_virtual(main)
 
 
+def test_a_fresh_client_refuses_nobody_while_the_service_is_well():
+    """However many come at once and again and again: that the limit begins with 20 says nothing about the service."""
+
+    async def main(clock: VirtualClock) -> None:
+        policy = default_policy("stock", clock=clock)
+        answered: list[float] = []
+
+        async def caller() -> None:
+            for number in range(10):
+                await policy.call(clock.sleep, 0.3)
+                if not number:
+                    answered.append(clock.monotonic())
+
+        await asyncio.gather(*(caller() for _ in range(60)))
+        # 20, 24 and 28 at once: first come, first served, though the queue stands
+        assert [count for _, count in sorted(Counter(answered).items())] == [20, 24, 16]
+
+    run_virtual(main)
+
+
+def test_the_first_sign_of_overload_ends_the_patience():
+    """From then on who comes waits 100 ms, whatever time it has left; no other error does that."""
+
+    async def main(clock: VirtualClock) -> None:
+        limit = AdaptiveLimit(min=1, max=1, clock=clock)
+
+        async def waits() -> float:
+            await held(limit, clock, 1, 1.0)
+            began = clock.monotonic()
+            with contextlib.suppress(Overloaded):
+                async with deadline(5.0, clock=clock):
+                    await limit.call(clock.sleep, 0)
+            waited = clock.monotonic() - began
+            await clock.sleep(1.0)
+            return waited
+
+        with pytest.raises(OSError, match="down"):
+            await limit.call(fails, OSError("down"))
+        assert await waits() == pytest.approx(1.0)
+        with pytest.raises(TimeoutError):
+            await limit.call(fails, TimeoutError())
+        assert await waits() == pytest.approx(0.1)
+        limit.after_fork()
+        assert await waits() == pytest.approx(0.1)
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("given", [{"queue_timeout": 0.1}, {"by": "delay"}], ids=str)
+def test_a_queue_timeout_that_was_given_holds_from_the_beginning(given):
+    """And for a service the default does, since slow answers are all it sees of an overload."""
+
+    async def main(clock: VirtualClock) -> None:
+        limit = AdaptiveLimit(min=1, max=1, clock=clock, **given)
+        await held(limit, clock, 1, 1.0)
+        with pytest.raises(Overloaded, match=r"no place came free in 0\.1 s"):
+            async with deadline(5.0, clock=clock):
+                await limit.call(clock.sleep, 0)
+
+    run_virtual(main)
+
+
 def test_a_standing_queue_serves_the_newest_and_soon_refuses_the_others():
     """Once the queue has not been empty for 100 ms the newest goes first, and nobody waits longer than 5 ms."""
 
     async def main(clock: VirtualClock) -> None:
         limit = AdaptiveLimit(min=1, max=1, queue=50, clock=clock)
+        run_all(limit, failed=True, calls=1)
         order: list[str] = []
 
         async def come(name: str) -> None:

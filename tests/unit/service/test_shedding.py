@@ -118,7 +118,7 @@ def test_a_full_limit_sheds(tmp_path, signals: list[Signal]):
     """Beyond its limit and queue a service refuses at once, and what it refuses the application never sees."""
 
     async def act(clock: VirtualClock) -> None:
-        service, served = make(tmp_path, clock, AdaptiveLimit(min=1, max=1, queue=1, clock=clock))
+        service, served = make(tmp_path, clock, AdaptiveLimit(min=1, max=1, queue=1, by="delay", clock=clock))
         tasks = [asyncio.create_task(ask(service, str(number))) for number in range(3)]
         answers = await asyncio.gather(*tasks)
         assert sorted(answer.status for answer in answers) == [200, 503, 503]
