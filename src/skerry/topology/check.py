@@ -13,8 +13,8 @@ from skerry.topology.positions import Path
 from skerry.topology.tables import Problems, quoted, suggestion
 
 NAME_RULE = "use at most 40 lower-case letters, digits and hyphens, a letter first"
-DATABASE_SCHEMES = ("sqlite", "postgresql", "mongodb", "clickhouse", "chdb")
-EVENT_SCHEMES = ("sqlite", "nats", "kafka", "amqp", "redis")
+DATABASE_SCHEMES = ("sqlite", "postgresql", "postgres", "mongodb", "mongodb+srv", "clickhouse", "chdb")
+EVENT_SCHEMES = ("sqlite", "nats", "kafka", "amqp", "amqps", "redis", "rediss")
 """`memory:` is not among them: it does not reach from one process to another."""
 
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -148,4 +148,5 @@ def _same_database(url: str) -> str:
         where = f"{parts.hostname or ''}:{parts.port or ''}"
     except ValueError:
         return url
-    return f"{parts.scheme}://{where}/{posixpath.normpath(parts.path.removeprefix('/'))}" if url else ""
+    scheme = "postgresql" if parts.scheme == "postgres" else parts.scheme
+    return f"{scheme}://{where}/{posixpath.normpath(parts.path.removeprefix('/'))}" if url else ""

@@ -122,6 +122,30 @@ def test_mistake_is_reported_at_its_line(tmp_path: Path, old: str, new: str, lin
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("sqlite:///events/", "amqps://broker/"),
+        ("sqlite:///events/", "rediss://broker/0?durability=flushed"),
+        ("sqlite:///order.db", "postgres://server/order"),
+        ("sqlite:///order.db", "mongodb+srv://server/order"),
+    ],
+)
+def test_every_address_that_a_service_takes_may_stand_there(tmp_path: Path, old: str, new: str) -> None:
+    """The other spellings of a server's address, too, such as those with TLS."""
+    system = load(write(tmp_path, GOOD.replace(old, new, 1)))
+    assert new in {system.events, system.services["order"].database}
+
+
+def test_a_database_is_the_same_in_both_spellings(tmp_path: Path) -> None:
+    """PostgreSQL's address begins in two ways."""
+    text = GOOD.replace("sqlite:///order.db", "postgres://server/one").replace(
+        "sqlite:///payment.db", "postgresql://server/one"
+    )
+    with pytest.raises(ConfigurationError, match="the same database"):
+        load(write(tmp_path, text))
+
+
 def test_all_mistakes_at_once(tmp_path: Path) -> None:
     """One error lists every mistake, the first by line being its own line."""
     text = GOOD.replace("8081", "-1").replace('"payment",', '"nobody",')
