@@ -8,8 +8,9 @@ from typing import Final
 
 from skerry import __version__
 from skerry.errors import ConfigurationError
+from skerry.gateway import reading
 from skerry.settings import Settings, variable_for
-from skerry.topology import GATEWAY, ServiceSpec, System
+from skerry.topology import GATEWAY, Gateway, ServiceSpec, System
 
 PORT: Final = 8080
 GRPC_PORT: Final = 50051
@@ -78,7 +79,8 @@ def plan_of(system: System) -> Plan:
     """What there is to run of `system`.
 
     Every service that keeps something gets a PostgreSQL of its own, and events go through NATS: what works within one machine,
-    files of SQLite, cannot be shared by several. Raises `ConfigurationError` for names that would meet those of what is added.
+    files of SQLite, cannot be shared by several. Raises `ConfigurationError` for names that would meet those of what is added,
+    and for routes of the gateway to services that it does not call.
     """
     _check_names(system)
     callers: dict[str, list[str]] = {name: [] for name in system.services}
@@ -95,6 +97,7 @@ def plan_of(system: System) -> Plan:
         spec = gateway.spec
         if not spec.is_relative_to(system.folder):
             raise ConfigurationError(f"{spec} lies outside {system.folder}, so that no image would have it")
+        _check_routes(gateway)
         entry = Workload(
             name=GATEWAY,
             command=(
@@ -149,6 +152,18 @@ def _addresses(system: System, calls: tuple[str, ...]) -> dict[str, str]:
         if system.services[callee].grpc:
             found[variable_for(f"{callee}-grpc")] = f"http://{callee}:{GRPC_PORT}"
     return found
+
+
+def _check_routes(gateway: Gateway) -> None:
+    """On one machine the gateway is told where everybody is; elsewhere only of those that it calls, and only they let it in."""
+    spec = reading.read(gateway.spec)
+    elsewhere = {service.name for service in spec.services if service.urls}
+    unsaid = sorted(spec.called - elsewhere - set(gateway.calls))
+    if unsaid:
+        raise ConfigurationError(
+            f"has routes to {', '.join(unsaid)}, whom the gateway could not reach: add them to calls in [gateway] of skerry.toml",
+            source=str(gateway.spec),
+        )
 
 
 def _check_names(system: System) -> None:

@@ -204,6 +204,19 @@ def test_names_that_are_added_cannot_be_taken(tmp_path: Path, name: str) -> None
         export.plan_of(small_system(tmp_path, text))
 
 
+def test_a_route_to_whom_the_gateway_does_not_call_is_refused(tmp_path: Path) -> None:
+    """It works with `skerry run`, and would find nobody where only the calls of the topology are let through."""
+    system = small_system(tmp_path)
+    spec = tmp_path / "gateway.yaml"
+    spec.write_text("routes:\n  - {path: /orders, service: order}\n  - {path: /mail, service: mailer}\n")
+    with pytest.raises(
+        ConfigurationError, match=r"gateway.yaml: has routes to mailer, .* add them to calls in \[gateway\]"
+    ):
+        export.plan_of(system)
+    spec.write_text(spec.read_text() + "services:\n  mailer: {urls: [http://mail.example]}\n")
+    assert export.plan_of(system).gateway is not None
+
+
 def test_a_tag_that_is_none_is_refused(tmp_path: Path) -> None:
     """Before anything is written."""
     system = small_system(tmp_path / "system")
