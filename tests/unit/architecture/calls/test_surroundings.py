@@ -53,6 +53,25 @@ def a(id):
     requests.get(url, timeout=1)  #> bounded to ratings:80
 """,
     },
+    "an address through methods of texts": {
+        "api/app.py": """
+import os
+import requests
+BASE = os.environ["CART_URL"].rstrip("/")
+class Users:
+    def __init__(self, base):
+        self.base = base.strip().removesuffix("/api")
+    def get(self, id):
+        return requests.get(f"{self.base}/users/{id}", timeout=1)  #> bounded to USER_URL
+def a(id, old):
+    requests.get(BASE + "/cart/" + id, timeout=1)  #> bounded to CART_URL
+    requests.get("http://ratings:80/".rstrip("/") + "/a", timeout=1)  #> bounded to http://ratings:80/a
+    requests.get("http://ratings:80".replace("ratings", "reviews") + "/a", timeout=1)  #> bounded to reviews:80
+    requests.get("http://ratings:80".replace(old, "reviews") + "/a", timeout=1)  #> bounded to {}/a
+    requests.get("http://ratings:80".replace("ratings") + "/a", timeout=1)  #> bounded to {}/a
+    return Users(os.environ["USER_URL"]).get(id)
+""",
+    },
     "a wrapper goes where each of its callers says": {
         "api/wrapper.py": """
 import httpx
@@ -209,6 +228,39 @@ def d(items):
         return list(pool.map(one, items))  #> items
 def e(items):
     return list(map(lambda item: requests.get(f"http://peer/{item}", timeout=1), items))  #> bounded items
+""",
+    },
+    "loops: windows of time, and what only looks like them": {
+        "api/app.py": """
+import pandas
+import requests
+def get(first, last=""):
+    return requests.get(f"http://peer/{first}/{last}", timeout=1)  #> bounded
+def windows(start, end, cursor, step):
+    for day in pandas.date_range(start, end):
+        get(day)
+    for since, until in split(start, to=end):
+        get(since, until)
+    for n in range((end - start).days):
+        get(start + n)
+    while cursor < end:
+        get(cursor)
+        cursor += step
+def items(routes, starts, ends, objects, between, roots, left):
+    for start, end in routes:
+        get(start, end)  #> items
+    for start, end in zip(starts, ends):
+        get(start, end)  #> items
+    for start, end in objects.filter(owner=1).values_list("start", "end"):
+        get(start, end)  #> items
+    for order in orders_between(between):
+        get(order)  #> items
+    while left:
+        one = left.pop()
+        get(one)  #> items
+    while roots:
+        root = roots.pop()
+        roots.extend(get(root).json())
 """,
     },
     "loops: pages, chunks, attempts, polls, a fixed few, misses": {

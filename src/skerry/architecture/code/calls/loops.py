@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +22,7 @@ _TIMES: Final = re.compile(
 """Calls that give days or other windows of time."""
 _UNITS: Final = frozenset(("hours", "days", "weeks", "months", "years"))
 _FIRST: Final = re.compile(r"(?i)(?:^|_)(?:start|begin|from|since|lower)(?:$|_)")
-_LAST: Final = re.compile(r"(?i)(?:^|_)(?:end|stop|to|until|till|upper)(?:$|_)")
+_LAST: Final = re.compile(r"(?i)(?:^|_)(?:end|finish|stop|to|until|till|upper)(?:$|_)")
 _TAKES: Final = frozenset(("pop", "popleft"))
 _ADDS: Final = frozenset(("append", "appendleft", "extend", "insert", "add", "update"))
 _STREAMS: Final = re.compile(
@@ -138,9 +139,16 @@ def _over(iterated: ast.expr, names: frozenset[str], *, leaves: bool) -> str:
 
 
 def _times(iterated: ast.expr, last: str, names: frozenset[str]) -> bool:
-    """Whether windows of time are gone through: a call that is named so, or that gives the first and the last of each."""
-    bounds = any(map(_FIRST.search, names)) and any(map(_LAST.search, names))
-    return isinstance(iterated, ast.Call) and bool(_TIMES.search(last) or bounds)
+    """Whether windows of time are gone through: a call that is named so, or that makes of a first and a last those of each."""
+    if not isinstance(iterated, ast.Call):
+        return False
+    given = [*iterated.args, *(each.value for each in iterated.keywords)]
+    return bool(_TIMES.search(last)) or all(map(_bounds, (names, {_dotted(each).rpartition(".")[2] for each in given})))
+
+
+def _bounds(names: Iterable[str]) -> bool:
+    """Whether names tell of a first and a last."""
+    return all(any(map(bound.search, names)) for bound in (_FIRST, _LAST))
 
 
 def _over_numbers(iterated: ast.Call, names: frozenset[str], *, leaves: bool) -> str:
