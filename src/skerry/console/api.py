@@ -47,6 +47,7 @@ class Api:
         gets: dict[str, Answer] = {
             "view": self._view,
             "services/{name}": self._service,
+            "services/{name:path}": self._service,  # with a slash, as names of others may have one
             "traces": self._traces,
             "traces/{id}": self._trace,
             "sagas": self._sagas,

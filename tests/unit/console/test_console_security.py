@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -177,6 +178,20 @@ def test_hostile_names_are_data() -> None:
             assert (await client.get("/api/services/nobody", headers=BEARER)).json() == {
                 "error": "nobody has heard of this service"
             }
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", ["team/order", "a\nb", "../view"])
+def test_a_service_of_any_name_has_its_page(name: str) -> None:
+    """Who sends spans is called as he likes."""
+
+    async def main() -> None:
+        async with console() as client:
+            body = json.dumps(otlp(name, spanned())).encode()
+            await client.post("/v1/traces", content=body, headers={**BEARER, "content-type": "application/json"})
+            answer = await client.get(f"/api/services/{quote(name, safe='')}", headers=BEARER)
+            assert answer.json()["name"] == name
 
     asyncio.run(main())
 
