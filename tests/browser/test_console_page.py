@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,34 @@ def test_hostile_names_are_shown_and_not_obeyed(page, stage) -> None:
         assert page.run("window.hit") is None
         assert not [url for url in page.requests if not url.startswith(stage.url)]
         assert page.complaints == []
+
+
+def test_names_that_every_object_has_are_names_on_the_map(page, stage) -> None:
+    """A service may be called as what JavaScript keeps in each of its objects."""
+    view = healthy()
+    names = ("__proto__", "constructor", "toString")
+    view["services"] += [service(name) for name in names]
+    view["edges"] += [edge("order", "__proto__"), edge("__proto__", "constructor"), edge("constructor", "toString")]
+    stage.show(view)
+    shown(page, stage)
+    boxes = page.run("[...document.querySelectorAll('.node .name')].map(n => n.textContent)")
+    assert set(names) <= set(boxes)
+    assert page.run("document.querySelectorAll('.edge').length") == len(view["edges"])
+    assert page.complaints == []
+
+
+def test_a_long_chain_of_calls_is_scrolled_and_can_be_read(page, stage) -> None:
+    """Boxes do not shrink without end, and the page itself stays as wide as its window."""
+    view = healthy()
+    names = [f"link-{number}" for number in range(10)]
+    view["services"] += [service(name) for name in names]
+    view["edges"] += [edge(one, other) for one, other in pairwise(names)]
+    stage.show(view)
+    shown(page, stage)
+    widths = page.run("[...document.querySelectorAll('.node rect')].map(r => r.getBoundingClientRect().width)")
+    assert min(widths) >= 110
+    assert page.run("document.documentElement.scrollWidth <= innerWidth")
+    assert page.complaints == []
 
 
 def test_a_lost_connection_is_said_and_made_again(page, stage) -> None:

@@ -45,6 +45,11 @@ export function layout(shape: string): Layout {
   return kept.layout;
 }
 
+/** A name as dagre is given it, which would take `__proto__` and others for what every object has. */
+function own(name: string): string {
+  return `:${name}`;
+}
+
 /** Of a box: as much as its name takes, for those of several services may begin alike. */
 function widthOf(name: string): number {
   return Math.max(168, Math.round(44 + plain(name, NAMED).length * 8.6));
@@ -54,21 +59,21 @@ function laidOut(shape: string): Layout {
   const [names, keys] = JSON.parse(shape) as [string[], string[]];
   const graph = new dagre.graphlib.Graph({ multigraph: true });
   graph.setGraph({ rankdir: 'LR', nodesep: 24, ranksep: 66, edgesep: 14, marginx: 8, marginy: 8 });
-  for (const name of names) graph.setNode(name, { width: widthOf(name), height: HEIGHT });
+  for (const name of names) graph.setNode(own(name), { width: widthOf(name), height: HEIGHT });
   for (const key of keys) {
     const [from, to] = JSON.parse(key) as [string, string, string];
     // A topic leads away from who publishes; a call of oneself has no line.
-    if (from !== to) graph.setEdge(from, to, { ...LABEL, labelpos: 'c' }, key);
+    if (from !== to) graph.setEdge(own(from), own(to), { ...LABEL, labelpos: 'c' }, key);
   }
   dagre.layout(graph);
   const found: Layout = { width: graph.graph().width ?? 0, height: graph.graph().height ?? 0, nodes: new Map(), edges: new Map() };
   for (const name of names) {
-    const { x, y, width } = graph.node(name) as Box;
+    const { x, y, width } = graph.node(own(name)) as Box;
     found.nodes.set(name, { x, y, width });
   }
   const ways = graph.edges().map((each) => {
     const { points, x, y } = graph.edge(each) as unknown as { points: Spot[]; x: number; y: number };
-    return { key: each.name ?? '', from: each.v, to: each.w, inner: points.slice(1, -1), points, middle: { x, y } };
+    return { key: each.name ?? '', from: each.v.slice(1), to: each.w.slice(1), inner: points.slice(1, -1), points, middle: { x, y } };
   });
   const leaves = ports(ways, (way) => way.from, (way) => way.inner[0] ?? way.middle);
   const arrives = ports(ways, (way) => way.to, (way) => way.inner.at(-1) ?? way.middle);
