@@ -42,6 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what this machine cannot run; the summary says so."""
     lacking = {
         "chromium": shutil.which("chromium") is None,
+        "compose": shutil.which("docker-compose") is None,
         "root": os.geteuid() != 0,
         "etcd": not ETCD.exists(),
         "judge": not JUDGE.exists(),
@@ -79,6 +80,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     left_out = config.stash.get(NOT_RUN, [])
     if left_out:
         terminalreporter.write_line(
-            "NOT RUN: what needs root, the independent judge, Chromium, etcd, the packages of ui/, RabbitMQ or strace: "
-            + ", ".join(left_out)
+            "NOT RUN: what needs root, the independent judge, Chromium, docker-compose, etcd, the packages of ui/, RabbitMQ "
+            "or strace: " + ", ".join(left_out)
         )

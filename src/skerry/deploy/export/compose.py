@@ -21,7 +21,7 @@ _CHECKED: Final = {"interval": "5s", "timeout": "3s", "retries": 12, "start_peri
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How an export's folder and the system's see each other, as relative paths."""
+    """How an export's folder and the system's see each other: relative paths, with two dollar signs for one."""
 
     context: str
     back: str
@@ -29,7 +29,8 @@ class Place:
     @classmethod
     def of(cls, folder: Path, system: Path) -> Place:
         """Of an export in `folder`."""
-        return cls(os.path.relpath(system, folder), os.path.relpath(folder, system))
+        context, back = os.path.relpath(system, folder), os.path.relpath(folder, system)
+        return cls(context.replace("$", "$$"), back.replace("$", "$$"))
 
 
 def files(plan: Plan, place: Place, *, tag: str) -> dict[str, str]:
