@@ -71,9 +71,12 @@ class Bulkhead(Limit, Forked):
         if not self.enter():
             await self.wait(self.name)
         try:
-            return await fn(*args, **kwargs)
-        finally:
-            self.leave()
+            # an empty call is cheaper than one with nothing in it
+            return await (fn(*args, **kwargs) if args or kwargs else fn())  # type: ignore[call-arg]
+        finally:  # `leave`, without a call
+            self._free.append(None)
+            if self._waiters or self._surplus:
+                self._hand_on()
 
     def call_sync(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return `fn(...)`, run in a slot. Raises `BulkheadFull`, `DeadlineExceeded`, and what `fn` raises."""
@@ -112,8 +115,7 @@ class Bulkhead(Limit, Forked):
         """Free the slot, or hand it to who is next."""
         self._free.append(None)
         if self._waiters or self._surplus:
-            with self._lock:
-                self._serve()
+            self._hand_on()
 
     def adopt(self, other: Part) -> bool:
         """Take the numbers of another bulkhead. Calls inside stay: with fewer slots than they hold, nobody enters until
@@ -156,6 +158,10 @@ class Bulkhead(Limit, Forked):
                 return waiter.granted
         emit(CallRefused(policy=policy, reason=BulkheadFull.reason))
         raise BulkheadFull(f"{policy}: all {self.max_concurrent} slots and {self.queue} places in the queue are taken")
+
+    def _hand_on(self) -> None:
+        with self._lock:
+            self._serve()
 
     def _serve(self) -> None:
         """Hand free slots to those who wait, under the lock."""

@@ -48,8 +48,8 @@ Hot = tuple[
     bool,
 ]
 """What each call needs, to be unpacked at once: the plan without the parts outside and inside the one frame, where there are
-any; the limit, and whether it is timed; breaker, the budget's requests, the clock; seconds for the whole and for an attempt;
-whether it retries."""
+any, and the plan itself where there are no parts at all; the limit, and whether it is timed; breaker, the budget's requests, the
+clock; seconds for the whole and for an attempt; whether it retries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +67,8 @@ class Plan:
     hedge: Hedge | None = None
     fallback: Fallback | None = None
     chaos: Chaos | None = None
-    hot: Hot = field(init=False)
-    here: Here = field(init=False)
+    hot: Hot = field(init=False, repr=False, compare=False)
+    here: Here = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for what, seconds in (("total", self.total), ("attempt", self.attempt)):
@@ -77,8 +77,10 @@ class Plan:
             )
         budget = None if self.retry is None else self.retry.budget
         others = any(part is not None for part in (self.rate, self.hedge, self.fallback, self.chaos))
+        inner = any(part is not None for part in (self.attempt, self.limit, self.retry, self.breaker))
+        bare = replace(self, rate=None, hedge=None, fallback=None, chaos=None) if others else None
         hot = (
-            replace(self, rate=None, hedge=None, fallback=None, chaos=None) if others else None,
+            bare if others or inner else self,
             self.limit,
             self.limit is not None and self.limit.timed,
             self.breaker,
@@ -227,12 +229,33 @@ class Policy(Part):
         plan = self._plan
         bare, limit, timed, breaker, requests, clock, ends_in, attempt_ends_in, retries = plan.hot
         if bare is not None:
-            protected: Callable[P, Awaitable[T]] = plan.around(self._with(bare).call, fn)
-            return await protected(*args, **kwargs)
+            if bare is not plan:
+                protected: Callable[P, Awaitable[T]] = plan.around(self._with(bare).call, fn)
+                return await protected(*args, **kwargs)
+            # a time limit and nothing else: what follows without the parts, whose absence would cost a twelfth of it
+            outer = get_deadline()
+            now = clock()
+            until = now + ends_in
+            if outer <= until:  # noqa: PLR1730 - `min` costs more than all of these lines
+                until = outer
+            if until <= now:
+                raise plan.over(now, now, until, until, outer)
+            token = set_deadline(until)
+            try:
+                call = fn(*args, **kwargs) if args or kwargs else fn()  # type: ignore[call-arg]
+                if type(call) is not CoroutineType:
+                    call = _awaited(call)
+                results: list[T] = []
+                going = kept(call, results)
+                for waits in going:
+                    await ended_by(until, plan.here, going, waits, plan.over, (now, now, until, until, outer))
+            finally:
+                reset_deadline(token)
+            return results[0]
         outer = get_deadline()
         begun = now = clock()
         deadline = begun + ends_in
-        if outer <= deadline:  # noqa: PLR1730 - `min` costs more than all of these lines
+        if outer <= deadline:  # noqa: PLR1730
             deadline = outer
         if limit is not None and not limit.enter():
             with use(current().until(deadline)) as around:
@@ -297,7 +320,7 @@ class Policy(Part):
         """Return `fn(...)`, called under this policy. Raises `Refused`, `DeadlineExceeded`, and what `fn` raises."""
         plan = self._plan
         bare, limit, timed, breaker, requests, clock, ends_in, attempt_ends_in, retries = plan.hot
-        if bare is not None:
+        if bare is not None and bare is not plan:
             protected: Callable[P, T] = plan.around_sync(self._with(bare).call_sync, fn)
             return protected(*args, **kwargs)
         outer = get_deadline()

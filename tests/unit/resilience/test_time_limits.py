@@ -5,26 +5,93 @@ import threading
 
 import pytest
 
-from skerry.context import current
+from skerry.context import CallContext, current, use
 from skerry.errors import AttemptTimeout, DeadlineExceeded
 from skerry.resilience import Bulkhead, CircuitBreaker, Policy, Retry, deadline
 from skerry.resilience._wheel import here
+from skerry.signals import CallTimedOut
 from skerry.testing import VirtualClock, run_virtual
+
+
+@pytest.fixture(params=["alone", "among parts"])
+def limited(request):
+    """Makes a policy with a time limit, which is a path of its own where it has nothing else."""
+
+    def make(name: str, **options) -> Policy:
+        if request.param == "among parts":
+            options |= {"limit": Bulkhead(9), "breaker": CircuitBreaker()}
+        return Policy(name, **options)
+
+    return make
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.01, 0.05, 0.1234567, 0.3, 1.0, 2.0000001, 17.77, 3600.0])
 @pytest.mark.parametrize("begin", [0.0, 0.0049, 123.456789, 86_400.001])
-def test_never_early_and_hardly_late(begin, seconds):
+def test_never_early_and_hardly_late(begin, seconds, limited):
     """A time-out fires at its time or up to a hundredth of a second later, whatever the time is."""
 
     async def main(clock: VirtualClock) -> float:
         clock.advance(begin)
         begun = clock.monotonic()
         with pytest.raises(DeadlineExceeded):
-            await Policy("stock", total=seconds, clock=clock).call(clock.sleep, 1e6)
+            await limited("stock", total=seconds, clock=clock).call(clock.sleep, 1e6)
         return clock.monotonic() - begun
 
     assert seconds - 1e-8 <= run_virtual(main) <= seconds + 0.010001
+
+
+def test_whose_limit_it_was(limited, signals):
+    """The error says how long the call had and whether its caller's deadline ended it; one signal tells the same."""
+
+    async def main(clock: VirtualClock) -> None:
+        policy = limited("stock", total=1.0, clock=clock)
+        with pytest.raises(DeadlineExceeded, match="stock: the call took longer than the 1 s it had") as caught:
+            await policy.call(clock.sleep, 60.0)
+        assert not caught.value.imposed
+        assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+        with use(CallContext(deadline=clock.monotonic() + 0.25)):
+            with pytest.raises(
+                DeadlineExceeded, match=r"stock: the call took longer than the 0\.25 s it had"
+            ) as caught:
+                await policy.call(clock.sleep, 60.0)
+            assert caught.value.imposed
+            with pytest.raises(DeadlineExceeded) as caught:  # it has passed
+                await policy.call(pytest.fail, "called")
+            assert caught.value.imposed
+        assert clock.monotonic() == 1.25
+        assert current().deadline is None
+
+    run_virtual(main)
+    told = [(signal.policy, signal.scope, signal.seconds) for signal in signals if isinstance(signal, CallTimedOut)]
+    assert told == [("stock", "total", 1.0), ("stock", "total", 0.25), ("stock", "total", 0.0)]
+
+
+def test_the_deadline_ends_with_the_call(limited):
+    """Whatever the function does, returns, raises or is cancelled, the deadline around the call stands again afterwards."""
+
+    async def main(clock: VirtualClock) -> None:
+        policy = limited("stock", total=1.0, clock=clock)
+
+        async def fail() -> None:
+            raise ValueError
+
+        async def body() -> float | None:
+            with use(CallContext(deadline=9.0)):
+                assert await policy.call(asyncio.sleep, 0, "done") == "done"
+                with pytest.raises(ValueError, match=r"^$"):
+                    await policy.call(fail)
+                with pytest.raises(TypeError):
+                    await policy.call(lambda: None)
+                with pytest.raises(asyncio.CancelledError):
+                    await policy.call(clock.sleep, 0.5)
+                return current().deadline
+
+        task = asyncio.create_task(body())
+        await clock.sleep(0.1)
+        task.cancel()
+        assert await task == 9.0
+
+    run_virtual(main)
 
 
 def test_a_time_out_that_is_heard_leaves_nothing_behind():
@@ -43,7 +110,7 @@ def test_a_time_out_that_is_heard_leaves_nothing_behind():
 
 
 @pytest.mark.parametrize("first", ["result", "alarm"])
-def test_a_call_that_completes_in_the_tick_of_its_time_out_leaves_no_cancel(first):
+def test_a_call_that_completes_in_the_tick_of_its_time_out_leaves_no_cancel(first, limited):
     """Whichever comes first in that tick, the call ends with its result or its time-out, and the task can wait again."""
 
     async def main(clock: VirtualClock) -> None:
@@ -51,7 +118,7 @@ def test_a_call_that_completes_in_the_tick_of_its_time_out_leaves_no_cancel(firs
         result = loop.create_future()
         if first == "result":
             loop.call_at(1.0, result.set_result, "done")
-        policy = Policy("stock", total=1.0, clock=clock)
+        policy = limited("stock", total=1.0, clock=clock)
 
         async def ask() -> str:
             waiting = asyncio.ensure_future(asyncio.shield(result))
@@ -72,7 +139,7 @@ def test_a_call_that_completes_in_the_tick_of_its_time_out_leaves_no_cancel(firs
     run_virtual(main)
 
 
-def test_a_time_out_that_is_not_listened_to_is_taken_back():
+def test_a_time_out_that_is_not_listened_to_is_taken_back(limited):
     """A function that catches its cancellation and returns gets its result out, and no cancellation stays with the task."""
 
     async def main(clock: VirtualClock) -> None:
@@ -83,7 +150,7 @@ def test_a_time_out_that_is_not_listened_to_is_taken_back():
                 await clock.sleep(1.0)
             return "all the same"
 
-        assert await Policy("stock", total=0.5, clock=clock).call(stubborn) == "all the same"
+        assert await limited("stock", total=0.5, clock=clock).call(stubborn) == "all the same"
         task = asyncio.current_task()
         assert task is not None
         assert task.cancelling() == 0
@@ -91,7 +158,7 @@ def test_a_time_out_that_is_not_listened_to_is_taken_back():
     run_virtual(main)
 
 
-def test_cleaning_up_after_a_cancellation_has_its_own_time_out():
+def test_cleaning_up_after_a_cancellation_has_its_own_time_out(limited):
     """In a task that was cancelled and cleans up, a time-out is still a time-out."""
 
     async def main(clock: VirtualClock) -> None:
@@ -100,7 +167,7 @@ def test_cleaning_up_after_a_cancellation_has_its_own_time_out():
                 await clock.sleep(60.0)
             except asyncio.CancelledError:
                 with pytest.raises(DeadlineExceeded):
-                    await Policy("release", total=0.5, clock=clock).call(clock.sleep, 60.0)
+                    await limited("release", total=0.5, clock=clock).call(clock.sleep, 60.0)
                 return "cleaned"
             return "never"
 
@@ -114,12 +181,12 @@ def test_cleaning_up_after_a_cancellation_has_its_own_time_out():
 
 
 @pytest.mark.parametrize(("inner", "outer", "ends"), [(1.0, 2.0, 1.0), (2.0, 1.0, 1.0), (1.0, 1.0, 1.0)])
-def test_nested_policies(inner, outer, ends):
+def test_nested_policies(inner, outer, ends, limited):
     """Of two policies around each other the earlier one ends the call; what comes out is one error, of the outer if equal."""
 
     async def main(clock: VirtualClock) -> None:
-        near = Policy("near", total=inner, clock=clock)
-        far = Policy("far", total=outer, clock=clock)
+        near = limited("near", total=inner, clock=clock)
+        far = limited("far", total=outer, clock=clock)
         with pytest.raises(DeadlineExceeded) as caught:
             await far.call(near.call, clock.sleep, 60.0)
         assert clock.monotonic() == ends
@@ -128,11 +195,11 @@ def test_nested_policies(inner, outer, ends):
     run_virtual(main)
 
 
-def test_others_time_limits_and_groups_around_it_keep_working():
+def test_others_time_limits_and_groups_around_it_keep_working(limited):
     """asyncio.timeout and TaskGroup around a policy, and within the function, see their own cancellations only."""
 
     async def main(clock: VirtualClock) -> None:
-        policy = Policy("stock", total=2.0, clock=clock)
+        policy = limited("stock", total=2.0, clock=clock)
         with pytest.raises(TimeoutError) as caught:
             async with asyncio.timeout(1.0):
                 await policy.call(clock.sleep, 60.0)
@@ -155,7 +222,7 @@ def test_others_time_limits_and_groups_around_it_keep_working():
     run_virtual(main)
 
 
-def test_children_see_the_deadline():
+def test_children_see_the_deadline(limited):
     """Tasks that the function begins have its deadline too, while it lasts and after."""
 
     async def main(clock: VirtualClock) -> None:
@@ -166,14 +233,14 @@ def test_children_see_the_deadline():
         async def begin() -> "asyncio.Task[float | None]":
             return asyncio.create_task(child())
 
-        task = await Policy("stock", total=2.0, clock=clock).call(begin)
+        task = await limited("stock", total=2.0, clock=clock).call(begin)
         assert current().deadline is None
         assert await task == 2.0
 
     run_virtual(main)
 
 
-def test_anything_that_can_be_awaited_is_called():
+def test_anything_that_can_be_awaited_is_called(limited):
     """Functions may return a future, a task or an object of their own; a StopIteration of theirs is no result."""
 
     class Later:
@@ -182,7 +249,7 @@ def test_anything_that_can_be_awaited_is_called():
             return "later"
 
     async def main(clock: VirtualClock) -> None:
-        policy = Policy("stock", total=1.0, breaker=CircuitBreaker(), limit=Bulkhead(1), clock=clock)
+        policy = limited("stock", total=1.0, clock=clock)
         future = asyncio.get_running_loop().create_future()
         future.set_result("future")
         assert await policy.call(lambda: future) == "future"
@@ -198,11 +265,11 @@ def test_anything_that_can_be_awaited_is_called():
     run_virtual(main)
 
 
-def test_slots_of_calls_that_ended_are_dropped():
+def test_slots_of_calls_that_ended_are_dropped(limited):
     """Time-outs of an hour, taken back at once, take up no room: there are never many more slots than calls under way."""
 
     async def main(clock: VirtualClock) -> None:
-        policy = Policy("stock", total=3600.0, clock=clock)
+        policy = limited("stock", total=3600.0, clock=clock)
         for _ in range(2000):
             await policy.call(clock.sleep, 0.011)
         wheel = policy._plan.here.wheel
@@ -212,12 +279,12 @@ def test_slots_of_calls_that_ended_are_dropped():
     run_virtual(main)
 
 
-def test_a_thread_may_run_one_loop_after_another():
+def test_a_thread_may_run_one_loop_after_another(limited):
     """What a thread remembers of a loop that it ran does not disturb the next one."""
 
     async def call() -> None:
         with pytest.raises(DeadlineExceeded):
-            await Policy("stock", total=0.01).call(asyncio.sleep, 60.0)
+            await limited("stock", total=0.01).call(asyncio.sleep, 60.0)
 
     def run_two() -> None:
         for _ in range(2):
@@ -231,9 +298,9 @@ def test_a_thread_may_run_one_loop_after_another():
         thread.join()
 
 
-def test_a_loop_may_move_to_another_thread():
+def test_a_loop_may_move_to_another_thread(limited):
     """A loop that ran in one thread and goes on in another gets its time-outs there; the first thread runs another loop."""
-    policy = Policy("stock", total=0.01)
+    policy = limited("stock", total=0.01)
 
     async def call() -> str:
         try:
@@ -253,7 +320,7 @@ def test_a_loop_may_move_to_another_thread():
     assert results == ["in time"]
 
 
-def test_outside_of_a_task_a_wait_is_refused():
+def test_outside_of_a_task_a_wait_is_refused(limited):
     """What cannot be cancelled is not begun to be timed: a RuntimeError says so."""
 
     async def main(clock: VirtualClock) -> None:
@@ -261,7 +328,7 @@ def test_outside_of_a_task_a_wait_is_refused():
         outcome = loop.create_future()
 
         def drive() -> None:
-            call = Policy("stock", clock=clock).call(clock.sleep, 1.0)
+            call = limited("stock", clock=clock).call(clock.sleep, 1.0)
             try:
                 call.send(None)
             except RuntimeError as error:
@@ -279,13 +346,13 @@ def test_alarms_of_real_time_share_one_wheel():
     assert one._plan.here is two._plan.here is here(one.clock)
 
 
-def test_a_block_and_a_policy_share_the_rules():
+def test_a_block_and_a_policy_share_the_rules(limited):
     """A policy inside a block with an earlier deadline ends with the block's error, and the block's is imposed on the policy."""
 
     async def main(clock: VirtualClock) -> None:
         with pytest.raises(DeadlineExceeded) as caught:
             async with deadline(0.5, clock=clock):
-                await Policy("stock", total=9.0, clock=clock).call(clock.sleep, 60.0)
+                await limited("stock", total=9.0, clock=clock).call(clock.sleep, 60.0)
         assert str(caught.value).startswith("deadline")
         assert clock.monotonic() == 0.5
 
