@@ -285,7 +285,7 @@ class Policy(Part):
                         call = fn(*args, **kwargs) if args or kwargs else fn()  # type: ignore[call-arg]
                         if type(call) is not CoroutineType:
                             call = _awaited(call)
-                        results: list[T] = []
+                        results = []
                         going = kept(call, results)
                         for waits in going:  # once, and never for a call that does not wait: it needs no alarm
                             await ended_by(
