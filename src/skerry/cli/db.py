@@ -16,9 +16,12 @@ from skerry.topology import FILE_NAME, load
 _PASSWORDS = {"created": "new password", "kept": "password kept", "rotated": "password replaced"}
 
 
-@click.group(epilog="Each command takes -o [text|json].")
+@click.group()
 def db() -> None:
-    """Give services databases of their own, and bring their tables up to date."""
+    """Give services databases of their own, and bring their tables up to date.
+
+    Each command takes -o [text|json].
+    """
 
 
 db.add_command(migrations.migrate)

@@ -27,12 +27,14 @@ _ID: Final = click.IntRange(1, LARGEST_ID)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@click.group(epilog="Each command takes -o [text|json].")
+@click.group()
 def dead() -> None:
     """Look at what services could not handle, try it again, or give it up.
 
     An event is a dead letter after its last attempt; later events of its key are held behind it. The service may run
     meanwhile, and goes on by itself.
+
+    Each command takes -o [text|json].
     """
 
 

@@ -60,11 +60,13 @@ def _which_events(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group(cls=Commands, epilog="Each command takes -o [text|json]; asyncapi takes -o [json|yaml].")
+@click.group(cls=Commands)
 def events() -> None:
     """Keep the schemas of events in the repository, and see what a change of one breaks.
 
     Exit status 0: fine; 1: a change breaks somebody; 2: it could not be found out.
+
+    Each command takes -o [text|json]; asyncapi takes -o [json|yaml].
     """
 
 

@@ -1,8 +1,8 @@
-"""An example for each verb, shown below its help. They are written for the shop; a test runs them there."""
+"""An example for each command, shown below its help. They are written for the shop; a test runs them there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import click
@@ -66,17 +66,20 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "decide": "skerry decide .",
     "guard": "skerry guard . --tach",
 }
-"""By verb and, where it has such, the part of it. Those that are missing here have one where they are defined."""
+"""By what is typed behind `skerry`. Those that are missing here have one where they are defined."""
 
 
 def illustrate(verb: str, command: click.Command) -> click.Command:
-    """The command, with an example at the end of its help and of the help of each of its parts."""
-    for name, part in [(verb, command), *((f"{verb} {name}", part) for name, part in parts(command).items())]:
-        if name in EXAMPLES:
-            part.epilog = f"Example: {EXAMPLES[name]}"
+    """The command, with an example at the end of its help and of the help of all that is below it; a group has its first one."""
+    for name, part in below(verb, command):
+        found = (example for typed, example in EXAMPLES.items() if f"{typed} ".startswith(f"{name} "))
+        if example := next(found, ""):
+            part.epilog = f"Example: {example}"
     return command
 
 
-def parts(command: click.Command) -> Mapping[str, click.Command]:
-    """The commands of a group; none of one that is no group."""
-    return command.commands if isinstance(command, click.Group) else {}
+def below(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """The command and all commands and groups in it, each with what is typed for it behind `skerry`."""
+    yield name, command
+    for part, each in command.commands.items() if isinstance(command, click.Group) else ():
+        yield from below(f"{name} {part}", each)

@@ -37,11 +37,13 @@ def _exported(command: F) -> F:
     return found  # type: ignore[no-any-return]
 
 
-@click.group(epilog="Each command takes -o [text|json].")
+@click.group()
 def export() -> None:
     """Write what others need to run a system: images, manifests, and passwords that stay out of them.
 
     Every service gets a PostgreSQL of its own, and events go through NATS. Nothing is built or applied.
+
+    Each command takes -o [text|json].
     """
 
 

@@ -102,9 +102,12 @@ def which_spec(command: F) -> F:
     return cast("F", found)
 
 
-@click.group(epilog="check takes -o [text|json].")
+@click.group()
 def gateway() -> None:
-    """Check, run and export what a gateway serves: gateway.yaml, or manifests of the Kubernetes Gateway API."""
+    """Check, run and export what a gateway serves: gateway.yaml, or manifests of the Kubernetes Gateway API.
+
+    check takes -o [text|json].
+    """
 
 
 @gateway.command()

@@ -70,7 +70,7 @@ class Verbs(click.Group):
             ctx.exit(1)
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, epilog="Example: skerry demo")
 @click.version_option(__version__, prog_name="skerry", message="%(prog)s %(version)s")
 def main() -> None:
     """Systems of services that survive each other."""

@@ -21,9 +21,12 @@ PATIENCE = 60.0
 """Seconds for all sidecars to take new certificates, three times for an authority."""
 
 
-@click.group(epilog="Each command takes -o [text|json].")
+@click.group()
 def mesh() -> None:
-    """Show and renew what proves who is who in a system that was started with `skerry run --mesh`."""
+    """Show and renew what proves who is who in a system that was started with `skerry run --mesh`.
+
+    Each command takes -o [text|json].
+    """
 
 
 @mesh.command()

@@ -23,9 +23,12 @@ HEAD: Final = ("service", "name", "version", "live", "building")
 POLL: Final = 0.25
 
 
-@click.group(epilog="Each command takes -o [text|json].")
+@click.group()
 def projection() -> None:
-    """See which projections there are, have one made anew, and drop versions that nobody reads any more."""
+    """See which projections there are, have one made anew, and drop versions that nobody reads any more.
+
+    Each command takes -o [text|json].
+    """
 
 
 @projection.command("list")

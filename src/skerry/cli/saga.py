@@ -30,11 +30,13 @@ _MANY: Final = 10
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@click.group(epilog="Each command takes -o [text|json].")
+@click.group()
 def saga() -> None:
     """Look at sagas, and settle those that are stuck.
 
     The service may run meanwhile, and goes on by itself. SAGA is the id of a saga or the key it was started with.
+
+    Each command takes -o [text|json].
     """
 
 

@@ -50,12 +50,14 @@ def _spec(command: F) -> F:
     )(command)
 
 
-@click.group(epilog="All but plan take --state; all take -o [text|json].")
+@click.group()
 def strangle() -> None:
     """Lead a route from a monolith to a service of its own, on evidence.
 
     The gateway that serves the route decides by itself when to go on and when to go back. Exit status of status and report: 0
     when it is done or on its way without a doubt, 3 when it waits, 4 when it went back.
+
+    All but plan take --state; all take -o [text|json].
     """
 
 

@@ -1,4 +1,4 @@
-"""The example in each verb's help does what it says, in a shop that runs; what is not there is refused in one line."""
+"""The example in each help does what it says, in a shop that runs; what is not there is refused in one line."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ import pytest
 from click.testing import CliRunner
 from running import SHOP, Shop
 
-from skerry.cli.examples import parts
+from skerry.cli.examples import below
 from skerry.cli.main import VERBS, main
 
 EXAMPLE = re.compile(r"^Example: (skerry [^\n]*?)(?:\. [A-Z].*)?$", re.DOTALL)
 ELSEWHERE = {
+    "": "test_demo",
     "demo": "test_demo",
+    "new": "the template's own tests",
     "new system": "the template's own tests",
     "new service": "the template's own tests",
     "run": "test_run and test_reload",
@@ -69,14 +71,21 @@ ONCE = {
 
 
 def examples() -> Iterator[tuple[str, list[str], bool]]:
-    """Of each command its name, its example without `skerry`, and whether it has `-o json`; strangled routes in their order."""
+    """Of each command its name, its example without `skerry`, and whether it has `-o json`; strangled routes in their order.
+
+    Of `skerry` itself and of each group too, where it is not that of one of its commands.
+    """
+    found: list[tuple[str, click.Command]] = [("", main)]
     for verb in VERBS:
         command = main.get_command(click.Context(main), verb)
         assert command is not None
-        for name, part in {verb: command, **{f"{verb} {name}": each for name, each in parts(command).items()}}.items():
-            found = EXAMPLE.match(part.epilog or "")
-            if found and not isinstance(part, click.Group):
-                yield name, shlex.split(found[1])[1:], any("-o" in each.opts for each in part.params)
+        found += below(verb, command)
+    of_commands = {part.epilog for _, part in found if not isinstance(part, click.Group)}
+    for name, part in found:
+        example = EXAMPLE.match(part.epilog or "")
+        assert example, f"{name} has no example"
+        if not isinstance(part, click.Group) or part.epilog not in of_commands:
+            yield name, shlex.split(example[1])[1:], any("-o" in each.opts for each in part.params)
 
 
 @pytest.fixture(scope="module")

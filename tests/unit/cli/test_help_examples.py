@@ -1,4 +1,4 @@
-"""Each verb's help has an example, and every verb speaks JSON."""
+"""The help of every command and group has an example, and every command speaks JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from skerry.cli.examples import EXAMPLES, parts
+from skerry.cli.examples import EXAMPLES, below
 from skerry.cli.main import VERBS, main
 
 HERE = Path(__file__).parents[3]
@@ -24,25 +24,26 @@ WITHOUT_JSON = {
 """Commands that have no `-o`, and why."""
 
 
-def commands() -> Iterator[tuple[str, click.Command]]:
-    """Every verb, and every part of those that have parts."""
+def everything() -> Iterator[tuple[str, click.Command]]:
+    """`skerry` itself, each verb, and all that is below one."""
+    yield "", main
     for verb in VERBS:
         command = main.get_command(click.Context(main), verb)
         assert command is not None
-        found = parts(command)
-        yield from ((f"{verb} {name}", part) for name, part in found.items()) if found else [(verb, command)]
+        yield from below(verb, command)
 
 
-COMMANDS = dict(commands())
+EVERYTHING = dict(everything())
+COMMANDS = {name: each for name, each in EVERYTHING.items() if not isinstance(each, click.Group)}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", EVERYTHING)
 def test_the_help_has_an_example_that_can_be_typed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last line of a verb's help is a command of that verb which is complete, with options that there are."""
+    """The last line of the help is that command, or of a group one of its commands, complete and with options that there are."""
     shutil.copy(HERE / "examples" / "shop" / "gateway.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    found = EXAMPLE.match(COMMANDS[name].epilog or "")
-    assert found, COMMANDS[name].epilog
+    found = EXAMPLE.match(EVERYTHING[name].epilog or "")
+    assert found, EVERYTHING[name].epilog
     _, *words = shlex.split(found[1].partition(" && ")[0])
     assert words[: len(name.split())] == name.split()
     with main.make_context("skerry", words) as context:
@@ -52,7 +53,7 @@ def test_the_help_has_an_example_that_can_be_typed(name: str, tmp_path: Path, mo
             assert part is not None
             command = part
         with command.make_context(name, rest, parent=context):
-            assert command is COMMANDS[name]
+            assert command is COMMANDS.get(name, command)
 
 
 def test_examples_are_of_verbs_that_there_are() -> None:
