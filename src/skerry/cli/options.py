@@ -163,8 +163,8 @@ def environment_for(
     system: System, database: str | None, broker: str | None, folder: Path | None = None
 ) -> dict[str, dict[str, str]]:
     """The variables of each service: those in its file in `folder`, and the embedded engines where these were chosen."""
-    if folder is not None and not folder.is_dir():
-        raise ConfigurationError(f"there is no folder {folder} with files NAME.env: write one with `skerry db create`")
+    if folder is not None:
+        _demand_files(system, folder)
     found: dict[str, dict[str, str]] = {}
     for name, service in system.services.items():
         own = SecretFolder(folder).read(name) if folder is not None else {}
@@ -174,6 +174,17 @@ def environment_for(
             own["SKERRY_EVENTS"] = "sqlite:///events/"
         found[name] = own
     return found
+
+
+def _demand_files(system: System, folder: Path) -> None:
+    """Raise `ConfigurationError` when the folder has no file NAME.env, or one that no service would read."""
+    files = sorted(folder.glob("[!.]*.env"))
+    if not files:
+        raise ConfigurationError(f"there is no folder {folder} with files NAME.env: write one with `skerry db create`")
+    strange = [path.name for path in files if path.stem not in system.services]
+    if strange:
+        what = f"holds {', '.join(strange)}, but {system.name} has no such service: it has {', '.join(system.services)}"
+        raise ConfigurationError(what, source=str(folder))
 
 
 def running_system(data: Path | None, file: Path | None) -> Entry:

@@ -18,7 +18,7 @@ from skerry.cli import browser, options
 from skerry.cli.watching import console_for
 from skerry.deploy import Both, Console, ConsoleServer, LogFiles, Mesh, Reloader, Supervisor, sidecar_name
 from skerry.deploy.dotenv import read_dotenv
-from skerry.errors import SkerryError
+from skerry.errors import ConfigurationError, SkerryError
 from skerry.signals import AuthoritiesChanged, IdentityRenewed, ProcessChanged, ProcessReplaced, Signal
 from skerry.topology import FILE_NAME, GATEWAY, System, load
 
@@ -83,9 +83,9 @@ def run(
     """
     if reload:
         import skerry.deploy.watching  # noqa: F401 - says now what is not installed
-    system = options.with_engine(load(file or options.system_file(", or try `skerry demo`")), engine)
-    if port is None and system.gateway is not None:
-        port = system.gateway.port
+    system = load(file or options.system_file(", or try `skerry demo`"))
+    port = gateway_port(system, port, engine)
+    system = options.with_engine(system, engine)
     with ExitStack() as stack:
         terminal = output == "text" and sys.stdout.isatty()
         watching, without = console_for(system, wanted=watched if watched is not None or terminal else False)
@@ -111,6 +111,17 @@ def run(
         stack.callback(signals.subscribe(progress.on_signal))
         reloader = Reloader(supervisor, say=progress.reloading) if reload else None
         asyncio.run(serve(supervisor, progress, watching, reloader))
+
+
+def gateway_port(system: System, port: int | None, engine: str | None) -> int | None:
+    """The port that was chosen for the gateway, else that of the file; without a gateway neither a port nor an engine can be."""
+    if system.gateway is not None:
+        return system.gateway.port if port is None else port
+    for option, value in (("--port", port), ("--engine", engine)):
+        if value is not None:
+            what = f"{option} is for the gateway, and {system.name} has none: a service has its port in [services.NAME]"
+            raise ConfigurationError(what, source=str(system.file))
+    return None
 
 
 class TextProgress:

@@ -87,6 +87,50 @@ def test_run_with_a_broken_system_file(tmp_path: Path) -> None:
     assert shown.stderr.startswith(f"error: {tmp_path.resolve()}/skerry.toml:2: Invalid value")
 
 
+def _system(folder: Path) -> Path:
+    """A system without a gateway."""
+    text = '[system]\nname = "shop"\n[services.order]\napp = "order:app"\n[services.payment]\napp = "payment:app"\n'
+    (folder / "skerry.toml").write_text(text)
+    return (folder / "skerry.toml").resolve()
+
+
+@pytest.mark.parametrize("chosen", [["--port", "0"], ["--engine", "envoy"]], ids=lambda chosen: chosen[0])
+def test_run_refuses_what_is_for_the_gateway_where_there_is_none(chosen: list[str], tmp_path: Path) -> None:
+    """It is said whose the option is, and what a service has instead."""
+    file = _system(tmp_path)
+    shown = skerry("run", *chosen)
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert shown.stderr == (
+        f"error: {file}: {chosen[0]} is for the gateway, and shop has none: a service has its port in [services.NAME]\n"
+    )
+    assert not (tmp_path / "var").exists()
+
+
+def test_run_refuses_variables_of_nobody(tmp_path: Path) -> None:
+    """A file in the folder of `--env` that is named like no service would be left unread, and the service without a password."""
+    _system(tmp_path)
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    for name in ("paiment.env", "order.env", "gateway.env", "README", ".gitignore"):
+        (folder / name).write_text("")
+    shown = skerry("run", "--env", "secrets")
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert shown.stderr == (
+        "error: secrets: holds gateway.env, paiment.env, but shop has no such service: it has order, payment\n"
+    )
+    assert not (tmp_path / "var").exists()
+
+
+def test_run_refuses_a_folder_of_no_variables(tmp_path: Path) -> None:
+    """Another folder was meant."""
+    _system(tmp_path)
+    (tmp_path / "secrets").mkdir()
+    for folder in ("secrets", "secret"):
+        shown = skerry("run", "--env", folder)
+        assert (shown.exit_code, shown.stdout) == (1, "")
+        assert f"there is no folder {folder} with files NAME.env" in shown.stderr
+
+
 @pytest.mark.parametrize("arguments", [["rnu"], ["run", "--port", "x"], ["hold"], ["ps", "-o", "xml"]])
 def test_wrong_usage(arguments: list[str]) -> None:
     """Wrong usage is exit code 2."""
