@@ -10,13 +10,13 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from grpc_peers import OWN, echo, fails, many, one, serving, talk, upload
+from grpc_peers import OWN, echo, fails, hang, in_turn, many, one, serving, talk, upload
 
 from skerry import context
 from skerry.client.grpc import grpc_channel
 from skerry.context import CallContext
 from skerry.errors import SkerryError, StatusError
-from skerry.resilience import Policy, Retry
+from skerry.resilience import Hedge, Policy, Retry
 from skerry.service import Service
 from skerry.settings import Settings
 from skerry.signals import HUB, RpcSent, RpcServed, Signal
@@ -122,11 +122,31 @@ def test_each_attempt_is_told_of(heard: list[Signal]) -> None:
         assert [each.code for each in told] == ["UNAVAILABLE", "UNAVAILABLE"]
         first, second = await until_told(heard, SpanEnded, 2)
         assert (first.parent_id, second.parent_id) == ("", first.span_id)
+        assert [each.attributes.get("previous-rpc-attempts") for each in (first, second)] == [None, 1]
         assert [each["traceparent"][3:52] for each in peer.metadata] == [
             f"{first.trace_id}-{each.span_id}" for each in (first, second)
         ]
 
     played(act, fails(grpc.StatusCode.UNAVAILABLE))
+
+
+def test_a_hedge_says_that_it_is_one_more(heard: list[Signal]) -> None:
+    """It lies within the first attempt, below which it stands: else it would be read as the same call, told of once more."""
+
+    async def main() -> None:
+        hedged = Policy("peer", total=OWN, hedge=Hedge(safe=True, after=0.01))
+        async with (
+            asyncio.timeout(BOUND),
+            serving(in_turn(hang, echo)) as peer,
+            grpc_channel("peer", url=peer.url, policy=hedged, safe=["/peer.Peer/Do"]) as channel,
+        ):
+            await ask(channel, "Do")
+            told = {each.parent_id: each for each in await until_told(heard, SpanEnded, 2)}
+        first = told.pop("")
+        [(above, second)] = told.items()
+        assert (above, second.attributes["previous-rpc-attempts"]) == (first.span_id, 1)
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("kind", ["Do", "List"])

@@ -60,7 +60,7 @@ WHERE = (
     "telemetry/conventions.py",
 )
 """Whoever tells of spans."""
-NAME = re.compile(r'"((?:http|url|rpc|messaging|saga|server|service|skerry)\.[a-z_.]+)"')
+NAME = re.compile(r'"((?:http|url|rpc|messaging|saga|server|service|skerry)\.[a-z_.]+|previous-rpc-attempts)"')
 
 OTHERS = {
     "http.request",

@@ -44,6 +44,7 @@ _RENAMED: Final = {
     "rpc.status_code": "rpc.grpc.status_code",
     "service.peer.name": "peer.service",
     "grpc.status_code": "rpc.grpc.status_code",
+    "previous-rpc-attempts": "http.request.resend_count",
     "otel.status_description": "status.message",
 }
 _FALLBACKS: Final = {

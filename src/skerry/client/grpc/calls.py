@@ -65,7 +65,8 @@ class _Calls:
         before: list[CallContext] = []
 
         async def attempt() -> Any:
-            with Attempt(self._peer, details.method, around_attempt(before), clock=self._clock) as work:
+            around, resent = around_attempt(before), len(before)
+            with Attempt(self._peer, details.method, around, resent=resent, clock=self._clock) as work:
                 before.append(work.context)
                 place = await self._route.place(continuation)
                 try:

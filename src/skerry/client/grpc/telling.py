@@ -1,6 +1,6 @@
 """What is told of each attempt of a call over gRPC: a span, and how long it took, while anybody wants to know.
 
-Source: OpenTelemetry semantic conventions 1.45.0, gRPC client spans and metrics.
+Source: OpenTelemetry semantic conventions 1.45.0, gRPC client spans and metrics; for what they do not name, gRFC A72.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Peer:
 
 
 class Attempt:
-    """One attempt of a call. Its `context` is what travels; `code` is the name of the status, once there is one.
+    """One attempt of a call, after `resent` others. Its `context` is what travels; `code` names the status, once there is one.
 
     A stream's begins before it is sent and ends when gRPC says that it is over, whoever reads it or does not.
     """
@@ -38,22 +38,31 @@ class Attempt:
     __slots__ = ("_closing", "_method", "_over", "_peer", "_sent", "_then", "_work", "code", "context")
 
     def __init__(
-        self, peer: Peer, method: str | bytes, around: CallContext, *, ambient: bool = True, clock: Clock
+        self,
+        peer: Peer,
+        method: str | bytes,
+        around: CallContext,
+        *,
+        resent: int = 0,
+        ambient: bool = True,
+        clock: Clock,
     ) -> None:
         self.code: str = ""
         self._peer = peer
         self._method = (method.decode() if isinstance(method, bytes) else method).lstrip("/")
         self._over: bool = False
         self._sent: bool = False
-        told = self._asked() if wanted() else None
+        told = self._asked(resent) if wanted() else None
         self._work = span(self._method, "client", around, attributes=told, ambient=ambient, clock=clock)
         self.context: CallContext = self._work.context
 
-    def _asked(self) -> dict[str, Value]:
+    def _asked(self, resent: int) -> dict[str, Value]:
         told = rpc_of(self._method)
         told["server.address"] = self._peer.address
         told["server.port"] = self._peer.port
         told["service.peer.name"] = self._peer.service
+        if resent:
+            told["previous-rpc-attempts"] = resent
         return told
 
     def follow(self, call: Any, *, then: Callable[[grpc.StatusCode], None]) -> None:
