@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -65,7 +66,9 @@ class Reply:
             seconds = float(value)
         else:
             try:
-                seconds = parsedate_to_datetime(value).timestamp() - clock.now()
+                told = parsedate_to_datetime(value)
+                # a date without a zone, as in the older forms, is in GMT (RFC 9110, section 5.6.7), wherever this runs
+                seconds = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() - clock.now()
             except (ValueError, OverflowError):
                 return None
         return seconds if 0 <= seconds <= MAX_RETRY_AFTER else None

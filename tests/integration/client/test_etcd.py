@@ -152,6 +152,7 @@ def test_entries_that_are_no_instances_are_left_out(server: EtcdServer) -> None:
         "metadata": {"host": "169.254.169.254", "port": 80},
         "evil": {"host": "evil@host/..", "port": 80},
         "port": {"host": "10.0.0.9", "port": "80"},
+        "number": {"host": 2130706433, "port": 80},
         "weight": {"host": "10.0.0.9", "port": 80, "weight": 10**9},
         "list": [],
         "zone": {"host": "10.0.0.9", "port": 80, "zone": 7},
@@ -160,6 +161,7 @@ def test_entries_that_are_no_instances_are_left_out(server: EtcdServer) -> None:
     for name, value in lies.items():
         server.ask("kv/put", key=coded(f"skerry/instances/lied/{name}"), value=coded(json.dumps(value)))
     server.ask("kv/put", key=coded("skerry/instances/lied/bytes"), value=coded("\x00 no json"))
+    server.ask("kv/put", key=coded("skerry/instances/lied/deep"), value=coded("[" * 100_000))
 
     async def main() -> None:
         registry = EtcdRegistry(server.url(), clock=LOOP_TIME)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import time
 import zlib
 from typing import Any
 
@@ -14,6 +15,7 @@ from skerry.client.decoding import PIECE, Inflater, inflater, whole
 from skerry.client.plan import address, planned
 from skerry.clock import SYSTEM
 from skerry.errors import CallError, ConfigurationError, ConnectionLost, ReplyTooLarge
+from skerry.testing import VirtualClock
 
 RAW = zlib.compressobj(wbits=-zlib.MAX_WBITS)
 BODY = b"skerry " * 1000
@@ -30,6 +32,27 @@ def plan(path: str = "/", **options: Any) -> Any:
 
 
 # --- headers
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_a_date_to_ask_again_means_the_same_everywhere(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All forms of a date in HTTP are in GMT, also the one that does not say so."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        clock = VirtualClock()
+        forms = (
+            "%a, %d %b %Y %H:%M:%S GMT",
+            "%A, %d-%b-%y %H:%M:%S GMT",
+            "%a %b %d %H:%M:%S %Y",
+            "%a, %d %b %Y %H:%M:%S -0000",
+        )
+        dates = [time.strftime(form, time.gmtime(clock.now() + 120.0)) for form in forms]
+        waits = [Reply("stock", 503, Headers({"retry-after": date}), b"").retry_after(clock) for date in dates]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert waits == [pytest.approx(120.0, abs=1.0)] * 4
 
 
 def test_names_of_headers_ignore_case_and_may_repeat() -> None:

@@ -55,7 +55,16 @@ def test_what_is_no_address_of_an_instance_is_refused(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [{"port": 0}, {"port": 65536}, {"port": True}, {"weight": 0}, {"zone": "a b"}, {"instance": "\n"}]
+    "told",
+    [
+        {"host": 2130706433},
+        {"port": 0},
+        {"port": 65536},
+        {"port": True},
+        {"weight": 0},
+        {"zone": "a b"},
+        {"instance": "\n"},
+    ],
 )
 def test_nor_is_anything_else_out_of_bounds(told: dict[str, Any]) -> None:
     """Ports, weights, zones and ids are checked as well."""

@@ -34,8 +34,9 @@ class Endpoint:
     priority: int = 0
 
     def __post_init__(self) -> None:
-        if not is_host(self.host):
-            raise ConfigurationError(f"{self.host[:80]!r} is not the address of an instance")
+        host: object = self.host
+        if not isinstance(host, str) or not is_host(host):  # a number would be read as an address
+            raise ConfigurationError(f"{str(host)[:80]!r} is not the address of an instance")
         for what, value, least, most in (
             ("port", self.port, 1, 65535),
             ("weight", self.weight, 1, MAX_WEIGHT),

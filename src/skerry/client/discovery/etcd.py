@@ -209,7 +209,7 @@ def _endpoints(service: str, entries: Iterable[Mapping[str, str]]) -> Iterable[E
             yield Endpoint(
                 told["host"], told["port"], zone=told.get("zone", ""), weight=told.get("weight", 1), instance=name
             )
-        except (ConfigurationError, KeyError, TypeError, ValueError, AttributeError):
+        except (ConfigurationError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
             continue  # somebody wrote something else there
 
 
