@@ -258,7 +258,7 @@ def answers() -> dict[str, Any]:
         "strangler": [ramp()],
         "checks": {"checks": checks(), "available": True},
         "audit": {"audit": []},
-        **{f"services/{each['name']}": each | MORE | {"traces": [line]} for each in payment_down()["services"]},
+        **{f"service?name={each['name']}": each | MORE | {"traces": [line]} for each in payment_down()["services"]},
     }
 
 

@@ -83,7 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        path = unquote(urlsplit(self.path).path).lstrip("/")
+        asked = urlsplit(self.path)
+        path = unquote(asked.path).lstrip("/")
         if path == "api/stream" and self.scene.away:
             self._answer(503, "text/plain", b"")
         elif path == "api/stream":
@@ -91,7 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "api/view":
             self._json(200, self.scene.view)
         elif path.startswith("api/"):
-            found = self.scene.answers.get(path.removeprefix("api/"))
+            name, answers = path.removeprefix("api/"), self.scene.answers
+            found = answers.get(f"{name}?{unquote(asked.query)}", answers.get(name))
             self._json(404 if found is None else 200, {"error": "there is no such thing"} if found is None else found)
         else:
             self._file(path or "index.html")

@@ -12,12 +12,25 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from chromium import Chromium
 from console_axe import violations
-from console_scenes import EVIL, SAGA, TRACE, edge, healthy, hostile, payment_down, service
+from console_scenes import EVIL, MORE, SAGA, TRACE, edge, healthy, hostile, payment_down, service
 from console_stage import Stage
 
 pytestmark = pytest.mark.chromium
 EDGE = """document.querySelector('[data-edge="[\\\\"order\\\\",\\\\"payment\\\\",\\\\"call\\\\"]"]')"""
 TEXT = "document.querySelector('main').innerText"
+FIRST_DRAWN = """(() => {
+    const canvas = document.querySelector('figure canvas');
+    const wanted = getComputedStyle(document.documentElement).getPropertyValue('--link').trim().slice(1);
+    const [red, green, blue] = [0, 2, 4].map(at => parseInt(wanted.slice(at, at + 2), 16));
+    const { data, width, height } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    for (let x = 0; x < width; x++)
+        for (let y = 0; y < height; y++) {
+            const at = 4 * (y * width + x);
+            if (data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] === 255) return x / width;
+        }
+    return null;
+})()"""
+"""How far from the left the line of the first chart begins, as a share of the drawing."""
 PAGES = {
     "": "Services",
     "service/order": "What it depends on",
@@ -273,6 +286,31 @@ def test_a_lost_connection_is_said_and_made_again(page, stage) -> None:
     stage.mend()
     page.until("document.querySelector('h1').innerText.includes('payment is down')")
     assert "No connection" not in page.run("document.body.innerText")
+
+
+@pytest.mark.parametrize("name", ["..", ".", "team/order", "a?b#c"])
+def test_a_service_that_is_named_like_a_path_has_its_page(page, stage, name: str) -> None:
+    """What an address would swallow is asked for by name: the link in the list leads to it, with what only its page has."""
+    view = healthy()
+    view["services"].append(service(name))
+    stage.show(view)
+    stage.answers[f"service?name={name}"] = service(name) | MORE | {"description": "it is there", "traces": []}
+    shown(page, stage)
+    page.run(f"[...document.querySelectorAll('tbody a')].find(a => a.innerText === {name!r}).click()")
+    page.until(f"{TEXT}.includes('it is there')")
+    assert page.run("document.querySelector('h1').innerText").strip() == name
+    assert page.complaints == []
+
+
+def test_a_chart_is_empty_where_nobody_counted(page, stage) -> None:
+    """A service that is a third of the time old has no line before that, neither at the top nor along the ground."""
+    view = healthy()
+    view["services"][1] |= {"traffic": [None] * 40 + [12.0] * 20}
+    stage.show(view)
+    shown(page, stage, "service/order", until="What it depends on")
+    page.until("document.querySelector('figure canvas')?.width > 0")
+    first = page.run(FIRST_DRAWN)
+    assert 0.6 < first < 0.8
 
 
 @pytest.mark.parametrize("path", PAGES)

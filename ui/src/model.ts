@@ -33,7 +33,7 @@ export interface Service {
   /** The share of failures in each part of the window, the oldest first; null where nothing came. */
   history: (number | null)[];
   /** Requests a second in each part. */
-  traffic: number[];
+  traffic: (number | null)[];
 }
 
 /** A service with all that is known of it. */

@@ -46,8 +46,7 @@ class Api:
         """All of them."""
         gets: dict[str, Answer] = {
             "view": self._view,
-            "services/{name}": self._service,
-            "services/{name:path}": self._service,  # with a slash, as names of others may have one
+            "service": self._service,  # by name, in the query: names of others may be paths, such as `..`
             "traces": self._traces,
             "traces/{id}": self._trace,
             "sagas": self._sagas,
@@ -77,7 +76,7 @@ class Api:
         return self._views.now()
 
     async def _service(self, request: Request) -> Any:
-        found = self._picture.service(request.path_params["name"])
+        found = self._picture.service(request.query_params.get("name", ""))
         if found is None:
             raise Absent("nobody has heard of this service")
         return found

@@ -58,9 +58,10 @@ def diagnose(facts: Facts, *, zone: tzinfo | None = None) -> Sentence:
     roots = _roots(suspects, facts.edges)
     safe = _safe(facts)
     ours = [one for one in facts.services if one.kind != "external"]
-    if len(ours) > 1 and all(one.state == "down" for one in ours):  # stopped, most likely: nobody is to blame
+    services = sum(one.kind == "service" for one in ours)
+    if services > 1 and all(one.state == "down" for one in ours):  # stopped, most likely: nobody is to blame
         since = max((one.since for one in ours if one.since is not None), default=None)
-        text = f"all {len(ours)} services are down" + ("" if since is None else f" since {_clock(since, zone)}")
+        text = f"all {services} services are down" + ("" if since is None else f" since {_clock(since, zone)}")
         return Sentence(level="down", text=text, since=since, damage="nobody is answered", safe=safe)
     if roots:
         damage = _damage(facts)
@@ -230,7 +231,8 @@ def _waiting(facts: Facts) -> str:
 
 
 def _healthy(facts: Facts) -> str:
-    ours = [one for one in facts.services if one.kind != "external" and one.state in {"ready", "unknown"}]
+    well = [one for one in facts.services if one.state in {"ready", "unknown"}]
+    ours = [one for one in well if one.kind == "service"] or [one for one in well if one.kind == "gateway"]
     if not ours:
         return ""
     since = _healthy_since(facts)

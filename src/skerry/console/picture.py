@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from skerry.clock import SYSTEM, Clock
 from skerry.console.diagnosis import FAILING, diagnose
 from skerry.console.facts import BreakerFact, EdgeFact, Facts, Kind, ServiceFact, State, state_of
 from skerry.console.heard import Record, Span
-from skerry.console.series import PARTS, PER, SLOT
+from skerry.console.series import PARTS, PER, SLOT, Series
 from skerry.console.sources import Sources
 from skerry.console.standing import below, declared
 from skerry.console.states import States
@@ -218,8 +219,14 @@ class Picture:
             "shed": round(shed, 2),
             "outbox": None if outbox is None else {"rows": outbox.rows, "oldest": _rounded(outbox.oldest)},
             "history": [None] * PARTS if series is None else series.history(now),
-            "traffic": [0.0] * PARTS if series is None else [round(each, 2) for each in series.traffic(now)],
+            "traffic": self._requests(fact.name, now),
         }
+
+    def _requests(self, name: str, now: float) -> list[float | None]:
+        """Requests a second in each part of a history, from when the service was seen or heard of first."""
+        series, process = self.window.services.get(name) or Series(math.inf), self.states.get(name)
+        since = series.begun if process is None else min(series.begun, process.first)
+        return [None if each is None else round(each, 2) for each in series.traffic(now, since=since)]
 
     def _edge(self, edge: EdgeFact, facts: Facts, breakers: Mapping[tuple[str, str], BreakerFact]) -> dict[str, Any]:
         series = self.window.edges.get((edge.source, edge.target, edge.kind))

@@ -35,10 +35,11 @@ class _Slot:
 class Series:
     """Bounded: at most `SLOTS` slots with at most `_BINS` counts each, whatever comes."""
 
-    __slots__ = ("_slots", "heard")
+    __slots__ = ("_slots", "begun", "heard")
 
-    def __init__(self) -> None:
+    def __init__(self, now: float) -> None:
         self._slots: deque[_Slot] = deque(maxlen=SLOTS)
+        self.begun: float = now
         self.heard: float = 0.0
 
     def add(self, now: float, *, seconds: float, error: bool) -> None:
@@ -82,9 +83,14 @@ class Series:
         """The share of failures in each quarter of a minute, the oldest first; None where nothing came."""
         return [sum(s.errors for s in part) / count if (count := _count(part)) else None for part in self._parts(now)]
 
-    def traffic(self, now: float) -> list[float]:
-        """Requests a second in each quarter of a minute, the oldest first; the last one is not over."""
-        return [_count(part) / (PER * SLOT) for part in self._parts(now)]
+    def traffic(self, now: float, *, since: float) -> list[float | None]:
+        """Requests a second in each quarter of a minute, the oldest first; the last one is not over.
+
+        None for those that were over at `since`: nobody counted then.
+        """
+        unknown = PARTS - 1 - (_number(now) // PER - _number(since) // PER) if since <= now else PARTS
+        parts = self._parts(now)
+        return [None if place < unknown else _count(part) / (PER * SLOT) for place, part in enumerate(parts)]
 
     def slowness(self, now: float) -> list[float | None]:
         """As `p95`, of each quarter of a minute, the oldest first."""

@@ -19,11 +19,12 @@ REMEMBERED: Final = 180.0
 
 @dataclass(slots=True)
 class Known:
-    """A process as it was seen last; `falls` are the moments at which it stopped being ready."""
+    """A process as it was seen last, and `first`; `falls` are the moments at which it stopped being ready."""
 
     state: State
     since: float
     restarts: int
+    first: float
     falls: deque[float] = field(default_factory=lambda: deque(maxlen=20))
 
 
@@ -70,10 +71,11 @@ class States:
         return 0 if known is None else sum(now - at <= REMEMBERED for at in known.falls)
 
     def _see(self, name: str, state: State, restarts: int, since: float | None) -> None:
-        begun = self._clock.now() if since is None else since
+        now = self._clock.now()
+        begun = now if since is None else since
         known = self._known.get(name)
         if known is None:
-            put(self._known, name, Known(state, begun, restarts), MAX_PROCESSES)
+            put(self._known, name, Known(state, begun, restarts, now), MAX_PROCESSES)
             return
         another = restarts > known.restarts or (since is not None and since > known.since)
         unseen = another and known.state == state

@@ -114,7 +114,7 @@ class Window:
         """The counts of a service; None when there are too many services already."""
         found = self.services.get(service)
         if found is None and len(self.services) < MAX_SERVICES:
-            found = self.services[service] = Series()
+            found = self.services[service] = Series(self._clock.now())
         return found
 
     def traces(
@@ -246,7 +246,7 @@ class Window:
             if len(self.edges) >= MAX_EDGES:
                 self.dropped += 1
                 return
-            series = self.edges[key] = Series()
+            series = self.edges[key] = Series(now)
         series.add(now, seconds=seconds, error=error)
 
 

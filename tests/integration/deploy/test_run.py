@@ -132,7 +132,7 @@ def test_supervisor_survives_its_reader(tmp_path: Path) -> None:
         system.process.stdout.close()
         skerry("hold", "one", "--data", system.data)
         skerry("release", "one", "--data", system.data)
-        until_sync(lambda: "All 3 services are healthy" in skerry("ps", "--data", system.data).output)
+        until_sync(lambda: "All 2 services are healthy" in skerry("ps", "--data", system.data).output)
         system.process.stdout = None
         system.process.send_signal(signal.SIGTERM)
         assert system.process.wait(BOUND) == 0
@@ -159,7 +159,7 @@ def test_ps_shows_every_process(tmp_path: Path) -> None:
         assert rows[-1]["url"] == ready["url"]
         shown = skerry("ps", "--file", system.file)
         assert shown.exit_code == 0
-        assert shown.output.startswith("All 3 services are healthy for ")
+        assert shown.output.startswith("All 2 services are healthy for ")
 
 
 def test_hold_and_release(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_hold_and_release(tmp_path: Path) -> None:
         shown = skerry("ps", "--data", system.data).output
         assert shown.startswith("other is held back since ")
         assert "may start again" in skerry("release", "other", "--data", system.data).output
-        until_sync(lambda: "All 3 services are healthy" in skerry("ps", "--data", system.data).output)
+        until_sync(lambda: "All 2 services are healthy" in skerry("ps", "--data", system.data).output)
         wrong = skerry("hold", "nobody", "--data", system.data)
         assert (wrong.exit_code, wrong.stdout) == (1, "")
         assert wrong.stderr == "error: tiny has no process 'nobody': it has one, other, gateway\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from skerry.console.heard import Record, Span
 from skerry.console.picture import Picture
 from skerry.console.series import PARTS, Series
 from skerry.testing import VirtualClock
+from skerry.topology import ServiceSpec, System
 
 
 def breaker(clock: VirtualClock, policy: str, before: str, after: str, *, service: str = "order") -> Record:
@@ -67,14 +69,15 @@ def test_a_trace_that_is_called_by_its_method_has_its_path_too() -> None:
 def test_a_chart_has_requests_errors_and_p95_of_each_quarter_of_a_minute() -> None:
     """The newest at the end; where nothing came there is no share and no time, and no requests."""
     clock = VirtualClock()
-    series = Series()
+    series = Series(clock.now())
     for number in range(150):
         series.add(clock.now(), seconds=0.01, error=number < 30)
     clock.advance(30.0)
     now = clock.now()
-    traffic, slow = series.traffic(now), series.slowness(now)
+    traffic, slow = series.traffic(now, since=now - 60.0), series.slowness(now)
     assert (len(traffic), len(slow)) == (PARTS, PARTS)
-    assert (traffic[-3], sum(traffic)) == (10.0, 10.0)
+    assert traffic[-5:] == [0.0, 0.0, 10.0, 0.0, 0.0]
+    assert set(traffic[:-5]) == {None}
     assert 0.01 <= (slow[-3] or 0.0) <= 0.015
     assert (slow[-1], series.history(now)[-3]) == (None, 0.2)
 
@@ -87,6 +90,31 @@ def test_a_service_tells_its_charts() -> None:
     assert order is not None
     assert {len(order[name]) for name in ("history", "traffic", "slowness")} == {PARTS}
     assert order["step"] * PARTS == 900.0
+
+
+def test_nothing_is_drawn_of_a_time_in_which_nobody_counted() -> None:
+    """Requests are none, not zero, before the console ran, before a service was there, and of who was never heard of."""
+    clock = VirtualClock()
+    system = System(
+        name="shop", file=Path("/skerry.toml"), services={"later": ServiceSpec(name="later", app="later:app")}
+    )
+    picture = Picture(Sources(topology=system), clock=clock)
+
+    def requests(name: str) -> list[float | None]:
+        found = picture.service(name)
+        assert found is not None
+        traffic: list[float | None] = found["traffic"]
+        return traffic
+
+    picture.states.take([process("ready", clock.now() - 3600.0)])
+    clock.advance(30.0)
+    picture.add_spans([heard("t", "s", "stranger")] * 3)
+    unknown: list[float | None] = [None] * PARTS
+    assert requests("order") == [*unknown[3:], 0.0, 0.0, 0.0]
+    assert requests("stranger") == [*unknown[1:], 0.2]
+    assert requests("later") == unknown
+    clock.advance(900.0)
+    assert requests("order") == [0.0] * PARTS
 
 
 def process(state: str, since: float, restarts: int = 0) -> dict[str, Any]:
