@@ -28,14 +28,16 @@ COLUMNS = ("name", "state", "pid", "restarts", "url")
 def ps(data: Path | None, file: Path | None, output: str) -> None:
     """Show the processes of a running system: first whether all is well, then each process.
 
-    The first line is the console's sentence; where no console runs, one by the same rules from the processes alone.
+    The first line, `sentence` in JSON, is the console's sentence; where no console runs, one by the same rules from the
+    processes alone.
     """
     entry = options.running_system(data, file)
     processes = ask(Path(entry.socket), "ps")["processes"]
+    said = sentence(entry, processes)
     if output == "json":
-        click.echo(json.dumps(processes, indent=2))
+        click.echo(json.dumps({"name": entry.name, "sentence": said, "processes": processes}, indent=2))
         return
-    click.echo(sentence(entry, processes))
+    click.echo(said)
     click.echo()
     click.echo(table(processes))
 

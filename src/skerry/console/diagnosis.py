@@ -57,6 +57,9 @@ def diagnose(facts: Facts, *, zone: tzinfo | None = None) -> Sentence:
     suspects = _suspects(facts)
     roots = _roots(suspects, facts.edges)
     safe = _safe(facts)
+    if facts.stopping is not None:
+        text = f"the system is stopping since {_clock(facts.stopping, zone)}"
+        return Sentence(level="warn", text=text, since=facts.stopping, safe=safe)
     ours = [one for one in facts.services if one.kind != "external"]
     services = sum(one.kind == "service" for one in ours)
     if services > 1 and all(one.state == "down" for one in ours):  # stopped, most likely: nobody is to blame

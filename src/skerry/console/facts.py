@@ -5,9 +5,9 @@ Times are seconds since 1970, durations seconds, shares 0 to 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 Kind = Literal["service", "gateway", "external"]
 State = Literal["ready", "starting", "unready", "down", "held", "unknown"]
@@ -91,7 +91,10 @@ class SagaFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that the sentence is worked out from. `dead` counts dead letters, None where no database was asked."""
+    """All that the sentence is worked out from. `dead` counts dead letters, None where no database was asked.
+
+    `stopping` is since when the whole system stops because it was told to, None when it does not.
+    """
 
     at: float
     services: tuple[ServiceFact, ...] = ()
@@ -100,6 +103,7 @@ class Facts:
     outboxes: tuple[OutboxFact, ...] = ()
     sagas: SagaFact | None = None
     dead: int | None = None
+    stopping: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,3 +132,9 @@ class Sentence:
 def state_of(word: str) -> State:
     """The console's word for the state of a process, as `skerry ps` has it, or of a service's own life."""
     return _STATES.get(word, "unknown")
+
+
+def stopping_since(processes: Iterable[Mapping[str, Any]]) -> float | None:
+    """Since when a system stops, None when it does not: its supervisor ends no process for good before that."""
+    ending = (process for process in processes if process.get("state") in {"stopping", "stopped"})
+    return min((float(process.get("since") or 0.0) for process in ending), default=None)

@@ -58,6 +58,7 @@ class Picture:
             outboxes=() if self.stores is None else self.stores.outboxes(),
             sagas=None if self.stores is None else self.stores.sagas(),
             dead=None if self.stores is None else self.stores.dead(),
+            stopping=self.states.stopping,
         )
 
     def view(self) -> dict[str, Any]:

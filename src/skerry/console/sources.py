@@ -20,7 +20,7 @@ class Sources:
     """All of it is optional: with nothing at all the console shows what comes by OTLP.
 
     Functions may block and are called in threads, one call of each at a time; they may raise a `SkerryError`, whose text is
-    shown. `processes` gives what `skerry ps -o json` prints; `open_store` a service's database, open, by the service's name, for
+    shown. `processes` gives those of `skerry ps -o json`; `open_store` a service's database, open, by the service's name, for
     those in `stores`; `strangler` what `skerry strangle status -o json` prints; `check` what `skerry check -o json` prints.
     `audit` is the file to which every act of a person is appended; without it there are no acts.
     """

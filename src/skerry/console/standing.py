@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from skerry.console.diagnosis import diagnose
-from skerry.console.facts import EdgeFact, Facts, Kind, Sentence, ServiceFact, state_of
+from skerry.console.facts import EdgeFact, Facts, Kind, Sentence, ServiceFact, state_of, stopping_since
 from skerry.topology import GATEWAY, System
 
 
 def sentence_of(system: System, processes: Sequence[Mapping[str, Any]], *, now: float) -> Sentence:
-    """The console's sentence from what `skerry ps -o json` prints and the system's file, for where no console runs.
+    """The console's sentence from the processes of `skerry ps -o json` and the system's file, for where no console runs.
 
     Without a console nobody knows of requests, databases and sagas, so it says nothing of them.
     """
@@ -22,7 +22,8 @@ def sentence_of(system: System, processes: Sequence[Mapping[str, Any]], *, now: 
         begun = since if isinstance(since, int | float) else None
         facts.append(ServiceFact(name=name, kind=kind, state=state_of(str(process["state"])), since=begun))
     calls = (EdgeFact(source=source, target=target) for source, target, kind in declared(system) if kind == "call")
-    return diagnose(Facts(at=now, services=tuple(facts), edges=(*calls, *below(system, [each.name for each in facts]))))
+    edges = (*calls, *below(system, [each.name for each in facts]))
+    return diagnose(Facts(at=now, services=tuple(facts), edges=edges, stopping=stopping_since(processes)))
 
 
 def declared(system: System) -> Iterator[tuple[str, str, str]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from skerry.clock import SYSTEM, Clock
 from skerry.console.bounded import put
-from skerry.console.facts import State, state_of
+from skerry.console.facts import State, state_of, stopping_since
 from skerry.console.told import RESTARTED, Told
 
 MAX_PROCESSES: Final = 200
@@ -35,10 +35,13 @@ class States:
         self._told = told
         self._clock = clock
         self._known: OrderedDict[str, Known] = OrderedDict()
+        self.stopping: float | None = None
+        """Since when the whole system stops; None when it does not, or nobody can be asked."""
 
-    def take(self, processes: Iterable[Mapping[str, Any]]) -> None:
+    def take(self, processes: Collection[Mapping[str, Any]]) -> None:
         """The processes as they are now. Those that are not among them any more are forgotten."""
         now = self._clock.now()
+        self.stopping = stopping_since(processes)
         seen: set[str] = set()
         for process in processes:
             name = str(process.get("name", ""))[:120]
@@ -52,6 +55,7 @@ class States:
     def lose(self) -> None:
         """Nobody can be asked: nothing is known of any process."""
         now = self._clock.now()
+        self.stopping = None
         for name, known in self._known.items():
             if known.state != "unknown":
                 self._told.note(name, "state", "its supervisor does not answer", at=now)

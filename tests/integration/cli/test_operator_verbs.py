@@ -107,7 +107,7 @@ def test_an_old_version_of_a_projection_is_dropped_once_its_release_is_gone(runn
 
     code = running.parent / "billing.py"
     code.write_text(code.read_text().replace('"totals", tables', '"totals", version=2, tables'))
-    [pid] = [each["pid"] for each in told("ps", "--data", running) if each["name"] == "billing"]
+    [pid] = [each["pid"] for each in told("ps", "--data", running)["processes"] if each["name"] == "billing"]
     os.kill(pid, signal.SIGKILL)
     second = {**first, "version": 2}
     until(lambda: told("projection", "list")["projections"] == [first, second])

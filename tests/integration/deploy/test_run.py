@@ -148,10 +148,14 @@ def test_failed_start_is_an_error_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_ps_shows_every_process(tmp_path: Path) -> None:
-    """`ps -o json` has exactly the promised keys; the text form begins with whether all is well."""
+    """`ps -o json` has exactly the promised keys; both forms begin with whether all is well."""
     with run(tmp_path) as system:
         ready = system.ready().events[-1]
-        rows = json.loads(skerry("ps", "--data", system.data, "-o", "json").output)
+        told = json.loads(skerry("ps", "--data", system.data, "-o", "json").output)
+        assert list(told) == ["name", "sentence", "processes"]
+        assert told["name"] == "tiny"
+        assert told["sentence"].startswith("All 2 services are healthy for ")
+        rows = told["processes"]
         assert [list(row) for row in rows] == [KEYS] * 3
         assert [(row["name"], row["state"], row["ready"], row["restarts"]) for row in rows] == [
             (name, "ready", True, 0) for name in ("one", "other", "gateway")
@@ -160,6 +164,18 @@ def test_ps_shows_every_process(tmp_path: Path) -> None:
         shown = skerry("ps", "--file", system.file)
         assert shown.exit_code == 0
         assert shown.output.startswith("All 2 services are healthy for ")
+
+
+def test_ps_says_that_a_system_is_stopping(tmp_path: Path) -> None:
+    """What was told to stop is not down, whoever has ended already."""
+    with run(tmp_path, one="stubborn", other="normal") as system:
+        system.ready()
+        os.killpg(system.process.pid, signal.SIGINT)
+        system.until(name="other", state="stopped")
+        shown = skerry("ps", "--data", system.data).output
+        assert shown.startswith("the system is stopping since ")
+        os.killpg(system.process.pid, signal.SIGINT)
+        assert system.end() == 0
 
 
 def test_hold_and_release(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_each_variable_comes_from_the_nearest_place(tmp_path: Path) -> None:
             check=True,
             timeout=BOUND,
         ).stdout
-        [process] = json.loads(shown)
+        [process] = json.loads(shown)["processes"]
         assert json.loads(get(f"{process['url']}/told")) == {
             "ONE": "s3cret of the file",
             "TWO": "of the environment",

@@ -21,7 +21,7 @@ ENGINES = {
 @pytest.fixture(scope="package", params=ENGINES)
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     running = Shop(tmp_path_factory.mktemp("shop"), *ENGINES[request.param])
-    pids = [info["pid"] for info in running.command("ps")]
+    pids = [info["pid"] for info in running.command("ps")["processes"]]
     yield running
     assert running.close() == 0
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]

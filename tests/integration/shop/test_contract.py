@@ -221,8 +221,11 @@ def test_unknown_things_are_not_found(shop: Shop) -> None:
 
 
 def test_the_processes_are_shown_as_promised(shop: Shop) -> None:
-    """`skerry ps -o json` lists name, pid, state, ready, url and restarts of each process, since when, and why it ended."""
-    shown = shop.command("ps")
+    """`skerry ps -o json` has a sentence, and name, pid, state, ready, url, restarts, since and why it ended of each process."""
+    told = shop.command("ps")
+    assert told["name"] == "shop"
+    assert told["sentence"].startswith("All 7 services are healthy")
+    shown = told["processes"]
     assert [info["name"] for info in shown] == [
         *shop.servers,
         "order", "payment", "inventory", "shipping", "notification", "product", "analytics", "gateway",
@@ -271,11 +274,11 @@ def test_a_gone_required_part_is_a_problem_and_orders_survive_the_kill(shop: Sho
 
 def test_a_crashed_process_comes_back(shop: Shop) -> None:
     """A service that is killed is started again on the same address, and counted."""
-    before = next(info for info in shop.command("ps") if info["name"] == "product")
+    before = next(info for info in shop.command("ps")["processes"] if info["name"] == "product")
     os.kill(before["pid"], signal.SIGKILL)
 
     def back() -> dict[str, Any] | None:
-        info = next(info for info in shop.command("ps") if info["name"] == "product")
+        info = next(info for info in shop.command("ps")["processes"] if info["name"] == "product")
         return info if info["ready"] and info["pid"] != before["pid"] else None
 
     after = shop.until(back)

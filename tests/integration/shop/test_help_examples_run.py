@@ -148,7 +148,7 @@ def test_every_example_runs(shop: Shop, folders: dict[str, Path], monkeypatch: p
         if not ok:
             wrong.append(f"{name}: exit {found.exit_code}: {found.output[-300:]}")
     assert not wrong, "\n".join(wrong)
-    shop.until(lambda: all(process["ready"] for process in shop.command("ps")))
+    shop.until(lambda: all(process["ready"] for process in shop.command("ps")["processes"]))
 
 
 def is_json(text: str, *, lines: bool) -> bool:

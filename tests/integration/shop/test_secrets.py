@@ -76,7 +76,7 @@ def test_canary_secrets_appear_nowhere(shop: Shop) -> None:
     assert len(canaries.all) >= 30
     health = [
         httpx2.get(f"{info['url']}/health/{kind}", trust_env=False).text
-        for info in shop.command("ps")
+        for info in shop.command("ps")["processes"]
         if info["name"] not in shop.servers
         for kind in ("live", "ready")
     ]

@@ -69,14 +69,14 @@ def test_what_services_tell_of_themselves_is_among_the_changes(watched: WatchedS
 
 def test_a_console_that_is_killed_comes_back_as_the_same(watched: WatchedShop) -> None:
     """At its port and with its token, so that pages and services go on; the services have not noticed."""
-    before = {one["name"]: one["restarts"] for one in watched.command("ps")}
-    [console] = [one for one in watched.command("ps") if one["name"] == "console"]
+    before = {one["name"]: one["restarts"] for one in watched.command("ps")["processes"]}
+    [console] = [one for one in watched.command("ps")["processes"] if one["name"] == "console"]
     watched.command("hold", "console")
     watched.ended(watched.order().json()["order_id"])
     watched.command("release", "console")
-    watched.until(lambda: all(one["ready"] for one in watched.command("ps")))
+    watched.until(lambda: all(one["ready"] for one in watched.command("ps")["processes"]))
     watched.until(lambda: watched.says("ok", None))
-    after = {one["name"]: one["restarts"] for one in watched.command("ps")}
+    after = {one["name"]: one["restarts"] for one in watched.command("ps")["processes"]}
     assert after == before
     assert console["url"] in watched.opening
 

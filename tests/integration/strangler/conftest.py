@@ -21,7 +21,7 @@ class Parts(Shop):
 
     def __init__(self, data: Path) -> None:
         super().__init__(data, folder=FOLDER)
-        urls = {info["name"]: info["url"] for info in self.command("ps")}
+        urls = {info["name"]: info["url"] for info in self.command("ps")["processes"]}
         self.side = {
             name: httpx2.Client(base_url=urls[name], timeout=15.0, trust_env=False)
             for name in ("monolith", "catalogue", "orders")

@@ -42,6 +42,8 @@ def processes(**states: str) -> list[dict[str, Any]]:
         ({"postgresql": "crashed", "order": "crashed"}, "postgresql is down since"),
         ({"gateway": "crashed"}, "gateway is down since"),
         ({"order": "crashed", "payment": "crashed", "gateway": "crashed"}, "all 2 services are down since"),
+        ({"gateway": "stopping"}, "the system is stopping since"),
+        ({"order": "stopping", "payment": "stopped", "gateway": "stopped"}, "the system is stopping since"),
     ],
 )
 def test_the_deepest_that_fails_is_named(states: dict[str, str], begins: str) -> None:
@@ -49,7 +51,23 @@ def test_the_deepest_that_fails_is_named(states: dict[str, str], begins: str) ->
     assert sentence_of(SHOP, processes(**states), now=NOW).text.startswith(begins)
 
 
-@pytest.mark.parametrize("states", [{}, {"payment": "crashed"}, {"postgresql": "crashed", "order": "running"}])
+def test_a_system_that_stops_is_not_ill() -> None:
+    """It is said since when, from the first that was told to."""
+    told = processes(order="stopping", payment="stopped", gateway="stopped")
+    told[-1]["since"] = NOW - 20
+    said = sentence_of(SHOP, told, now=NOW)
+    assert (said.level, said.since, said.subject, said.damage) == ("warn", NOW - 20, None, "")
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        {},
+        {"payment": "crashed"},
+        {"postgresql": "crashed", "order": "running"},
+        {"order": "stopping", "payment": "stopped", "gateway": "stopped"},
+    ],
+)
 def test_a_console_that_has_heard_nothing_says_the_same(states: dict[str, str]) -> None:
     """A console and `skerry ps` without one do not contradict each other."""
     clock = VirtualClock(start=NOW)
