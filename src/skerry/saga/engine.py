@@ -26,7 +26,7 @@ from skerry.saga.run import Run, until
 from skerry.saga.slots import Slots
 from skerry.saga.step import Wait
 from skerry.signals import SagaChanged, SagaSignalled, SagasRecovered, emit
-from skerry.store import RETENTION, Database, adapt
+from skerry.store import RETENTION, OpenDatabase, adapt
 from skerry.telemetry.spans import child, here
 
 MAX_RUNNING = 200
@@ -51,7 +51,7 @@ _log = logging.getLogger("skerry.saga")
 class Engine:
     """The saga engine of the service `service`, on its own database."""
 
-    def __init__(self, service: str, database: Database, *, clock: Clock = SYSTEM) -> None:
+    def __init__(self, service: str, database: OpenDatabase, *, clock: Clock = SYSTEM) -> None:
         self._service = service
         self._database = database
         self._clock = clock

@@ -19,7 +19,7 @@ from skerry.clock import SYSTEM, Clock
 from skerry.errors import ReceiptConflict
 from skerry.saga.entry import Entry, Pause, Record, SagaStatus, Start, TurnBack
 from skerry.saga.redaction import WHOLE, redacted
-from skerry.store import Database, Lease, Queries, Schema, Transaction, Tx, migrate
+from skerry.store import Database, Lease, OpenDatabase, Queries, Schema, Transaction, Tx, migrate
 
 SQL = Queries("skerry.saga", "sql/journal.sql")
 PAGE = 500
@@ -38,7 +38,7 @@ class Journal:
 
     schema: ClassVar[Schema] = Schema("skerry.saga", files("skerry.saga").joinpath("sql/migrations"))
 
-    def __init__(self, database: Database, *, clock: Clock = SYSTEM) -> None:
+    def __init__(self, database: OpenDatabase, *, clock: Clock = SYSTEM) -> None:
         self._database = database
         self._clock = clock
         self._pending: list[tuple[tuple[Entry, ...], asyncio.Future[Any]]] = []
@@ -322,7 +322,7 @@ def as_text(reason: str) -> str:
     return reason[:500].replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
-async def read(source: Database | Transaction, sql: str, *parameters: str) -> SagaStatus | None:
+async def read(source: OpenDatabase | Transaction, sql: str, *parameters: str) -> SagaStatus | None:
     """The saga that a query finds, with what happened to its steps."""
     row = await source.fetch_one(sql, parameters)
     if row is None:

@@ -16,7 +16,7 @@ from skerry.errors import NotNow, UnknownSaga
 from skerry.saga.entry import SagaStatus, Status
 from skerry.saga.journal import SQL, erase, household, read, tell
 from skerry.signals import SagaChanged, SagaSignalled, emit
-from skerry.store import Database, Transaction
+from skerry.store import OpenDatabase, Transaction
 
 OPEN: Final[tuple[Status, ...]] = ("running", "compensating", "stuck")
 TAKEN_BACK: Final = "taken back"
@@ -71,7 +71,7 @@ class Sagas:
     Acts raise `UnknownSaga` for an id that is none, and `NotNow` when they do not fit where the saga stands.
     """
 
-    def __init__(self, database: Database, *, clock: Clock = SYSTEM) -> None:
+    def __init__(self, database: OpenDatabase, *, clock: Clock = SYSTEM) -> None:
         self._database = database
         self._clock = clock
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from skerry.store.engines import connect
 from skerry.store.migrations import Schema, SchemaStatus, demand_schema, migrate, schema_status
-from skerry.store.port import Database, Holding, Lease, Share, Transaction
+from skerry.store.port import Database, Holding, Lease, OpenDatabase, Share, Transaction
 from skerry.store.queries import Dialect, Queries, Statement
 from skerry.store.receipts import PRUNE_BATCH, RETENTION, Receipt, Receipts
 from skerry.store.sqlfiles import Migration, Phase
@@ -25,6 +25,7 @@ __all__ = [
     "Holding",
     "Lease",
     "Migration",
+    "OpenDatabase",
     "Phase",
     "Queries",
     "Receipt",

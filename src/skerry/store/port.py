@@ -97,24 +97,12 @@ class Share(Holding, Protocol):
         ...
 
 
-class Database(Protocol):
-    """The one database of the service `owner`.
-
-    async with database.transaction() as tx:
-        await tx.execute("UPDATE stock SET available = available - ? WHERE sku = ?", (2, sku))
-    """
+class OpenDatabase(Protocol):
+    """What is asked of a database by those who neither open nor close it, nor share a role in it, such as an engine of sagas."""
 
     owner: str
     clock: Clock
     dialect: Dialect
-
-    async def open(self) -> None:
-        """Connect and check. Raises `StoreError`, `WrongOwner` when it belongs to another service; then nothing is open."""
-        ...
-
-    async def close(self) -> None:
-        """Wait for what runs, then close. Safe to call twice."""
-        ...
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Open a unit of work: commits at the end of the block, rolls back when the block raises or is cancelled.
@@ -144,14 +132,6 @@ class Database(Protocol):
         """
         ...
 
-    def share(self, role: str, count: int, *, changed: Callable[[], None]) -> AbstractAsyncContextManager[Share]:
-        """Hold a fair share of the `count` parts of `role`, each exclusively, among all processes that ask for it here.
-
-        Which parts these are changes as others come and go; `changed` is called then. All of them end with the process,
-        however that ends. Whoever has `lead` of the same role has all of it.
-        """
-        ...
-
     def ring(self, name: str) -> None:
         """Hint to whoever listens for `name` on this database, in this process and, where the engine can, in others.
 
@@ -161,4 +141,28 @@ class Database(Protocol):
 
     def on_ring(self, name: str, callback: Callable[[], None]) -> None:
         """Call `callback` in the event loop at each hint. One callback for a name; a second replaces the first."""
+        ...
+
+
+class Database(OpenDatabase, Protocol):
+    """The one database of the service `owner`.
+
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE stock SET available = available - ? WHERE sku = ?", (2, sku))
+    """
+
+    async def open(self) -> None:
+        """Connect and check. Raises `StoreError`, `WrongOwner` when it belongs to another service; then nothing is open."""
+        ...
+
+    async def close(self) -> None:
+        """Wait for what runs, then close. Safe to call twice."""
+        ...
+
+    def share(self, role: str, count: int, *, changed: Callable[[], None]) -> AbstractAsyncContextManager[Share]:
+        """Hold a fair share of the `count` parts of `role`, each exclusively, among all processes that ask for it here.
+
+        Which parts these are changes as others come and go; `changed` is called then. All of them end with the process,
+        however that ends. Whoever has `lead` of the same role has all of it.
+        """
         ...

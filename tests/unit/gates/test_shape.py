@@ -31,7 +31,7 @@ def test_no_file_and_no_function_is_too_long(path: Path) -> None:
             assert node.end_lineno - node.lineno < MAX_FUNCTION, node.name
 
 
-@pytest.mark.parametrize("part", ["events", "store"])
+@pytest.mark.parametrize("part", ["events", "store", "testing"])
 def test_no_method_is_there_that_cannot_be_called(part: str) -> None:
     """What plays a protocol has all of it: one that asks for less is narrower, and nobody raises `NotImplementedError`."""
     for path in (ROOT / "src/skerry" / part).rglob("*.py"):

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, Protocol
 
 from skerry.clock import Clock
 from skerry.errors import LeaseLost, StoreError
@@ -90,7 +90,7 @@ class MemoryStore:
 
 
 class MemoryDatabase:
-    """One worker's connection: a `Database`, as far as the engine needs one."""
+    """One worker's connection: an `OpenDatabase`, which is all that the engine needs."""
 
     dialect: Dialect = "sqlite"
 
@@ -99,12 +99,6 @@ class MemoryDatabase:
         self.owner = "simulated"
         self.clock = clock
         self._process = process
-
-    async def open(self) -> None:
-        """It is."""
-
-    async def close(self) -> None:
-        """Nothing of it outlives the simulation."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[MemoryTransaction]:
@@ -176,10 +170,6 @@ class MemoryDatabase:
             yield MemoryLease(self, self.store.epoch)
         finally:
             self.leave()
-
-    def share(self, role: str, count: int, *, changed: Callable[[], None]) -> NoReturn:
-        """Sagas have no parts."""
-        raise NotImplementedError
 
     def leave(self) -> None:
         """Lead no longer."""
