@@ -41,7 +41,8 @@ def _exported(command: F) -> F:
 def export() -> None:
     """Write what others need to run a system: images, manifests, and passwords that stay out of them.
 
-    Every service gets a PostgreSQL of its own, and events go through NATS. Nothing is built or applied.
+    Every service gets a PostgreSQL of its own, and events go through NATS; a system file that names MongoDB or another broker is
+    refused. Nothing is built or applied.
 
     Each command takes -o [text|json].
     """

@@ -13,7 +13,8 @@ from skerry.topology.positions import Path
 from skerry.topology.tables import Problems, quoted, suggestion
 
 NAME_RULE = "use at most 40 lower-case letters, digits and hyphens, a letter first"
-DATABASE_SCHEMES = ("sqlite", "postgresql", "postgres", "mongodb", "mongodb+srv", "clickhouse", "chdb")
+DATABASE_SCHEMES = ("sqlite", "postgresql", "postgres", "mongodb", "mongodb+srv")
+ANALYTICS_SCHEMES = ("chdb", "clickhouse", "clickhouses")
 EVENT_SCHEMES = ("sqlite", "nats", "kafka", "amqp", "amqps", "redis", "rediss")
 """`memory:` is not among them: it does not reach from one process to another."""
 
@@ -77,7 +78,10 @@ def _service(system: System, service: ServiceSpec, problems: Problems) -> None:
         problems.add((*path, "grpc"), f"its address for gRPC would be that of the service {service.name}-grpc")
     if service.app and not _APP.fullmatch(service.app):
         problems.add((*path, "app"), f"app {quoted(service.app)} must be module:attribute, as in order.app:service")
-    if service.database is not None:
+    if service.database is not None and (scheme := service.database.partition(":")[0]) in ANALYTICS_SCHEMES:
+        what = f"{quoted(scheme + ':')} holds facts for analysis and is no service's database: it goes to analytics= in the code"
+        problems.add((*path, "database"), f"{what}, or to SKERRY_ANALYTICS in [services.{service.name}.env]")
+    elif service.database is not None:
         _url(service.database, DATABASE_SCHEMES, (*path, "database"), problems)
     _calls(system, path, service.calls, service.name, problems)
     _events(system, service, "publishes", service.publishes, problems)

@@ -137,6 +137,16 @@ def test_every_address_that_a_service_takes_may_stand_there(tmp_path: Path, old:
     assert new in {system.events, system.services["order"].database}
 
 
+@pytest.mark.parametrize("address", ["clickhouse://server/facts", "clickhouses://server/facts", "chdb:///facts/"])
+def test_facts_for_analysis_are_no_database(tmp_path: Path, address: str) -> None:
+    """The service would refuse it at its start; it is said where such an address goes."""
+    with pytest.raises(ConfigurationError, match=r"no service's database: .*analytics= .*SKERRY_ANALYTICS") as caught:
+        load(write(tmp_path, GOOD.replace("sqlite:///order.db", address, 1)))
+    assert f'"{address.partition(":")[0]}:"' in str(caught.value)
+    system = load(write(tmp_path, GOOD.replace('LEVEL = "high"', f'SKERRY_ANALYTICS = "{address}"', 1)))
+    assert system.services["order"].env == {"SKERRY_ANALYTICS": address}
+
+
 def test_a_database_is_the_same_in_both_spellings(tmp_path: Path) -> None:
     """PostgreSQL's address begins in two ways."""
     text = GOOD.replace("sqlite:///order.db", "postgres://server/one").replace(

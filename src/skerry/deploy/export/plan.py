@@ -15,6 +15,10 @@ from skerry.topology import GATEWAY, Gateway, ServiceSpec, System
 PORT: Final = 8080
 GRPC_PORT: Final = 50051
 DATABASE_PORT: Final = 5432
+DATABASES: Final = ("sqlite", "postgresql", "postgres")
+"""For which an export's PostgreSQL can stand: with it a service goes on as it is."""
+BROKERS: Final = ("sqlite", "nats")
+"""Likewise for NATS."""
 EVENTS: Final = "events"
 """The broker's name among the processes; no service may have it."""
 EVENTS_PORT: Final = 4222
@@ -80,9 +84,10 @@ def plan_of(system: System) -> Plan:
 
     Every service that keeps something gets a PostgreSQL of its own, and events go through NATS: what works within one machine,
     files of SQLite, cannot be shared by several. Raises `ConfigurationError` for names that would meet those of what is added,
-    and for routes of the gateway to services that it does not call.
+    for other engines in the system's file, and for routes of the gateway to services that it does not call.
     """
     _check_names(system)
+    _check_engines(system)
     callers: dict[str, list[str]] = {name: [] for name in system.services}
     for name, service in system.services.items():
         for callee in service.calls:
@@ -173,3 +178,22 @@ def _check_names(system: System) -> None:
             raise ConfigurationError(
                 f"the service {name!r} has the name of a process that an export adds", source=str(system.file)
             )
+
+
+def _check_engines(system: System) -> None:
+    """Whoever names another engine means it: nobody should find out in production that an export has brought its own."""
+    for name, service in system.services.items():
+        scheme = (service.database or "sqlite:").partition(":")[0]
+        if scheme not in DATABASES:
+            raise ConfigurationError(
+                f"{name} has a {scheme}: database, and an export brings PostgreSQL, which keeps documents too: say postgresql: "
+                "or sqlite: here, and for this machine's address use --env",
+                source=str(system.file),
+            )
+    scheme = (system.events or "sqlite:").partition(":")[0]
+    if scheme not in BROKERS:
+        raise ConfigurationError(
+            f"events go through {scheme}:, and an export brings NATS: say nats: or sqlite: here, and for this machine's "
+            "address use --env",
+            source=str(system.file),
+        )

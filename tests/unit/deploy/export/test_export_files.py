@@ -217,6 +217,29 @@ def test_a_route_to_whom_the_gateway_does_not_call_is_refused(tmp_path: Path) ->
     assert export.plan_of(system).gateway is not None
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("sqlite:///stock.db", "mongodb://server/stock", "stock-room has a mongodb: database, .* PostgreSQL"),
+        ("sqlite:///stock.db", "mongodb+srv://server/stock", r"stock-room has a mongodb\+srv: database, .* PostgreSQL"),
+        ("sqlite:///events/", "kafka://server", "events go through kafka:, .* NATS"),
+        ("sqlite:///events/", "amqps://server", "events go through amqps:, .* NATS"),
+    ],
+)
+def test_another_engine_than_an_export_brings_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    """The exported system would be on one that its file does not name."""
+    system = small_system(tmp_path, TOML.replace(old, new))
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        export.plan_of(system)
+    assert caught.value.source == str(system.file)
+
+
+def test_addresses_of_engines_that_an_export_brings_are_taken(tmp_path: Path) -> None:
+    """Files become servers of its own, as do servers that run elsewhere."""
+    text = TOML.replace("sqlite:///events/", "nats://server").replace("sqlite:///stock.db", "postgres://server/stock")
+    assert export.plan_of(small_system(tmp_path, text)).events
+
+
 def test_a_tag_that_is_none_is_refused(tmp_path: Path) -> None:
     """Before anything is written."""
     system = small_system(tmp_path / "system")
