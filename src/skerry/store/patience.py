@@ -1,4 +1,4 @@
-"""How long a statement may take on an engine that can fall silent, and that one whose task is cancelled ends as cancelled."""
+"""How long a statement may take on an engine that can fall silent, and what becomes of one whose task is cancelled."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 LONGEST: Final = 86_400.0
 """Seconds that a statement of a migration may take."""
@@ -23,6 +24,28 @@ def patient(seconds: float = LONGEST) -> Iterator[None]:
         yield
     finally:
         patience.reset(before)
+
+
+async def finished(job: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+    """Return when `job` has ended, also when cancelled meanwhile: then that is returned, for the caller to raise.
+
+    It waits for a turn of the event loop at least, as `asyncio.wait` does, which costs several times as much.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while True:  # until the job has ended
+        ended: asyncio.Future[None] = job.get_loop().create_future()
+        job.add_done_callback(partial(_tell, ended))
+        try:
+            await ended
+        except asyncio.CancelledError as error:
+            cancelled = error
+        if job.done():
+            return cancelled
+
+
+def _tell(ended: asyncio.Future[None], _job: object) -> None:
+    if not ended.done():
+        ended.set_result(None)
 
 
 @contextmanager

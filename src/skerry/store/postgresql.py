@@ -38,7 +38,7 @@ from skerry.errors import (
 )
 from skerry.store.leases import LEASE, SQL, Bells, LeasedRoles, PostgreSQLLease, Session, held
 from skerry.store.ownership import claim
-from skerry.store.patience import LONGEST, patience
+from skerry.store.patience import LONGEST, finished, patience
 from skerry.store.placeholders import inline, translate, translate_many
 from skerry.store.pool import Pool
 from skerry.store.queries import Dialect, Statement, words
@@ -410,13 +410,7 @@ class PostgreSQLDatabase:
     ) -> None:
         """Run to the end even when cancelled meanwhile, and `then` if it went well; the cancellation goes on afterwards."""
         job = asyncio.ensure_future(work)
-        cancelled: asyncio.CancelledError | None = None
-        while True:  # bounded by one statement
-            try:
-                await asyncio.wait({job})
-                break
-            except asyncio.CancelledError as error:
-                cancelled = error
+        cancelled = await finished(job)
         try:
             with self.translated(connection):
                 status = job.result() if cancelled is None or job.exception() is None else "failed"

@@ -11,8 +11,8 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -24,6 +24,7 @@ from skerry.errors import NestedTransaction, NoTransaction, StoreBusy, StoreCorr
 from skerry.store.filelocks import LockedRoles, lock, lock_file, opened
 from skerry.store.integrity import demand_whole
 from skerry.store.lane import Lane
+from skerry.store.patience import finished
 from skerry.store.placeholders import translate, translate_many
 from skerry.store.queries import Dialect
 from skerry.store.shares import DealtShare, shared
@@ -63,12 +64,9 @@ class FileLease:
     async def fence(self, tx: Tx) -> None:
         """The lock is ours."""
 
-    @asynccontextmanager
-    async def transaction(self, ask: str = "", parameters: Parameters = ()) -> AsyncIterator[SQLiteTransaction]:
+    def transaction(self, ask: str = "", parameters: Parameters = ()) -> AbstractAsyncContextManager[SQLiteTransaction]:
         """See `Lease.transaction`."""
-        async with self._database.transaction() as tx:
-            tx.found = len(await tx.fetch_all(ask, parameters)) if ask else 0
-            yield tx
+        return self._database.unit_of_work(ask, parameters)
 
 
 class SQLiteTransaction:
@@ -160,7 +158,7 @@ class SQLiteTransaction:
     async def _do(self, call: str, function: Callable[[], Any]) -> Any:
         self._demand_open()
         try:
-            with self._database.translating():
+            with self._database.translated:
                 if len(self._queued) <= FEW and self._lane.is_quick(call) and self._begins_at_once():
                     return self._lane.here(call, lambda: self._inside(function))
                 return await self._lane.there(lambda: self._inside(function), call=call)
@@ -225,6 +223,7 @@ class SQLiteDatabase:
         self._reader: sqlite3.Connection | None = None
         self._writing = Lane(f"{owner}-write", clock=clock)
         self._reading = Lane(f"{owner}-read", clock=clock)
+        self.translated: Translated = Translated(self)
 
     async def open(self) -> None:
         """Open or create the file and check it.
@@ -252,13 +251,13 @@ class SQLiteDatabase:
             if connection is not None:
                 await self._finish(connection.close, lane)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[SQLiteTransaction]:
-        """Open a unit of work: commits at the end of the block, rolls back when the block raises or is cancelled.
+    def transaction(self) -> AbstractAsyncContextManager[SQLiteTransaction]:
+        """See `Database.transaction`."""
+        return self.unit_of_work()
 
-        When cancellation arrives while the commit is under way, the commit is finished first; the transaction may then have
-        taken effect although the block ends with `CancelledError`. Raises `NestedTransaction` inside another one.
-        """
+    @asynccontextmanager
+    async def unit_of_work(self, ask: str = "", parameters: Parameters = ()) -> AsyncIterator[SQLiteTransaction]:
+        """A transaction that starts with the query `ask`, of which the number of rows is kept."""
         self.demand_outside()
         await self._enter()
         self._holder = asyncio.current_task()
@@ -266,6 +265,8 @@ class SQLiteDatabase:
             connection = self._connection()
             tx = SQLiteTransaction(self, self._writing, connection)
             try:
+                if ask:
+                    tx.found = len(await tx.fetch_all(ask, parameters))
                 yield tx
                 tx.is_open = False
                 await self._finish(tx.commit, then=tx.committed)
@@ -343,24 +344,13 @@ class SQLiteDatabase:
             self._waiting -= 1
 
     async def _read(self, text: str, function: Callable[[], T]) -> T:
-        with self.translating():
+        with self.translated:
             if self._reading.is_quick(text):
                 try:
                     return self._reading.here(text, function)
                 except sqlite3.OperationalError:  # it was cut short, or the thread tells what it is
                     self._reading.was_slow(text)
             return await self._reading.there(function, call=text)
-
-    @contextmanager
-    def translating(self) -> Iterator[None]:
-        """Turn what the engine raises into errors of ours; the caller's own mistakes stay as they are."""
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            translated = self._translate(error)
-            if translated is error:
-                raise
-            raise translated from error
 
     async def _finish(
         self,
@@ -371,20 +361,14 @@ class SQLiteDatabase:
     ) -> None:
         """Run to the end even when cancelled meanwhile, and `then` if it went well; the cancellation goes on afterwards."""
         job = (lane or self._writing).there(function)
-        cancelled: asyncio.CancelledError | None = None
-        while True:  # bounded by one statement
-            try:
-                await asyncio.wait({job})
-                break
-            except asyncio.CancelledError as error:
-                cancelled = error
+        cancelled = await finished(job)
         failure = job.exception()
         if failure is None and then is not None:
             then()
         if cancelled is not None:
             raise cancelled
         if isinstance(failure, sqlite3.DatabaseError):
-            raise self._translate(failure) from failure
+            raise self.translate(failure) from failure
         if failure is not None:
             raise failure
 
@@ -426,7 +410,8 @@ class SQLiteDatabase:
                 f"{self.path} belongs to the service {row[0]!r}; give {self.owner!r} a database of its own"
             )
 
-    def _translate(self, error: sqlite3.DatabaseError) -> Exception:
+    def translate(self, error: sqlite3.DatabaseError) -> Exception:
+        """What the engine raises as an error of ours; the caller's own mistakes stay as they are."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             return StoreCorrupt(f"{self.path}: {error}. Restore it from a backup")
@@ -435,6 +420,22 @@ class SQLiteDatabase:
         if code in _TROUBLE:
             return StoreError(f"{self.path}: {error}")
         return error  # the caller's own SQL: constraint, syntax, type
+
+
+class Translated:
+    """Blocks whose errors of the engine leave them as errors of ours; see `SQLiteDatabase.translate`."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: SQLiteDatabase) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.DatabaseError) and (ours := self._database.translate(error)) is not error:
+            raise ours from error
 
 
 def _begin(connection: sqlite3.Connection, *, wait: bool) -> bool:

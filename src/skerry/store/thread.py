@@ -31,11 +31,19 @@ class OneThread:
         self._name = name
         self._queue: _Queue = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # the last one that handed a call on to the thread
         self._closed = False
 
     def run(self, function: Callable[[*Ts], T], *arguments: *Ts) -> asyncio.Future[T]:
-        """Call it there. It goes by the event loop, for one on virtual time does it at once."""
-        return asyncio.get_running_loop().run_in_executor(cast("Executor", self), function, *arguments)
+        """Call it there.
+
+        The first call goes by the event loop, for one on virtual time does it at once. One that handed it on is not asked again:
+        its questions take as long as the way to the thread.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is self._loop:
+            return self.submit(function, *arguments)
+        return loop.run_in_executor(cast("Executor", self), function, *arguments)
 
     def submit(self, function: Callable[[*Ts], T], *arguments: *Ts) -> asyncio.Future[T]:
         """What `run_in_executor` asks for; a future of its own kind it takes as it is. Raises `RuntimeError` after `close`."""
@@ -45,7 +53,8 @@ class OneThread:
             self._thread = threading.Thread(target=_work, args=(self._queue,), name=self._name, daemon=True)
             self._thread.start()
             weakref.finalize(self, self._queue.put, None)
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put((future, function, arguments))
         return future
 

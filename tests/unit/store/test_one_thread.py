@@ -7,7 +7,9 @@ import weakref
 
 import pytest
 
+from skerry.store.patience import finished
 from skerry.store.thread import OneThread
+from skerry.testing import run_virtual
 
 
 def test_calls_run_in_their_order_and_tell_what_they_gave_or_raised():
@@ -108,3 +110,48 @@ def test_an_error_that_was_raised_there_keeps_nothing_alive():
         assert known[0]() is None
     finally:
         gc.enable()
+
+
+def test_each_event_loop_is_asked_how_it_calls():
+    """A loop on virtual time does at once what a real one handed on to the thread, in whichever order they come."""
+    thread, there = OneThread("t"), []
+
+    async def real():
+        there.extend([await thread.run(threading.get_ident) != threading.get_ident() for _ in range(2)])
+
+    async def virtual(_clock):
+        for _ in range(2):
+            job = thread.run(threading.get_ident)
+            assert job.done()
+            there.append(job.result() != threading.get_ident())
+
+    for _ in range(2):
+        asyncio.run(real())
+        run_virtual(virtual)
+    thread.close()
+    assert there == [True, True, False, False] * 2
+
+
+def test_what_is_finished_ends_whatever_comes():
+    """Cancelled twice meanwhile, the wait goes on until the job has ended, and says that it was cancelled."""
+    outcome = []
+
+    async def main(clock):
+        job = asyncio.get_running_loop().create_future()
+        waiting = asyncio.create_task(finished(job))
+        for _ in range(2):
+            await clock.sleep(1)
+            waiting.cancel("stop")
+            await clock.sleep(1)
+            assert not waiting.done()
+        job.set_exception(ZeroDivisionError())
+        outcome.append(await waiting)
+        assert job.exception() is not None
+        assert await finished(job) is None  # it has ended already
+        ended = asyncio.create_task(finished(job))
+        await asyncio.sleep(0)
+        ended.cancel()  # in the turn for which it waits all the same
+        assert isinstance(await ended, asyncio.CancelledError)
+
+    run_virtual(main)
+    assert isinstance(outcome[0], asyncio.CancelledError)

@@ -31,7 +31,7 @@ class Wake:
         self._listening = False
         self._listener: socket.socket | None = None
         self._sender: socket.socket | None = None
-        self._bell: asyncio.Event = asyncio.Event()
+        self._waiting: set[asyncio.Future[None]] = set()
         self._lock = threading.Lock()
         self.rings: int = 0
         self.heard: dict[bytes, int] = {}
@@ -95,10 +95,17 @@ class Wake:
 
     async def wait(self, seconds: float, *, after: int) -> None:
         """Return at the next ring, or after `seconds`; at once when `rings` has moved on from `after`."""
-        if self.rings == after:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._bell.wait()
+        if self.rings != after:
+            return
+        loop = asyncio.get_running_loop()
+        ring: asyncio.Future[None] = loop.create_future()
+        end = loop.call_later(max(0.0, seconds), _end, ring)
+        self._waiting.add(ring)
+        try:
+            await ring
+        finally:
+            end.cancel()
+            self._waiting.discard(ring)
 
     async def close(self) -> None:
         """Stop listening and remove the socket. Safe to call twice."""
@@ -142,5 +149,10 @@ class Wake:
             self.heard.clear()
             self.heard[UNSAID] = self.rings  # whatever was forgotten
         self.heard.update(dict.fromkeys(words, self.rings))
-        self._bell.set()
-        self._bell = asyncio.Event()
+        for ring in self._waiting:
+            _end(ring)
+
+
+def _end(ring: asyncio.Future[None]) -> None:
+    if not ring.done():
+        ring.set_result(None)
