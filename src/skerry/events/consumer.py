@@ -19,7 +19,7 @@ from skerry.clock import SYSTEM, Clock
 from skerry.errors import InvalidEvent, LeaseLost, NestedTransaction, NoTransaction, ReceiptConflict, StoreError
 from skerry.events._loops import end, wait_for
 from skerry.events.brokers import Broker, Delivery, Message, Position, Subscription
-from skerry.events.brokers.wire import identity
+from skerry.events.brokers.wire import identity, kept
 from skerry.events.envelope import Envelope
 from skerry.events.gaps import Gaps
 from skerry.events.inbox import Inbox, Registration
@@ -222,9 +222,12 @@ class Consumer:
         if self._suspects or self._alone or self._gaps.seconds or any(map(self._in_doubt, deliveries)):
             self._alone = max(0, self._alone - 1)
             return 0
+        if not all(kept(delivery.message) for delivery in deliveries):
+            self._alone = len(deliveries) - 1
+            return 0
         try:
             return await self._share(deliveries)
-        except Exception as error:  # also of what a database does not take, such as an id with a NUL
+        except Exception as error:
             if _is_trouble(error):
                 raise
             self._alone = len(deliveries)
@@ -312,6 +315,8 @@ class Consumer:
         """Handle one event, or hold or park it; only trouble with the database leaves it where it is."""
         self._may_be_due = True
         try:
+            if not kept(item.message):
+                self._opened(item.message)  # which raises: no envelope has such attributes
             if self._in_doubt(item):
                 await self._count_death(item)
             if isinstance(item, Parked):

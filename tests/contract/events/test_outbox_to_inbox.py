@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from dataclasses import replace
 
 import pytest
@@ -183,5 +184,31 @@ def test_a_group_that_waits_for_gaps_sees_overtaken_events_in_order(staged):
             await stage.until(10)
             assert await stage.effects() == {"a": [1, 2, 3, 4, 5], "b": [1, 2, 3, 4, 5]}
             assert not await stage.database.fetch_all("SELECT 1 FROM skerry_parked")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("part", "named", "reason"),
+    [("id", "id", "the attribute id holds a NUL"), ("key", "partitionkey", "the attribute partitionkey holds a NUL"),
+     ("id", "", "the envelope is not the one the message was routed by")],
+)  # fmt: skip
+def test_what_no_database_takes_is_a_dead_letter_that_says_so(staged, part, named, reason):
+    """An id or key with a NUL is no event, whatever the engine: dead at once, no duplicate, and others go on."""
+
+    async def main():
+        async with staged() as stage:
+            sent = [message(stage.outbox.seal(stage.Counted(counter=key, n=n))) for n, key in enumerate("aba", 1)]
+            attributes = json.loads(sent[1].body)
+            bad = f"{sent[0].id if part == 'id' else 'a'}\x00x"
+            sent[1] = replace(sent[1], **{part: bad}, body=json.dumps(attributes | ({named: bad} if named else {})))
+            stage.broken = {0}
+            await stage.broker.publish([message(stage.outbox.seal(stage.Counted(counter="c", n=0))), *sent])
+            stage.listen(retry=Retry(2, base=600.0, cap=600.0))
+            await stage.until(2)
+            assert await stage.effects() == {"a": [1, 3]}
+            (letter,) = await DeadLetters(stage.database).list()
+            assert (letter.state, letter.attempts, letter.reason) == ("dead", 1, f"InvalidEvent: {reason}")
+            assert getattr(letter, {"id": "event_id"}.get(part, part)) == bad.replace("\x00", "\ufffd")
 
     asyncio.run(main())

@@ -75,6 +75,12 @@ def keepable(message: Message) -> Message:
     return Message(_plain(message.id), _plain(message.type), _plain(message.key), body)
 
 
+def kept(message: Message) -> bool:
+    """Whether every database takes its id, type and key as they are, so that it can be asked about them."""
+    text = f"{message.id}{message.type}{message.key}"
+    return text.isprintable() or _plain(text) == text  # the first question alone is quick, and enough for most
+
+
 def _plain(text: str) -> str:
     return text.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
