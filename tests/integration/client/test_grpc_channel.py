@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -14,11 +14,13 @@ from grpc_peers import OWN, Peer, echo, fails, hang, in_turn, many, one, serving
 
 from skerry import context
 from skerry.client.grpc import HTTP_STATUS, MAX_MESSAGE, grpc_channel
+from skerry.client.grpc.channel import MAX_METADATA
 from skerry.client.policy import is_failure
 from skerry.clock import SYSTEM
 from skerry.context import CallContext
 from skerry.errors import (
     AttemptTimeout,
+    CallError,
     CircuitOpen,
     ConfigurationError,
     ConnectionLost,
@@ -27,7 +29,8 @@ from skerry.errors import (
     StatusError,
     Unreachable,
 )
-from skerry.resilience import Bulkhead, CircuitBreaker, Policy, Retry, deadline
+from skerry.resilience import AdaptiveLimit, Bulkhead, CircuitBreaker, Policy, Retry, deadline
+from skerry.resilience._congestion import START
 
 KINDS = ["one", "list", "add", "talk"]
 BOUND = 60.0
@@ -269,20 +272,70 @@ def test_a_service_that_is_not_there_saw_nothing() -> None:
 
 
 def test_an_answer_that_is_too_large_is_not_taken() -> None:
-    """Neither is one to be sent."""
+    """Neither is its metadata, and a message to be sent. None of that is an overload of the service, which lost no place."""
+    limit = AdaptiveLimit(min=1, max=50)
 
-    async def large(_request: bytes, _call: Any) -> bytes:
+    async def large(_request: bytes, call: Any) -> bytes:
+        call.set_trailing_metadata((("x-large", "x" * 2 * MAX_METADATA),) if len(asked.metadata) > 1 else ())
         return bytes(MAX_MESSAGE + 1)
 
     async def act(channel: grpc.aio.Channel, peer: Peer) -> None:
-        with pytest.raises(ReplyTooLarge):
-            await one(channel)(b"x")
-        with pytest.raises(StatusError) as refused:
+        asked.metadata = peer.metadata
+        for _ in range(2):
+            with pytest.raises(ReplyTooLarge):
+                await one(channel)(b"x")
+        with pytest.raises(CallError, match="larger than is sent") as refused:
             await one(channel)(bytes(MAX_MESSAGE + 1))
-        assert refused.value.status == 429
-        assert len(peer.metadata) == 1
+        assert type(refused.value) is CallError
+        assert len(peer.metadata) == 2
+        assert limit.limit >= START
 
-    play(large, act)
+    asked = Peer()
+    play(large, act, policy=policy(limit=limit))
+
+
+@pytest.mark.parametrize("kind", ["add", "talk", "later"])
+def test_what_the_caller_fails_of_while_it_makes_requests_is_raised(kind: str) -> None:
+    """Not a cancellation, which gRPC makes of it, and of which a group of tasks says nothing."""
+
+    async def requests() -> AsyncIterator[bytes]:
+        yield b"x"
+        await answered.wait()
+        raise KeyError("lost")
+
+    async def act(channel: grpc.aio.Channel, _peer: Peer) -> None:
+        if kind != "later":
+            answered.set()
+        if kind == "add":
+            await upload(channel)(requests())
+        async for each in talk(channel)(requests()):
+            assert each == b"x"
+            answered.set()
+
+    answered = asyncio.Event()
+    with pytest.raises(KeyError, match="lost"):
+        play(echo, act)
+
+
+def test_a_caller_that_is_cancelled_meanwhile_stays_so() -> None:
+    """However its requests end."""
+
+    async def requests() -> AsyncIterator[bytes]:
+        yield b"x"
+        asking.cancel()
+        raise KeyError("lost")
+
+    async def call(channel: grpc.aio.Channel) -> None:
+        await upload(channel)(requests())
+
+    async def act(channel: grpc.aio.Channel, _peer: Peer) -> None:
+        nonlocal asking
+        asking = asyncio.create_task(call(channel))
+        await asyncio.wait([asking])
+        assert asking.cancelled()
+
+    asking: asyncio.Task[None]
+    play(echo, act)
 
 
 def test_streams_work_in_both_styles() -> None:

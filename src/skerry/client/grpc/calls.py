@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +14,7 @@ from grpc.aio import AioRpcError
 from skerry import context
 from skerry.client.grpc.answers import Answer, Answers
 from skerry.client.grpc.connection import Continuation, Place, Route
+from skerry.client.grpc.requests import Reading, Requests
 from skerry.client.grpc.status import told
 from skerry.client.grpc.telling import Attempt, Peer
 from skerry.client.plan import CARRIED, KEY_HEADER
@@ -87,7 +88,7 @@ class _Calls:
             return await policy.call(attempt)
 
     async def begun(
-        self, continuation: Continuation, details: Any, requests: Any, answer: Callable[[Any], Awaitable[Any]]
+        self, continuation: Continuation, details: Any, requests: Any, answer: Reading
     ) -> tuple[Any, asyncio.Task[Any], _Limit]:
         """A stream that was sent, and what its `answer` will be. The policy holds until then, in a task of its own, because the
         caller may still have requests to write.
@@ -121,26 +122,26 @@ class _Calls:
             raise
         return sent.result() if sent.done() else await answering, answering, limit
 
-    async def _first(self, call: Any, place: Place, answer: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def _first(self, call: Any, place: Place, answer: Reading) -> Any:
         """What a stream is awaited for within the policy."""
         try:
             first = await answer(call)
         except AioRpcError as error:
             raise await self._judged(error, place) from error
-        except asyncio.CancelledError as error:
+        except BaseException as error:
             place.ended(error)
             call.cancel()
             raise
         place.answered()
         return first
 
-    async def messages(self, call: Any, first: asyncio.Task[Any], limit: _Limit) -> AsyncIterator[Any]:
+    async def messages(self, call: Any, first: asyncio.Task[Any], limit: _Limit, answer: Reading) -> AsyncIterator[Any]:
         """The answers of a stream, its errors in skerry's words."""
         message = await first
         while message is not grpc.aio.EOF:
             yield message
             try:
-                message = await call.read()
+                message = await answer(call)
             except AioRpcError as error:
                 raise self._ended(error, limit) from error
 
@@ -198,8 +199,8 @@ class _ManyForOne(grpc.aio.UnaryStreamClientInterceptor):
         self._calls = calls
 
     async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        call, first, limit = await self._calls.begun(continuation, client_call_details, request, _first)
-        return Answers(call, self._calls.messages(call, first, limit))
+        call, first, limit = await self._calls.begun(continuation, client_call_details, request, _next)
+        return Answers(call, self._calls.messages(call, first, limit, _next))
 
 
 class _OneForMany(grpc.aio.StreamUnaryClientInterceptor):
@@ -207,7 +208,9 @@ class _OneForMany(grpc.aio.StreamUnaryClientInterceptor):
         self._calls = calls
 
     async def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
-        call, answering, _ = await self._calls.begun(continuation, client_call_details, request_iterator, _whole)
+        requests = Requests(request_iterator)
+        whole = requests.reading(_whole)
+        call, answering, _ = await self._calls.begun(continuation, client_call_details, requests, whole)
         return Answer(call, answering)
 
 
@@ -216,11 +219,13 @@ class _ManyForMany(grpc.aio.StreamStreamClientInterceptor):
         self._calls = calls
 
     async def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
-        call, first, limit = await self._calls.begun(continuation, client_call_details, request_iterator, _first)
-        return Answers(call, self._calls.messages(call, first, limit))
+        requests = Requests(request_iterator)
+        next_one = requests.reading(_next)
+        call, first, limit = await self._calls.begun(continuation, client_call_details, requests, next_one)
+        return Answers(call, self._calls.messages(call, first, limit, next_one))
 
 
-async def _first(call: Any) -> Any:
+async def _next(call: Any) -> Any:
     return await call.read()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from grpc.aio import AioRpcError
 
-from skerry.errors import AttemptTimeout, ConnectionLost, ReplyTooLarge, SkerryError, StatusError
+from skerry.errors import AttemptTimeout, CallError, ConnectionLost, ReplyTooLarge, SkerryError, StatusError
 
 PUSHBACK = "grpc-retry-pushback-ms"
 """Trailing metadata: after how many milliseconds to try again; negative: not at all (gRFC A6)."""
@@ -35,6 +35,7 @@ HTTP_STATUS: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.UNAUTHENTICATED: 401,
 }
 """What each code is over HTTP, as google/rpc/code.proto has it."""
+_TOO_LARGE = ("CLIENT: Received message larger", "Stream removed (received metadata size exceeds hard limit")
 
 
 class Busy(StatusError, ConnectionError):
@@ -55,8 +56,11 @@ def told(service: str, error: AioRpcError) -> SkerryError:
         return AttemptTimeout(f"{service}: no answer in the time it had")
     if code is grpc.StatusCode.UNAVAILABLE and PUSHBACK not in trailing:
         return ConnectionLost(service, f"no whole reply came back ({detail})")
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "CLIENT: Received message larger" in detail:
-        return ReplyTooLarge(service, "the reply is larger than is taken")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:  # which here is also said of limits of our own
+        if any(words in detail for words in _TOO_LARGE):
+            return ReplyTooLarge(service, "the reply, or its metadata, is larger than is taken")
+        if "CLIENT: Sent message larger" in detail:
+            return CallError(service, "a message is larger than is sent, so it was not")
     if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED} and wait is not None:
         return Busy(service, HTTP_STATUS[code], detail, code=word, retry_after=wait)
     return StatusError(service, HTTP_STATUS[code], detail, code=word, retry_after=wait)
