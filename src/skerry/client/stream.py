@@ -28,6 +28,7 @@ class Stream:
         self.service: str = timing.service
         self.status: int = response.status
         self.headers: Headers = response.headers
+        self._timing = timing
         self._response = _Timely(response, timing)
         self._most = most
 
@@ -35,7 +36,12 @@ class Stream:
         """The body, decoded. Raises `ConnectionLost` when it breaks off, `DeadlineExceeded` when time is over."""
         inflate = inflater(self.service, self._response)
         while raw := await self._response.read():
-            for piece in (raw,) if inflate is None else inflate.pieces(raw):
+            if inflate is None:
+                yield raw
+                continue
+            for number, piece in enumerate(inflate.pieces(raw)):
+                if number:  # a thousand pieces may lie in one that came, and nothing else would happen meanwhile
+                    await self._timing.rest()
                 yield piece
         if inflate is not None:
             inflate.end()
@@ -77,10 +83,19 @@ class Timing:
                 return await within(left, response.read())
             except TimeoutError:  # a transport raises none, so it is ours
                 pass
+        raise self._over()
+
+    async def rest(self) -> None:
+        """Let others have their turn. Raises `DeadlineExceeded`."""
+        if self._until is not None and self._clock.monotonic() >= self._until:
+            raise self._over()
+        await self._clock.sleep(0)
+
+    def _over(self) -> DeadlineExceeded:
         emit(CallTimedOut(policy=self.service, scope="total", seconds=self._seconds))
         error = DeadlineExceeded(f"{self.service}: the reply took longer than the {self._seconds:.3g} s the call had")
         error.imposed = self._imposed
-        raise error
+        return error
 
 
 class _Timely(Response):

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from skerry.client import Headers, Reply, Response
 from skerry.client.decoding import PIECE, Inflater, inflater, whole
 from skerry.client.plan import address, planned
+from skerry.client.stream import Stream, Timing
 from skerry.clock import SYSTEM
-from skerry.errors import CallError, ConfigurationError, ConnectionLost, ReplyTooLarge
-from skerry.testing import VirtualClock
+from skerry.errors import CallError, ConfigurationError, ConnectionLost, DeadlineExceeded, ReplyTooLarge
+from skerry.testing import VirtualClock, run_virtual
 
 RAW = zlib.compressobj(wbits=-zlib.MAX_WBITS)
 BODY = b"skerry " * 1000
@@ -133,6 +134,37 @@ def test_a_body_that_is_too_large_is_read_no_further(pieces: tuple[bytes, ...]) 
     with pytest.raises(ReplyTooLarge):
         asyncio.run(whole("stock", body, most=8))
     assert body.left == [b"never read"]
+
+
+def test_a_bomb_in_a_stream_holds_up_nobody_and_ends_in_time() -> None:
+    """However much one piece becomes: between two of what it becomes others have their turn, and the deadline is looked at."""
+
+    async def main(clock: VirtualClock) -> None:
+        bomb = Response(200, headers={"content-encoding": "gzip"}, body=gzip.compress(bytes(100 * PIECE)))
+        stream = Stream(bomb, Timing("stock", clock.monotonic() + 1.0, 1.0, clock, imposed=False), most=1)
+        turns: list[int] = []
+        read = 0
+
+        async def reading() -> None:
+            nonlocal read
+            async for _ in stream.aiter_bytes():
+                read += 1
+                if read == 50:
+                    await clock.sleep(1.0)
+
+        async def other() -> None:
+            for _ in range(20):
+                turns.append(read)
+                await clock.sleep(0)
+
+        beside = asyncio.create_task(other())
+        with pytest.raises(DeadlineExceeded):
+            await reading()
+        await beside
+        assert read == 50
+        assert turns == sorted(set(turns))
+
+    run_virtual(main)
 
 
 @pytest.mark.parametrize(
