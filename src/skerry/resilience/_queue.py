@@ -31,6 +31,10 @@ class Queue:
         self._lines: tuple[deque[Waiter], ...] = (deque(), deque(), deque())
         self._busy_since = math.inf
 
+    def adopt(self, other: Queue) -> None:
+        """Take the numbers of another. Those who wait stay, and an overload that was told of is not forgotten."""
+        self._places, self._patience, self.calm = other._places, other._patience, self.calm and other.calm
+
     def __len__(self) -> int:
         return sum(map(len, self._lines))
 

@@ -18,7 +18,7 @@ from skerry.errors import DeadlineExceeded, Overloaded
 from skerry.resilience._congestion import START, Control, Gradient, Loss
 from skerry.resilience._fork import Forked
 from skerry.resilience._limit import Limit
-from skerry.resilience._part import require
+from skerry.resilience._part import Part, require
 from skerry.resilience._queue import PATIENCE, Queue
 from skerry.resilience._waiter import TaskWaiter, ThreadWaiter, Waiter
 from skerry.signals import CallRefused, CallTimedOut, LimitChanged, Signal, emit
@@ -65,9 +65,9 @@ class AdaptiveLimit(Limit, Forked):
         patience = PATIENCE if queue_timeout is None else queue_timeout
         require(0 <= patience < math.inf, f"AdaptiveLimit: queue_timeout is {queue_timeout}; give seconds from 0")
         require(by in {"loss", "delay"}, f'AdaptiveLimit: by is {by!r}; use "loss" or "delay"')
-        self.min = min
-        self.max = max
-        self.queue = queue
+        self.min: int = min
+        self.max: int = max
+        self.queue: int = queue
         self.queue_timeout: float = patience
         self.by = by
         self._control: Control = Loss() if by == "loss" else Gradient()
@@ -136,6 +136,22 @@ class AdaptiveLimit(Limit, Forked):
         ):  # since the line before; it looked for a free place before that, or will look now
             self._hand_back(place=False)
 
+    def adopt(self, other: Part) -> bool:
+        """Take the bounds and the queue's numbers of another that finds its size in the same way. What was found stays, within
+        the bounds, and so do those inside and in the queue.
+        """
+        if not isinstance(other, AdaptiveLimit) or other.by != self.by:
+            return False
+        with self._lock:
+            self.min, self.max = other.min, other.max
+            self.queue, self.queue_timeout = other.queue, other.queue_timeout
+            self._queue.adopt(other._queue)
+            self._bound(self._size)
+            self._surplus = True  # those who leave take places out, while there are too many
+            self._resize()
+            self._serve(self.clock.monotonic())
+        return True
+
     def after_fork(self) -> None:
         """Whoever held a place or waited did so in the parent."""
         self._lock = threading.Lock()
@@ -153,16 +169,16 @@ class AdaptiveLimit(Limit, Forked):
         now = self.clock.monotonic()
         with self._lock:
             self._queue.calm = self._queue.calm and not failed
-            size = self._control.after(
-                self._size, self.min, self.active, seconds=seconds, failed=failed, now=now
-            )  # fmt: skip
-            self._size = float(self.min) if size < self.min else float(self.max) if size > self.max else size
+            self._bound(self._control.after(self._size, self.min, self.active, seconds=seconds, failed=failed, now=now))
             self._free.append(None)
             self._resize()
             self._serve(now)
             changed = self._news(now)
         if changed is not None:
             emit(changed)
+
+    def _bound(self, size: float) -> None:
+        self._size = float(self.min) if size < self.min else float(self.max) if size > self.max else size
 
     def _resize(self) -> None:
         """Bring the places to the limit: new ones at once, too many of them as they come free."""

@@ -5,13 +5,18 @@ import asyncio
 import pytest
 
 from skerry.errors import CircuitOpen, ConfigurationError, DeadlineExceeded
-from skerry.resilience import Bulkhead, CircuitBreaker, Policies, Policy, Retry, RetryBudget
+from skerry.resilience import AdaptiveLimit, Bulkhead, CircuitBreaker, Policies, Policy, Retry, RetryBudget
+from skerry.resilience._congestion import START
 from skerry.signals import PolicyReloaded
 from skerry.testing import VirtualClock, run_virtual
 
 
 def broken() -> None:
     raise OSError("down")
+
+
+def overloaded() -> None:
+    raise TimeoutError
 
 
 def test_calls_under_way_keep_their_time(signals):
@@ -97,6 +102,49 @@ def test_a_bulkhead_keeps_those_inside(before, after):
         assert (bulkhead.active, bulkhead.waiting, len(bulkhead._free)) == (0, 0, after)
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize(("bounds", "size"), [((1, 50), 5), ((8, 50), 8), ((1, 3), 3)])
+def test_an_adaptive_limit_keeps_what_it_found_and_those_inside(bounds, size):
+    """Within the new bounds: a service that can take five calls is not sent twenty more after each change."""
+    least, most = bounds
+
+    async def main(clock: VirtualClock) -> None:
+        policy = Policy("stock", limit=AdaptiveLimit(min=1, max=100, queue_timeout=60.0), clock=clock)
+        limit = policy.limit
+        assert isinstance(limit, AdaptiveLimit)
+        running, peak = 0, 0
+
+        async def work() -> None:
+            nonlocal running, peak
+            running += 1
+            peak = max(peak, running)
+            await clock.sleep(1.0)
+            running -= 1
+            raise CircuitOpen("which says nothing of the service")
+
+        for _ in range(START - 5):
+            with pytest.raises(TimeoutError):
+                policy.call_sync(overloaded)
+        calls = [asyncio.create_task(policy.call(work)) for _ in range(20)]
+        await clock.sleep(0.5)
+        policy.reload(limit=AdaptiveLimit(min=least, max=most, queue_timeout=60.0))
+        assert policy.limit is limit
+        assert limit.limit == size
+        await clock.sleep(0.6)
+        assert running == size
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert (limit.active, limit.waiting, peak) == (0, 0, max(5, size))
+
+    run_virtual(main)
+
+
+def test_an_adaptive_limit_of_another_kind_begins_anew():
+    """What was found in one way means nothing in the other."""
+    policy = Policy("stock", limit=AdaptiveLimit(), clock=VirtualClock())
+    before = policy.limit
+    policy.reload(limit=AdaptiveLimit(by="delay"))
+    assert policy.limit is not before
 
 
 def test_a_budget_keeps_what_was_deposited():
