@@ -7,6 +7,7 @@ import os
 import ssl
 import threading
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -18,7 +19,7 @@ from skerry.client.reply import Reply
 from skerry.client.stream import Stream
 from skerry.client.transport import Transport
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import ConfigurationError
+from skerry.errors import ConfigurationError, ConnectionLost
 from skerry.resilience import Policy
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class SyncServiceClient:
         self.service: str = service
         self.url: str = self._client.url
         self.policy: Policy = self._client.policy
-        self._loop = _LoopThread(f"skerry-client-{service}")
+        self._loop = _LoopThread(service)
 
     def __enter__(self) -> Self:
         return self
@@ -64,10 +65,9 @@ class SyncServiceClient:
         self.close()
 
     def close(self) -> None:
-        """Close all connections and end the thread."""
+        """Close all connections and end the thread. Calls under way in other threads raise `ConnectionLost`."""
         if self._loop.runs:
-            self._loop.run(self._client.aclose())
-            self._loop.stop()
+            self._loop.stop(self._client.aclose())
 
     def request(self, method: str, path: str, **options: Unpack[Options]) -> Reply:
         """One call, repeated where that is safe; see `Options` for what it takes."""
@@ -138,8 +138,9 @@ class SyncStream:
 class _LoopThread:
     """An event loop in a daemon thread that is begun with the first call."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._name = f"skerry-client-{service}"
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -152,39 +153,50 @@ class _LoopThread:
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         """What `call` returns, run there in the context of this thread. Interrupted here, it is cancelled there."""
-        try:
-            loop = self._running()
-        except ConfigurationError:
-            call.close()
-            raise
-        future = asyncio.run_coroutine_threadsafe(call, loop)  # which takes this thread's context along
+        future = self._begun(call)
         try:
             return future.result()
+        except CancelledError:
+            raise ConnectionLost(self._service, "the client was closed while the call was under way") from None
         finally:
             future.cancel()  # done, mostly, and then this is nothing
 
-    def stop(self) -> None:
-        """End the thread. The next call begins another."""
+    def stop(self, last: Coroutine[Any, Any, None]) -> None:
+        """End what is under way, await `last`, and end the thread. The next call begins another."""
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
-        if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+        if loop is None or thread is None:
+            last.close()
+            return
+        asyncio.run_coroutine_threadsafe(_alone(last), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
+    def _begun(self, call: Coroutine[Any, Any, T]) -> Future[T]:
+        with self._lock:  # until it is handed over: a loop that was stopped in between would never run it
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._process = os.getpid()
                 self._thread = threading.Thread(target=self._loop.run_forever, name=self._name, daemon=True)
                 self._thread.start()
             elif self._process != os.getpid():
+                call.close()
                 raise ConfigurationError(
                     f"{self._name} was used before this process was forked: make one in each process"
                 )
-            return self._loop
+            return asyncio.run_coroutine_threadsafe(call, self._loop)  # which takes this thread's context along
+
+
+async def _alone(last: Coroutine[Any, Any, None]) -> None:
+    """Await `last` when no other task is left: whoever waits for one in another thread would do so for ever."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+    await last
 
 
 async def _next(iterator: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from peers import Behaviour, Peer, answers, blackhole, breaks_after, drip, liste
 from skerry import SyncServiceClient, context, deadline
 from skerry.context import CallContext
 from skerry.errors import ConfigurationError, ConnectionLost, DeadlineExceeded
-from skerry.resilience import Policy, Retry
+from skerry.resilience import Bulkhead, Policy, Retry
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -130,3 +131,25 @@ def test_a_fork_does_not_share_connections() -> None:
             os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
         assert client.get("/").status == 200
+
+
+def test_closing_ends_the_calls_of_other_threads() -> None:
+    """One that is sent and those that wait in line: a thread whose call nobody goes on with would wait for ever."""
+    line = Bulkhead(1, queue=5, queue_timeout=20.0)
+    lost: list[ConnectionLost] = []
+    with served(blackhole, policy=Policy("stock", total=20.0, limit=line)) as (client, _):
+
+        def call() -> None:
+            with pytest.raises(ConnectionLost, match="closed") as caught:
+                client.get("/")
+            lost.append(caught.value)
+
+        threads = [threading.Thread(target=call, daemon=True) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        while line.waiting < 4:
+            time.sleep(0.005)
+        client.close()
+        for thread in threads:
+            thread.join(10)
+    assert len(lost) == 5
