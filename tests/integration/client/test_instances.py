@@ -18,6 +18,7 @@ from peers import Behaviour, Peer, Reader, Writer, answers, blackhole, listening
 
 from skerry.client import ServiceClient
 from skerry.client.discovery import Answer, Endpoint
+from skerry.client.discovery.directory import LEAST_TTL
 from skerry.client.discovery.dns import AddressResolver, ServiceResolver
 from skerry.client.policy import is_failure
 from skerry.errors import Unreachable, Untrusted
@@ -217,6 +218,22 @@ def test_an_answer_holds_as_long_as_its_records_say() -> None:
             assert await resolver.resolve() == Answer((Endpoint("127.0.0.1", 80), Endpoint("::1", 80)), 7.0)
             names.zone["stock.test"] = [address("127.0.0.2", ttl=9)]
             assert await resolver.resolve() == Answer((Endpoint("127.0.0.2", 80),), 9.0)
+
+    run_patiently(main())
+
+
+def test_records_that_hold_for_no_time_are_not_asked_for_without_a_rest() -> None:
+    """A TTL of 0 is no watch, which is asked again at once because it waits for changes."""
+
+    async def main() -> None:
+        records = [service("a.test", 80, ttl=0)]
+        zone = {"_http___tcp__stock__test": records, "a__test": [address("127.0.0.1", ttl=0)]}
+        async with name_server(**zone) as names:
+            for resolver in (
+                AddressResolver("a.test", port=80, nameserver=names.where),
+                ServiceResolver("_http._tcp.stock.test", nameserver=names.where),
+            ):
+                assert await resolver.resolve() == Answer((Endpoint("127.0.0.1", 80),), LEAST_TTL)
 
     run_patiently(main())
 

@@ -221,7 +221,9 @@ def test_it_is_asked_again_when_the_answer_is_too_old(signals: list[Signal]) -> 
 TOO_MANY = Answer(tuple(Endpoint(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", 80) for n in range(MAX_ENDPOINTS + 1)), 1.0)
 
 
-@pytest.mark.parametrize("trouble", [Answer((), 1.0), OSError("registry down"), ValueError(), TOO_MANY])
+@pytest.mark.parametrize(
+    "trouble", [Answer((), 1.0), OSError("registry down"), ValueError(), asyncio.CancelledError(), TOO_MANY]
+)
 def test_the_last_good_answer_stands(trouble: Answer | BaseException, signals: list[Signal]) -> None:
     """No answer, an empty one or an absurd one is not "no instances": a signal says so, and calls go on."""
     script = Script(Answer((A, B), 1.0), trouble)

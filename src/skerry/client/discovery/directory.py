@@ -70,7 +70,12 @@ class Directory:
                 async with asyncio.timeout(None if self._known and not failed else ANSWER_TIMEOUT):
                     answer = await self._resolver.resolve()
                 self._take(answer)
-            except Exception as error:  # a resolver may raise whatever it likes, and what is known stands
+            except (
+                Exception,
+                asyncio.CancelledError,
+            ) as error:  # a resolver may raise whatever it likes; what is known stands
+                if isinstance(error, asyncio.CancelledError) and self._leaves():
+                    raise
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failed, 16)) * (1.0 - self._clock.random() / 2)
                 failed += 1
                 self._trouble = str(error) if isinstance(error, SkerryError) else type(error).__name__
@@ -80,6 +85,12 @@ class Directory:
                 pause = min(MOST_TTL, max(LEAST_TTL, answer.ttl)) if answer.ttl > 0 else BETWEEN_CHANGES
             self._asked.set()
             await self._clock.sleep(pause)
+
+    @staticmethod
+    def _leaves() -> bool:
+        """Whether it was this task that somebody cancelled, and not another that the resolver waited for."""
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
 
     def _take(self, answer: Answer) -> None:
         told = frozenset(answer.endpoints)

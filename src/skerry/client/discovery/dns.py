@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from skerry.client.discovery.directory import LEAST_TTL
 from skerry.client.discovery.endpoint import Answer, Endpoint, is_address, is_host
 from skerry.errors import ConfigurationError, MissingExtra
 
@@ -32,7 +34,7 @@ class AddressResolver:
     async def resolve(self) -> Answer:
         """See `Resolver`. Raises what the DNS library raises."""
         addresses, ttl = await _addresses(self._asker, self._name)
-        return Answer(tuple(Endpoint(address, self._port) for address in addresses if is_host(address)), ttl)
+        return _told((Endpoint(address, self._port) for address in addresses if is_host(address)), ttl)
 
     async def aclose(self) -> None:
         """There is nothing to close."""
@@ -58,7 +60,7 @@ class ServiceResolver:
         if failed and not good:
             raise failed[0]
         ttls = [float(found.chaining_result.minimum_ttl), *(answer.ttl for answer in good)]
-        return Answer(tuple(endpoint for answer in good for endpoint in answer.endpoints), min(ttls))
+        return _told((endpoint for answer in good for endpoint in answer.endpoints), min(ttls))
 
     async def aclose(self) -> None:
         """There is nothing to close."""
@@ -73,6 +75,11 @@ class ServiceResolver:
             Endpoint(each, record.port, weight=weight, priority=record.priority) for each in addresses if is_host(each)
         )
         return Answer(tuple(made), ttl)
+
+
+def _told(endpoints: Iterable[Endpoint], ttl: float) -> Answer:
+    # records may say 0, which of an `Answer` means something else: that the next one waits for changes
+    return Answer(tuple(endpoints), max(LEAST_TTL, ttl))
 
 
 async def _addresses(asker: Asker, name: str) -> tuple[list[str], float]:
