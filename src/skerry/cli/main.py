@@ -45,7 +45,10 @@ VERBS = {
 
 
 class Verbs(click.Group):
-    """A group that imports a verb's module when the verb is used, and turns a `SkerryError` into one line."""
+    """A group that imports a verb's module when the verb is used.
+
+    What it raises is one line: a `SkerryError`, and what a file or folder refused.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(VERBS)
@@ -66,8 +69,13 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except SkerryError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(1)
+            text = str(error)
+        except OSError as error:
+            if error.filename is None and not isinstance(error, FileNotFoundError):
+                raise  # nobody could tell what it is about
+            text = f"{error.filename or 'the current folder'}: {error.strerror}"
+        click.echo(f"error: {text}", err=True)
+        raise click.exceptions.Exit(1)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, epilog="Example: skerry demo")

@@ -131,6 +131,29 @@ def test_run_refuses_a_folder_of_no_variables(tmp_path: Path) -> None:
         assert f"there is no folder {folder} with files NAME.env" in shown.stderr
 
 
+def test_what_the_system_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in which nothing can be made is an error like any other, and names what could not be."""
+    monkeypatch.chdir("/proc")
+    shown = skerry("new", "system", "inn", "--defaults")
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert shown.stderr.startswith("error: /proc/")
+    assert shown.stderr.endswith(": No such file or directory\n")
+    assert shown.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["ps"], ["check"], ["doctor"]])
+def test_a_folder_that_is_gone_is_said_to_be(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell may stand in a folder that somebody has removed."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    shown = skerry(*arguments)
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert shown.stderr == "error: the current folder: No such file or directory\n"
+
+
 @pytest.mark.parametrize("arguments", [["rnu"], ["run", "--port", "x"], ["hold"], ["ps", "-o", "xml"]])
 def test_wrong_usage(arguments: list[str]) -> None:
     """Wrong usage is exit code 2."""

@@ -43,8 +43,13 @@ def write(folder: Path, files: Mapping[str, str], plan: Plan | None, *, clock: C
     """Write `files`, by their paths below `folder`, and beside them a file of passwords for each who needs any.
 
     What is there of passwords stays (without a `plan` there are none), so that an export can be repeated. Raises
-    `ConfigurationError` where it cannot write.
+    `ConfigurationError` where it cannot write, and for the folder of the system itself.
     """
+    if plan is not None and folder.resolve() == plan.system.folder:
+        raise ConfigurationError(
+            f"{folder} is the system's own folder, where `skerry run` has files of the same names, such as .env: "
+            "name one for the export alone with --out"
+        )
     written: list[Path] = []
     try:
         for name, text in files.items():

@@ -240,6 +240,19 @@ def test_addresses_of_engines_that_an_export_brings_are_taken(tmp_path: Path) ->
     assert export.plan_of(small_system(tmp_path, text)).events
 
 
+@pytest.mark.parametrize("platform", ["compose", "kubernetes", "helm"])
+def test_the_folder_of_the_system_itself_is_left_alone(tmp_path: Path, platform: str) -> None:
+    """Its `.env` and its secrets are those of `skerry run`, and an export has files of the same names."""
+    system = small_system(tmp_path)
+    (tmp_path / ".env").write_text("API_KEY=precious\n")
+    before = sorted(tmp_path.iterdir())
+    refused = CliRunner().invoke(command, [platform, "--file", str(system.file), "--out", str(tmp_path)])
+    assert isinstance(refused.exception, ConfigurationError)
+    assert str(refused.exception).startswith(f"{tmp_path} is the system's own folder")
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / ".env").read_text() == "API_KEY=precious\n"
+
+
 def test_a_tag_that_is_none_is_refused(tmp_path: Path) -> None:
     """Before anything is written."""
     system = small_system(tmp_path / "system")
