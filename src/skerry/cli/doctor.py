@@ -17,9 +17,9 @@ from typing import Final, Literal
 import click
 
 from skerry.cli import options
-from skerry.cli.text import columns, plain
+from skerry.cli.text import columns, count, plain
 from skerry.errors import SkerryError
-from skerry.topology import FILE_NAME, System, find, load
+from skerry.topology import FILE_NAME, GATEWAY, System, find, load
 
 Found = Literal["ok", "warn", "fail"]
 OLDEST: Final = (3, 11)
@@ -103,9 +103,12 @@ def _lines(file: Path | None, data: Path) -> Iterator[Line]:
     except SkerryError as error:
         yield Line("system file", "fail", "it is wrong", str(error))
         return
-    yield Line("system file", "ok", f"{system.name}: {len(system.services)} services")
+    yield Line("system file", "ok", f"{system.name}: {count(len(system.services), 'service')}")
     if system.gateway is not None and system.gateway.port:
-        yield _port(system, system.gateway.port)
+        yield _port(system, GATEWAY, system.gateway.port, "`skerry run --port 0`")
+    for name, service in system.services.items():
+        if service.port:
+            yield _port(system, name, service.port, f"another port in [services.{name}]")
 
 
 def _python() -> Line:
@@ -166,12 +169,12 @@ def _files() -> Line:
     return Line("open files", "ok", "no limit" if hard == resource.RLIM_INFINITY else f"at most {hard} for a process")
 
 
-def _port(system: System, port: int) -> Line:
+def _port(system: System, process: str, port: int, instead: str) -> Line:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            todo = f"stop who has it, or `skerry run --port 0`; {system.name} itself may be running: `skerry ps`"
-            return Line(f"port {port}", "warn", f"taken ({error.strerror})", todo)
-    return Line(f"port {port}", "ok", "free for the gateway")
+            todo = f"stop who has it, or {instead}; {system.name} itself may be running: `skerry ps`"
+            return Line(f"port {port}", "warn", f"not free for {process} ({error.strerror})", todo)
+    return Line(f"port {port}", "ok", f"free for {process}")

@@ -15,9 +15,10 @@ import click
 
 from skerry.cli import options
 from skerry.clock import SYSTEM
+from skerry.deploy import running
 from skerry.deploy.colours import wants_colour
 from skerry.deploy.readable import Prefixes
-from skerry.errors import ConfigurationError
+from skerry.errors import ConfigurationError, DeployError
 
 FOLDER: Final = "logs"
 LOOK_EVERY: Final = 0.2
@@ -74,7 +75,16 @@ def logs(
 def _folder(data: Path | None, file: Path | None) -> Path:
     if data is not None and (data / FOLDER).is_dir():
         return data / FOLDER
-    return Path(options.running_system(data, file).data) / FOLDER
+    try:
+        return Path(options.running_system(data, file).data) / FOLDER
+    except DeployError:
+        if data is not None:
+            what = f"there is no folder {data / FOLDER}, and no system runs with that data folder"
+        elif running():
+            raise
+        else:
+            what = "no system is running: name the data folder of one that has ended with --data"
+        raise DeployError(what) from None
 
 
 def _show(name: str, line: str, prefixes: Prefixes, output: str) -> None:
@@ -150,7 +160,7 @@ class Tail:
         if self._file is None:
             try:
                 self._file = self._path.open("rb")
-            except OSError:  # between its end and the next one, or not there yet
+            except FileNotFoundError:  # between its end and the next one, or not there yet
                 return None
         return self._file
 

@@ -41,7 +41,7 @@ def test_a_machine_that_has_all_of_it_is_well(tmp_path: Path) -> None:
     assert json.loads(told.output)["ok"] is True
     lines = _found(told)
     assert lines["Python"]["found"] == lines["data folder"]["found"] == lines["system file"]["found"] == "ok"
-    assert lines["system file"]["said"] == "shop: 1 services"
+    assert lines["system file"]["said"] == "shop: 1 service"
     shown = _doctor("--file", file, "--data", tmp_path / "var")
     assert shown.exit_code == 0
     todo = sum(bool(line["todo"]) for line in lines.values())
@@ -71,6 +71,20 @@ def test_a_data_folder_that_cannot_be_one_is_a_failure(tmp_path: Path) -> None:
     told = _doctor("--file", _system(tmp_path, 0), "--data", tmp_path / "var", "-o", "json")
     assert told.exit_code == 1
     assert _found(told)["data folder"]["found"] == "fail"
+
+
+def test_a_port_of_a_service_that_is_taken_is_told(tmp_path: Path) -> None:
+    """Whose it is, and where another is chosen; a service without a port of its own gets a free one."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        file = _system(tmp_path, 0)
+        file.write_text(f'{file.read_text()}port = {port}\n[services.payment]\napp = "payment:app"\n')
+        lines = _found(_doctor("--file", file, "--data", tmp_path, "-o", "json"))
+    assert [what for what in lines if what.startswith("port")] == [f"port {port}"]
+    assert lines[f"port {port}"]["found"] == "warn"
+    assert "port in [services.order]" in lines[f"port {port}"]["todo"]
 
 
 def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:

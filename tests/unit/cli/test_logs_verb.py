@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,26 @@ def test_one_process_can_be_named(data: Path) -> None:
     wrong = CliRunner().invoke(main, ["logs", "oder", "--data", str(data)])
     assert wrong.exit_code == 1
     assert "there are: order, payment" in wrong.stderr
+
+
+def test_logs_that_are_not_there_are_said_to_be_elsewhere(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a running system, those of one that has ended are found by its data folder."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(data))
+    monkeypatch.setattr(tempfile, "tempdir", str(data))
+    other = CliRunner().invoke(main, ["logs", "--data", str(data / "other")])
+    assert other.exit_code == 1
+    assert other.stderr == f"error: there is no folder {data}/other/logs, and no system runs with that data folder\n"
+    none = CliRunner().invoke(main, ["logs"])
+    assert none.exit_code == 1
+    assert none.stderr == "error: no system is running: name the data folder of one that has ended with --data\n"
+
+
+def test_a_log_that_cannot_be_read_is_an_error(data: Path) -> None:
+    """Nothing at all would look like a process that wrote nothing."""
+    (data / "logs" / "odd.log").mkdir()
+    shown = CliRunner().invoke(main, ["logs", "odd", "--data", str(data)])
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert shown.stderr == f"error: {data}/logs/odd.log: Is a directory\n"
 
 
 def test_json_keeps_objects_as_objects(data: Path) -> None:
