@@ -207,8 +207,10 @@ class Consumer:
         while True:
             self._in_hand = len(deliveries)
             handlers = [self.registrations.get(each.message.type) for each in deliveries]
-            most = min((FETCH, *(handler.batch for handler in handlers if handler is not None)))
             linger = min((0.0 if handler is None else handler.linger for handler in handlers), default=0.0)
+            if linger <= 0:
+                return deliveries
+            most = min((FETCH, *(handler.batch for handler in handlers if handler is not None)))
             left = begin + linger - self._clock.monotonic()
             if left <= 0 or len(deliveries) >= most or self._stopping.is_set():
                 return deliveries

@@ -11,8 +11,8 @@ import os
 import sqlite3
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -245,18 +245,25 @@ def _row(m: Message) -> tuple[str, str, str, str, int]:
     return m.id, m.type, m.key, m.body, expected
 
 
-@contextmanager
-def mapped(path: Path) -> Iterator[None]:
+class mapped:  # noqa: N801 - reads as a statement: `with mapped(path):`
     """Turn what the disk and SQLite raise about a log, or a file of it, into errors of our own."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-            raise StoreCorrupt(f"the log in {path}: {error}. Restore it from a backup") from error
-        raise EventError(f"the log in {path}: {error}") from error
-    except OSError as error:
-        raise EventError(f"the log in {path}: {error.strerror}") from error
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+                raise StoreCorrupt(f"the log in {self._path}: {error}. Restore it from a backup") from error
+            raise EventError(f"the log in {self._path}: {error}") from error
+        if isinstance(error, OSError):
+            raise EventError(f"the log in {self._path}: {error.strerror}") from error
 
 
 def _written(path: Path) -> float:

@@ -136,11 +136,8 @@ class Wake:
 
     def _hear(self) -> None:
         assert self._listener is not None
-        words = set[bytes]()
         with contextlib.suppress(OSError):
-            for _ in range(64):  # bounded: what is left rings again
-                words.add(self._listener.recv(_LONGEST))
-        self.stir(words)
+            self.stir((self._listener.recv(_LONGEST),))  # one: another rings again, and to hear of none costs as much
 
     def stir(self, words: Iterable[bytes] = (UNSAID,)) -> None:
         """Wake who waits in this process."""
