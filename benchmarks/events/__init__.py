@@ -50,6 +50,8 @@ def _judge(report: Report) -> None:
         ("by hand, numbered", "numbered"),
     ):
         report.ratio(f"the same, {what}", "a flushed transaction", "by hand, without a row", who=who)
+    kept = report.ratio("writers with a wake hint over those without", "writers", "without a hint")
+    report.bar("writers with a wake hint over those without", kept, ">=", 0.95)
     for broker, driver in (("NATS", "nats-py"), ("Redis", "redis"), ("RabbitMQ", "aiormq")):
         if f"bus on {broker}" in report.samples:
             over = report.ratio(f"bus over the bare driver, {broker}", f"bus on {broker}", driver)
