@@ -190,7 +190,7 @@ async def _row(report: Report, url: str, outbox: Outbox, change: Callable[..., A
 
 
 async def _hint(report: Report, outbox: Outbox, change: Callable[..., Awaitable[float]]) -> None:
-    """What writers keep of their throughput when each commit tells the relay of another process, in short turns with a poll alone."""
+    """What writers keep of their throughput when each commit hints at the relay of another process, in short turns."""
     rates: dict[str, list[float]] = {"ours": [], "without a hint": []}
     turns: list[tuple[str, Outbox]] = [("ours", outbox), ("without a hint", Outbox("bench"))]
     for turn in range(HINT_TURNS):
