@@ -255,6 +255,7 @@ class CircuitBreaker(Part, Forked):
         """Take the thresholds of another breaker. Its own state stays, and what was counted, unless the window is another."""
         if not isinstance(other, CircuitBreaker):
             return False
+        changed = None
         with self._lock:
             same_window = (self.window, self.window_calls) == (other.window, other.window_calls)
             for number in _NUMBERS:
@@ -262,6 +263,10 @@ class CircuitBreaker(Part, Forked):
             if not same_window:
                 counting, self._window = self.counting, self._new_window()
                 self.counting = None if counting is None else self._window
+            if self._state == "half_open" and self._probed >= self.probes:  # no further probe would come to close it
+                changed = self._closed_by_probes(self._now())
+        if changed is not None:
+            emit(changed)
         return True
 
     def after_fork(self) -> None:
@@ -318,8 +323,10 @@ class CircuitBreaker(Part, Forked):
         if failed or slow:
             return self._enter("open", now, "a probe failed" if failed else "a probe was slow")
         self._probed += 1
-        # after a reload it may be more
-        return self._enter("closed", now, f"{self.probes} probes succeeded") if self._probed >= self.probes else None
+        return self._closed_by_probes(now) if self._probed >= self.probes else None
+
+    def _closed_by_probes(self, now: float) -> BreakerChanged:
+        return self._enter("closed", now, f"{self._probed} probes succeeded")
 
     def _call_ended(self, window: Window, *, failed: bool, slow: bool, now: float) -> BreakerChanged | None:
         calls, failures, slow_ones = window.record(now, failed, slow)

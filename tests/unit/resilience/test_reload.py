@@ -7,7 +7,7 @@ import pytest
 from skerry.errors import CircuitOpen, ConfigurationError, DeadlineExceeded
 from skerry.resilience import AdaptiveLimit, Bulkhead, CircuitBreaker, Policies, Policy, Retry, RetryBudget
 from skerry.resilience._congestion import START
-from skerry.signals import PolicyReloaded
+from skerry.signals import BreakerChanged, PolicyReloaded
 from skerry.testing import VirtualClock, run_virtual
 
 
@@ -71,6 +71,23 @@ def test_a_breaker_with_another_window_counts_anew(options):
     assert policy.breaker.measured == (0, 0, 0)
     policy.call_sync(int)
     assert policy.breaker.measured == (1, 0, 0)
+
+
+@pytest.mark.parametrize("probes", [1, 2])
+def test_a_breaker_whose_probes_are_enough_after_a_change_closes(probes, signals):
+    """Two have succeeded. It would wait for a third otherwise, and let none pass."""
+    clock = VirtualClock()
+    policy = Policy("stock", breaker=CircuitBreaker(min_calls=1, open_for=5.0, probes=3), clock=clock)
+    with pytest.raises(OSError, match="down"):
+        policy.call_sync(broken)
+    clock.advance(5.0)
+    for _ in range(2):
+        policy.call_sync(int)
+    policy.reload(breaker=CircuitBreaker(min_calls=1, open_for=5.0, probes=probes))
+    assert policy.breaker is not None
+    assert policy.breaker.state == "closed"
+    changes = [(signal.before, signal.after) for signal in signals if isinstance(signal, BreakerChanged)]
+    assert changes[-1] == ("half_open", "closed")
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 4), (4, 2), (3, 3), (5, 1)])
