@@ -21,6 +21,7 @@ from skerry.client.transport import Transport
 from skerry.clock import SYSTEM, Clock
 from skerry.errors import ConfigurationError, ConnectionLost
 from skerry.resilience import Policy
+from skerry.resilience._fork import Forked
 
 T = TypeVar("T")
 
@@ -135,7 +136,7 @@ class SyncStream:
         return self._loop.run(self._stream.reply())
 
 
-class _LoopThread:
+class _LoopThread(Forked):
     """An event loop in a daemon thread that is begun with the first call."""
 
     def __init__(self, service: str) -> None:
@@ -145,6 +146,11 @@ class _LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._process = 0
+        self.survive_forks()
+
+    def after_fork(self) -> None:
+        """The lock may be held by a thread that did not come along."""
+        self._lock = threading.Lock()
 
     @property
     def runs(self) -> bool:

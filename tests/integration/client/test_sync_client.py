@@ -119,16 +119,21 @@ def test_a_closed_client_can_be_used_again() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_does_not_share_connections() -> None:
-    """In a child process a client that had been used says so, rather than hang or take the parent's replies."""
+    """In a child process a client that had been used says so, rather than hang or take the parent's replies.
+
+    Also when another thread was just about to begin a call.
+    """
     with served(answers(reply())) as (client, _):
         client.get("/")
-        child = os.fork()
-        if child == 0:
-            try:
-                client.get("/")
-            except ConfigurationError:
-                os._exit(7)
-            os._exit(1)
+        with client._loop._lock:
+            child = os.fork()
+            if child == 0:
+                threading.Timer(20.0, os._exit, (2,)).start()
+                try:
+                    client.get("/")
+                except ConfigurationError:
+                    os._exit(7)
+                os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
         assert client.get("/").status == 200
 
