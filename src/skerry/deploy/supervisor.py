@@ -21,6 +21,7 @@ from skerry.deploy.mesh import Mesh, Sidecars
 from skerry.deploy.order import waves
 from skerry.deploy.output import Output
 from skerry.deploy.processes import Command, Launch, command_for, environment_for
+from skerry.deploy.readable import readable
 from skerry.deploy.servers import Addresses, Server, launch
 from skerry.errors import ConfigurationError, DeployError
 from skerry.settings import Settings, variable_for
@@ -395,5 +396,5 @@ class Supervisor:
 
 
 def _failure(keeper: Keeper, what: str) -> DeployError:
-    lines = [f"\n  {line}" for line in list(keeper.last_lines)[-_SHOWN_LINES:]]
-    return DeployError(f"{keeper.launch.name} {what}; its last lines:{''.join(lines) or ' none'}")
+    lines = [f"\n  {line}" for text in keeper.last_lines for line in readable(text, styled=False)]
+    return DeployError(f"{keeper.launch.name} {what}; its last lines:{''.join(lines[-_SHOWN_LINES:]) or ' none'}")

@@ -10,8 +10,10 @@ close     the last connection closes
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Protocol
 
+from skerry.errors import SkerryError
 from skerry.service.server import ASGIApp, Message, Receive, Scope, Send
 
 
@@ -35,29 +37,57 @@ class Stages(Protocol):
         ...
 
 
+class _Server:
+    """Who asked for the start. What skerry itself refuses is told in its words: where in the code that was helps nobody."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._refused = ""
+        self._told = False
+
+    async def asked(self, stage: Awaitable[None]) -> None:
+        """Go through a stage of the start."""
+        try:
+            await stage
+        except SkerryError as error:
+            self._refused = str(error)
+            raise
+
+    async def tell(self, message: Message) -> None:
+        """What the application says, which knows nothing of our words."""
+        self._told = True
+        await self._send({**message, "message": self._refused} if self._refused else message)
+
+    async def finish(self) -> None:
+        """Tell what was refused, where the application said nothing about it."""
+        if self._refused and not self._told:
+            await self.tell({"type": "lifespan.startup.failed"})
+
+
 async def live(stages: Stages, inner: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Take part in the lifespan protocol, together with `inner` if it speaks it.
 
     A start that fails half-way closes what was opened before the failure is told.
     """
     spoken = False
+    server = _Server(send)
 
     async def received() -> Message:
         nonlocal spoken
         message = await receive()
         spoken = True
         if message["type"] == "lifespan.startup":
-            await stages.open()
+            await server.asked(stages.open())
         else:
             await stages.finish()
         return message
 
     async def sent(message: Message) -> None:
         if message["type"] == "lifespan.startup.complete":
-            await stages.begin()
+            await server.asked(stages.begin())
         else:  # the application's start failed, or it has stopped
             await _end(stages)
-        await send(message)
+        await server.tell(message)
 
     try:
         try:
@@ -69,6 +99,7 @@ async def live(stages: Stages, inner: ASGIApp, scope: Scope, receive: Receive, s
             await alone(scope, received, sent)
     except BaseException:
         await _end(stages)
+        await server.finish()
         raise
 
 

@@ -172,12 +172,15 @@ def test_process_that_fails_its_check_is_running(tmp_path: Path) -> None:
 
 
 def test_start_fails_when_a_process_keeps_ending(tmp_path: Path) -> None:
-    """A service that cannot run makes the start fail with its name and its last lines, and nothing stays behind."""
+    """A service that cannot run makes the start fail with its name and its last lines, written out, and nothing stays behind."""
     changes: list[ProcessChanged] = []
 
     async def main() -> None:
         system = supervisor(tmp_path, modes={"one": "normal", "two": "broken"}, emit=changes.append)
-        with pytest.raises(DeployError, match=r"(?s)two ended 3 times .*exit code 3.*\n  no module named order"):
+        with pytest.raises(
+            DeployError,
+            match=r"(?s)two ended 3 times .*exit code 3.*\n  \S+ ERROR it cannot start\n  no module named order",
+        ):
             await system.start()
 
     asyncio.run(main())

@@ -39,7 +39,8 @@ def respond(connection: socket.socket) -> None:
 def main() -> None:
     print(f"{NAME} starts in mode {MODE}", flush=True)
     if MODE == "broken":
-        print("no module named order", file=sys.stderr, flush=True)
+        log = '{"time": "2026-01-01T00:00:00.000Z", "level": "error", "message": "it cannot start"}'
+        print(f"{log}\nno module named order", file=sys.stderr, flush=True)
         sys.exit(3)
     if MODE == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

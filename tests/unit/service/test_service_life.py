@@ -375,6 +375,33 @@ def test_a_start_that_fails_closes_what_it_opened(tmp_path: Path, signals: list[
     assert states(signals)[-1] == "stopped"
 
 
+@pytest.mark.parametrize("app", [None, "application"])
+@pytest.mark.parametrize("how", ["open", "begin"])
+def test_a_start_that_we_refuse_is_told_in_our_words(tmp_path: Path, how: str, app: str | None) -> None:
+    """The server hears what is wrong in one line, without where in the code it was found; whoever waits gets the error."""
+
+    async def act(clock: VirtualClock) -> None:
+        if how == "open":
+            async with living(Service("other", database="sqlite:///s.db", settings=settings(tmp_path), clock=clock)):
+                pass
+        service = make(tmp_path, clock, app=FastAPI() if app else None)
+        if how == "begin":
+
+            @service.on_start
+            async def refuse() -> None:
+                raise ConfigurationError("the key is too short")
+
+        told: asyncio.Queue[Any] = asyncio.Queue()
+        asked: asyncio.Queue[Any] = asyncio.Queue()
+        asked.put_nowait({"type": "lifespan.startup"})
+        with pytest.raises(ConfigurationError if how == "begin" else WrongOwner) as caught:
+            await service.app({"type": "lifespan"}, asked.get, told.put)
+        assert told.get_nowait() == {"type": "lifespan.startup.failed", "message": str(caught.value)}
+        assert told.empty()
+
+    play(act)
+
+
 async def _ignore(event: Happened, tx: Transaction) -> None:
     """Do nothing with it."""
 
