@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import ssl
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -53,7 +54,10 @@ class HttpTransport:
     async def send(self, request: Request) -> Response:
         """See `Transport`."""
         body: Any = request.body or None
-        if isinstance(body, bytes) and len(body) > _LARGE_BODY:
+        unmade: list[Exception] = []
+        if not isinstance(body, bytes | None):
+            body = _noted(body, unmade)
+        elif body is not None and len(body) > _LARGE_BODY:
             body = io.BytesIO(body)  # sent in pieces, with a rest for the event loop in between
         session, loop = self._session, asyncio.get_running_loop()
         if session is None or self._loop is not loop:
@@ -73,6 +77,8 @@ class HttpTransport:
                 middlewares=(_Sending(headers if body is None else []),),
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            if unmade:  # no fault of the service, so no kind of error that tells against it
+                raise CallError(request.service, "its body could not be made, so the request broke off") from unmade[0]
             told = _told(request.service, error)
             connector = session.connector
             if isinstance(told, Unreachable) and isinstance(connector, aiohttp.TCPConnector) and url.host and url.port:
@@ -171,6 +177,16 @@ class _Sending:
 
 class _Broken(aiohttp.ClientError):
     """A connection broke. Not of the kinds on which aiohttp sends again."""
+
+
+async def _noted(pieces: AsyncIterable[bytes], unmade: list[Exception]) -> AsyncIterator[bytes]:
+    """The same pieces; `unmade` is told what making them failed of, for aiohttp calls that a lost connection."""
+    try:
+        async for piece in pieces:
+            yield piece
+    except Exception as error:
+        unmade.append(error)
+        raise
 
 
 def _session(tls: ssl.SSLContext | bool) -> aiohttp.ClientSession:

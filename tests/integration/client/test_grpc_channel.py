@@ -294,6 +294,22 @@ def test_an_answer_that_is_too_large_is_not_taken() -> None:
     play(large, act, policy=policy(limit=limit))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pair", [("A B", "x"), ("x-own", "two\nlines")])
+def test_metadata_that_are_none_are_not_sent(kind: str, pair: tuple[str, str]) -> None:
+    """As a header that is not valid HTTP; what is binary may be anything. It counts for nothing, as all that is refused here."""
+    breaker = CircuitBreaker()
+
+    async def act(channel: grpc.aio.Channel, peer: Peer) -> None:
+        with pytest.raises(CallError, match="nothing was sent"):
+            await ask(channel, kind, metadata=(pair,))
+        assert (breaker.measured.calls, peer.metadata) == (0, [])
+        await ask(channel, kind, metadata=(("x-own-bin", b"two\nlines"),))
+        assert peer.metadata[0]["x-own-bin"] == b"two\nlines"
+
+    play(echo, act, policy=policy(breaker=breaker))
+
+
 @pytest.mark.parametrize("kind", ["add", "talk", "later"])
 def test_what_the_caller_fails_of_while_it_makes_requests_is_raised(kind: str) -> None:
     """Not a cancellation, which gRPC makes of it, and of which a group of tasks says nothing."""

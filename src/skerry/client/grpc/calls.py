@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -22,12 +23,14 @@ from skerry.client.policy import only_unsent
 from skerry.client.telling import around_attempt
 from skerry.clock import Clock
 from skerry.context import CallContext
-from skerry.errors import AttemptTimeout, SkerryError
+from skerry.errors import AttemptTimeout, CallError, SkerryError
 from skerry.resilience import Policy, deadline
 from skerry.resilience.timeout import ran_out
 
 GRACE = 0.1
 """Seconds. When gRPC or the service says so close to a limit of ours that time is over, ours may say which limit it was."""
+_NAME, _TEXT = re.compile(r"[0-9a-z_.-]+"), re.compile(r"[ -~]*")
+"""Metadata as they may be sent: a name, and a value where the name does not end in -bin (gRPC, PROTOCOL-HTTP2.md)."""
 
 
 def interceptors(
@@ -60,6 +63,7 @@ class _Calls:
 
     async def answered(self, continuation: Continuation, details: Any, request: Any) -> Any:
         """A call with one request and one answer, when the answer is there."""
+        self._check(details.metadata)
         repeatable = self._repeatable(details)
         marked = repeatable or context.current().retries_above
 
@@ -93,6 +97,7 @@ class _Calls:
         """A stream that was sent, and what its `answer` will be. The policy holds until then, in a task of its own, because the
         caller may still have requests to write.
         """
+        self._check(details.metadata)
         sent: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         marked = context.current().retries_above
 
@@ -144,6 +149,13 @@ class _Calls:
                 message = await answer(call)
             except AioRpcError as error:
                 raise self._ended(error, limit) from error
+
+    def _check(self, metadata: Any) -> None:
+        """Raises `CallError` for what gRPC would not send, and tell of as if the service had failed."""
+        for name, value in metadata or ():
+            text = value if isinstance(value, str) else value.decode("latin-1")
+            if not _NAME.fullmatch(name) or not (name.endswith("-bin") or _TEXT.fullmatch(text)):
+                raise CallError(self._service, f"the metadata {name[:80]!r} are not valid in gRPC, so nothing was sent")
 
     def _repeatable(self, details: Any) -> bool:
         method = details.method.decode() if isinstance(details.method, bytes) else details.method

@@ -81,8 +81,9 @@ def grpc_channel(
 
     A failed call raises `Unreachable`, `ConnectionLost`, `ReplyTooLarge`, `StatusError` (its `status` is the code's equal in
     HTTP, see `HTTP_STATUS`; its `code` the service's own word, else the code's name in lower case), `DeadlineExceeded`
-    (`AttemptTimeout`) or `Refused` (`CircuitOpen`, `Overloaded`); `__cause__` is gRPC's error, where it came from there. Raises
-    `ConfigurationError` for an address or a name in `safe` that cannot be one.
+    (`AttemptTimeout`), `Refused` (`CircuitOpen`, `Overloaded`), or a plain `CallError` for what is not valid or too large to be
+    sent; `__cause__` is gRPC's error, where it came from there. Raises `ConfigurationError` for an address or a name in `safe`
+    that cannot be one.
     """
     asyncio.get_running_loop()  # gRPC would bind the channel to any loop it finds
     for method in safe:
