@@ -30,6 +30,9 @@ MAX_TIMEOUT = 300.0
 """Seconds. A remote caller cannot ask us to work longer than this."""
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACESTATE = re.compile(r"[ -~]+")
+MAX_STATE = 512
+"""Characters of a tracestate that are passed on, in whole entries."""
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
@@ -172,10 +175,17 @@ def extract(
     return made(
         deadline,
         traceparent,
-        headers.get("tracestate", "")[:512] if traceparent else "",
+        _state(headers["tracestate"]) if traceparent and "tracestate" in headers else "",
         int(priority) if len(priority) == 1 and priority in "0123456789" else EMPTY.priority,
         headers.get(RETRIED_HEADER) == "1",
     )
+
+
+def _state(text: str) -> str:
+    """Printable ASCII only: over gRPC nothing else can be sent, so a caller could make every further call fail."""
+    if len(text) > MAX_STATE:
+        text = text[: MAX_STATE + 1].rpartition(",")[0]
+    return text if _TRACESTATE.fullmatch(text) else ""
 
 
 def _seconds(text: str) -> float | None:

@@ -65,6 +65,25 @@ def test_malformed_traces_are_dropped(text):
     assert (context.traceparent, context.tracestate) == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("vendor=1, other=2", "vendor=1, other=2"),
+        ("", ""),
+        ("vendor=é", ""),
+        ("vendor=1\r\nx-evil: 2", ""),
+        ("a=" + "1" * 510, "a=" + "1" * 510),
+        ("a=" + "1" * 511, ""),
+        ("a=1,b=" + "2" * 506, "a=1,b=" + "2" * 506),
+        ("a=1,b=" + "2" * 507, "a=1"),
+        ("a=1," + "b=2," * 200, "a=1" + ",b=2" * 127),
+    ],
+)
+def test_a_tracestate_is_passed_on_as_far_as_it_can_be_sent(text, kept):
+    """In whole entries of 512 characters at most, of printable ASCII: else a caller could make all further calls fail."""
+    assert extract({"traceparent": TRACE, "tracestate": text}).tracestate == kept
+
+
 @pytest.mark.parametrize("text", ["", "10", "-1", "a", "²", "5 "])
 def test_malformed_priorities_become_the_default(text):
     """A priority outside 0 to 9 is the middle one."""

@@ -310,6 +310,18 @@ def test_metadata_that_are_none_are_not_sent(kind: str, pair: tuple[str, str]) -
     play(echo, act, policy=policy(breaker=breaker))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_caller_from_outside_cannot_make_calls_fail(kind: str) -> None:
+    """Whatever it says of its trace: gRPC takes nothing that is not ASCII."""
+    around = context.extract({"traceparent": CallContext().child().traceparent, "tracestate": "vendor=\xe9"})
+
+    async def act(channel: grpc.aio.Channel, _peer: Peer) -> None:
+        with context.use(around):
+            assert await ask(channel, kind, b"hello") == b"hello"
+
+    play(echo, act)
+
+
 @pytest.mark.parametrize("kind", ["add", "talk", "later"])
 def test_what_the_caller_fails_of_while_it_makes_requests_is_raised(kind: str) -> None:
     """Not a cancellation, which gRPC makes of it, and of which a group of tasks says nothing."""
