@@ -16,7 +16,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import InvalidEvent, LeaseLost, NestedTransaction, NoTransaction, ReceiptConflict, StoreError
+from skerry.errors import (
+    DuplicateValue,
+    EventError,
+    InvalidDocument,
+    InvalidEvent,
+    InvalidQuery,
+    LeaseLost,
+    NestedTransaction,
+    NoTransaction,
+    ReceiptConflict,
+    StoreError,
+    VersionConflict,
+)
 from skerry.events._loops import end, wait_for
 from skerry.events.brokers import Broker, Delivery, Message, Position, Subscription
 from skerry.events.brokers.wire import identity, kept
@@ -37,7 +49,15 @@ TOGETHER = 0.02
 PAUSE = 0.5
 LAG_EVERY, LAG_SHARE = 15.0, 0.01
 """Seconds between two counts of what is not handled yet; where counting is slow, so many that it takes at most this share."""
-_ITS_OWN_FAULT = (NoTransaction, NestedTransaction, ReceiptConflict)
+_ITS_OWN_FAULT = (
+    NoTransaction,
+    NestedTransaction,
+    ReceiptConflict,
+    VersionConflict,
+    DuplicateValue,
+    InvalidDocument,
+    InvalidQuery,
+)
 """Store errors that a handler brings about itself. For any other the loop pauses and comes back to the event."""
 
 
@@ -491,4 +511,7 @@ def _is_trouble(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     """The error's class and text, without anything that may hold the payload."""
-    return f"{type(error).__name__}: {error}"[:300] if isinstance(error, InvalidEvent) else type(error).__name__
+    if isinstance(error, InvalidEvent):
+        return f"{type(error).__name__}: {error}"[:300]
+    told = error.__cause__ if type(error) is EventError and error.__cause__ else error  # see `Inbox.handle`
+    return type(told).__name__

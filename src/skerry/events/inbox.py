@@ -57,7 +57,8 @@ class Inbox:
         """Run the handler inside `tx`, once per group and `event_id`; False when it ran before.
 
         Raises what the handler raises, `TimeoutError` when it takes too long, `InvalidEvent` when the data does not fit,
-        `EventError` when the handler was cancelled by something of its own rather than by who runs it.
+        `EventError` when the handler was cancelled by something of its own rather than by who runs it, or raised what is
+        no `Exception`; `SystemExit` and `KeyboardInterrupt` are raised as they are.
         """
         if not await self._receipts.insert(tx, f"inbox:{group}", event_id, "handled"):
             return False
@@ -98,10 +99,10 @@ class Inbox:
     async def _call(
         self, tx: Transaction, envelopes: Sequence[Envelope], registration: Registration, group: str
     ) -> None:
-        events = [registration.event.from_envelope(envelope) for envelope in envelopes]
         alone = envelopes[0] if len(envelopes) == 1 else None  # many causes are none
         token = cause.set(alone.id if alone else "")
         try:
+            events = [registration.event.from_envelope(envelope) for envelope in envelopes]
             with handling(envelopes, group) as own, context.use(own):
                 handled = registration.handler(events if registration.batch > 1 else events[0], tx)
                 await within(registration.timeout, handled)
@@ -110,6 +111,12 @@ class Inbox:
             if task is None or task.cancelling():
                 raise
             raise EventError("the handler was cancelled from within") from None
+        except (Exception, GeneratorExit, KeyboardInterrupt, SystemExit):
+            raise
+        except (
+            BaseException
+        ) as error:  # such as a panic in a library written in Rust, which would end the group for good
+            raise EventError(f"the handler raised {type(error).__name__}, which is no Exception") from error
         finally:
             cause.reset(token)
 

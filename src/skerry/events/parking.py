@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from skerry.clock import SYSTEM, Clock
 from skerry.events.brokers import Message
-from skerry.events.brokers.wire import keepable
+from skerry.events.brokers.wire import keepable, plain
 from skerry.events.outbox import SQL
 from skerry.store import Database, Tx
 
@@ -71,7 +71,7 @@ class Parking:
 
         async def park(one: Message, state: str, reason: str) -> bool:
             columns = (self.group, one.id, one.type, one.key, one.body)
-            how = (state, attempts, now + delay, reason[:500], now, sequence)
+            how = (state, attempts, now + delay, plain(reason[:500]), now, sequence)
             return await tx.execute(SQL["park"], (*columns, *how)) == 1
 
         if await park(message, state, reason):
@@ -104,7 +104,7 @@ class Parking:
 
     async def keep(self, tx: Tx, parked: Parked, state: str, *, attempts: int, delay: float, reason: str) -> None:
         """Put an event back: for another try in `delay` seconds, or as a dead letter."""
-        await tx.execute(SQL["repark"], (state, attempts, self._clock.now() + delay, reason[:500], parked.id))
+        await tx.execute(SQL["repark"], (state, attempts, self._clock.now() + delay, plain(reason[:500]), parked.id))
         if state == "dead" and not self._hold_key:
             await self.promote(tx, parked.message.key)
 

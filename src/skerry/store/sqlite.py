@@ -142,14 +142,26 @@ class SQLiteTransaction:
         self._callbacks.append(callback)
 
     def flush(self) -> None:
-        """Run what `later` has queued."""
+        """Run what `later` has queued. What fails outside a savepoint takes all of the transaction, whoever catches the error:
+        the work that it belongs to may be over, and nothing can undo that alone.
+        """
+        if not self._queued:
+            return
         queued, self._queued = self._queued, []
-        for text, group in groupby(queued, key=itemgetter(0)):
-            rows = [values for _, values in group]
-            if len(rows) == 1:
-                self._connection.execute(text, rows[0])
-            else:
-                self._connection.executemany(text, rows)
+        innermost = f"SAVEPOINT skerry_{self._depth - 1}"
+        inside = self._depth > 0 and all(text != innermost for text, _ in queued)
+        try:
+            for text, group in groupby(queued, key=itemgetter(0)):
+                rows = [values for _, values in group]
+                if len(rows) == 1:
+                    self._connection.execute(text, rows[0])
+                else:
+                    self._connection.executemany(text, rows)
+                inside = inside or text == innermost
+        except BaseException:
+            if not inside:
+                self._connection.rollback()
+            raise
 
     def _demand_open(self) -> None:
         if not self.is_open:

@@ -212,3 +212,27 @@ def test_what_no_database_takes_is_a_dead_letter_that_says_so(staged, part, name
             assert getattr(letter, {"id": "event_id"}.get(part, part)) == bad.replace("\x00", "\ufffd")
 
     asyncio.run(main())
+
+
+def test_a_write_left_for_later_fails_with_its_own_event(staged):
+    """Its error comes with a statement of the next event, which is not to blame: it is handled, the other is dead."""
+
+    async def main():
+        async with staged() as stage:
+
+            async def handle(event, tx):
+                await stage.handle(event, tx)
+                if event.counter == "x":
+                    tx.later("INSERT INTO counters VALUES ('x', NULL)")
+
+            stage.bus.on(stage.Counted, inbox=stage.inbox, retry=Retry(1))(handle)
+            await stage.bus.publish(*(stage.Counted(counter=counter, n=n) for n, counter in enumerate("xy", 1)))
+            stage.bus.start()
+            await stage.until(1)
+            async with asyncio.timeout(60):
+                while not (letters := await DeadLetters(stage.database).list()):
+                    await asyncio.sleep(0.01)
+            assert [letter.key for letter in letters] == ["x"]
+            assert await stage.effects() == {"y": [2]}
+
+    asyncio.run(main())

@@ -1,6 +1,7 @@
 """Statements that go to the engine together."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -70,5 +71,44 @@ def test_a_savepoint_takes_back_what_was_left_for_later_inside_it(opened):
                 async with tx.savepoint():
                     tx.later(INSERT, (5,))
             assert await numbers(database) == [1, 5]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_a_failure_left_for_later_outside_a_savepoint_takes_all(opened, within):
+    """Whoever catches it commits nothing of it, also where it comes inside the savepoint of other work."""
+
+    async def main():
+        async with opened() as database:
+            with pytest.raises(NoTransaction):  # noqa: PT012 - the block is the thing
+                async with database.transaction() as tx:
+                    await tx.execute(INSERT, (1,))
+                    tx.later(INSERT, (1,))
+                    tx.later(INSERT, (2,))
+                    with contextlib.suppress(Exception):
+                        if within:
+                            async with tx.savepoint():
+                                await tx.fetch_all("SELECT n FROM t")
+                        else:
+                            await tx.fetch_all("SELECT n FROM t")
+            assert await numbers(database) == []
+
+    asyncio.run(main())
+
+
+def test_a_failure_left_for_later_inside_a_savepoint_takes_that(opened):
+    """What came before the block is committed."""
+
+    async def main():
+        async with opened() as database:
+            async with database.transaction() as tx:
+                tx.later(INSERT, (1,))
+                with pytest.raises(Exception, match=r"(?i)unique"):  # noqa: PT012 - the block is the thing
+                    async with tx.savepoint():
+                        tx.later(INSERT, (2,))
+                        tx.later(INSERT, (1,))
+                        await tx.fetch_all("SELECT n FROM t")
+            assert await numbers(database) == [1]
 
     asyncio.run(main())

@@ -71,17 +71,18 @@ def keepable(message: Message) -> Message:
     """The message as every database takes it: NUL and lone surrogates replaced, the body as `readable` gives it."""
     body = readable(message.body.encode(errors="surrogatepass"))
     if "\x00" in body:
-        body = _plain(body) + NOT_TEXT
-    return Message(_plain(message.id), _plain(message.type), _plain(message.key), body)
+        body = plain(body) + NOT_TEXT
+    return Message(plain(message.id), plain(message.type), plain(message.key), body)
 
 
 def kept(message: Message) -> bool:
     """Whether every database takes its id, type and key as they are, so that it can be asked about them."""
     text = f"{message.id}{message.type}{message.key}"
-    return text.isprintable() or _plain(text) == text  # the first question alone is quick, and enough for most
+    return text.isprintable() or plain(text) == text  # the first question alone is quick, and enough for most
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """The text as every database takes it."""
     return text.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
