@@ -120,7 +120,7 @@ class _NetworkResponse(Response):
             return b""  # as it is after the only piece that most bodies have
         try:
             return await content.readany()
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:  # the last when the connection was closed here
             raise _told(self._service, error) from error
 
     def close(self) -> None:

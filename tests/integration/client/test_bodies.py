@@ -121,6 +121,22 @@ def test_a_stream_that_breaks_off_says_so() -> None:
     assert isinstance(got[-1], ConnectionLost)
 
 
+def test_a_stream_whose_client_was_closed_says_so_too() -> None:
+    """In the words of the client, and not of what is below it."""
+
+    async def main() -> None:
+        async with listening(drip) as peer:
+            client = ServiceClient("stock", url=peer.url, policy=policy(), clock=LOOP_TIME)
+            async with client.stream("GET", "/") as stream:
+                pieces = stream.aiter_bytes()
+                await anext(pieces)
+                await client.aclose()
+                with pytest.raises(ConnectionLost):
+                    _ = [piece async for piece in pieces]
+
+    run_patiently(main())
+
+
 def test_a_stream_is_retried_until_its_head_is_here() -> None:
     """A 503 is tried again; when attempts are over the last reply is what is streamed."""
     got, peer = streamed(answers(reply(503), reply(200, b"now")))
