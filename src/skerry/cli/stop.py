@@ -13,6 +13,8 @@ from skerry.deploy import ask, is_known
 from skerry.errors import DeployError
 
 POLL = 0.05
+LEAST = 1.0
+"""Seconds to be told, also for who does not wait for the end."""
 
 
 @click.command()
@@ -24,8 +26,8 @@ POLL = 0.05
 def stop(data: Path | None, file: Path | None, output: str, timeout: float) -> None:
     """Stop a running system; returns when its processes have ended."""
     entry = options.running_system(data, file)
-    ask(Path(entry.socket), "stop")
     end = SYSTEM.monotonic() + timeout
+    ask(Path(entry.socket), "stop", timeout=max(timeout, LEAST))
     while is_known(entry):
         if SYSTEM.monotonic() > end:
             raise DeployError(

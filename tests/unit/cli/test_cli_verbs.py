@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from skerry import __version__
 from skerry.cli import main as main_module
 from skerry.cli.main import VERBS, main
 from skerry.cli.ps import table
+from skerry.deploy import registry
 
 
 @pytest.fixture(autouse=True)
@@ -152,6 +154,20 @@ def test_a_folder_that_is_gone_is_said_to_be(
     shown = skerry(*arguments)
     assert (shown.exit_code, shown.stdout) == (1, "")
     assert shown.stderr == "error: the current folder: No such file or directory\n"
+
+
+@pytest.mark.timeout(20)
+def test_stop_waits_no_longer_than_it_was_told_to() -> None:
+    """Also for a supervisor that hangs, and so does not even answer."""
+    socket_path = registry.runtime_folder() / "abcdef012345.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
+        silent.bind(str(socket_path))
+        silent.listen()
+        entry = registry.Entry(file="/shop.toml", data="/var", pid=7, url="", name="shop", socket=str(socket_path))
+        registry.write_entry(entry)
+        shown = skerry("stop", "--timeout", "0.1")
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert shown.stderr == "error: the running system does not answer: timed out\n"
 
 
 @pytest.mark.parametrize("arguments", [["rnu"], ["run", "--port", "x"], ["hold"], ["ps", "-o", "xml"]])
