@@ -50,8 +50,8 @@ class ServiceClient:
     `Transport`), say by `AsgiTransport` in tests; it is closed with the client.
 
     Any status is returned, not raised: use `Reply.raise_for_status`. Raises `Unreachable`, `Untrusted`, `ConnectionLost`,
-    `ReplyTooLarge`, `RedirectRefused`, `Refused` (`CircuitOpen`, `Overloaded`), `DeadlineExceeded` (`AttemptTimeout`); at
-    construction `ConfigurationError`.
+    `ReplyTooLarge`, `RedirectRefused`, `Refused` (`CircuitOpen`, `Overloaded`, `BulkheadFull`), `DeadlineExceeded`
+    (`AttemptTimeout`); at construction `ConfigurationError`.
 
         async with ServiceClient("inventory") as inventory:
             reply = await inventory.post("/reservations", json=order, idempotency_key=key)

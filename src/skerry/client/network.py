@@ -14,7 +14,16 @@ from yarl import URL
 
 from skerry.client.headers import Headers
 from skerry.client.transport import Request, Response
-from skerry.errors import CallError, ConfigurationError, ConnectionLost, ReplyTooLarge, Unreachable, Untrusted
+from skerry.errors import (
+    BulkheadFull,
+    CallError,
+    ConfigurationError,
+    ConnectionLost,
+    ReplyTooLarge,
+    Unreachable,
+    Untrusted,
+)
+from skerry.signals import CallRefused, emit
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -76,6 +85,11 @@ class HttpTransport:
                 server_hostname=name,
                 middlewares=(_Sending(headers if body is None else []),),
             )
+        except _NoneFree as error:  # of our own making, so it must not tell against the service
+            emit(CallRefused(policy=request.service, reason=BulkheadFull.reason))
+            raise BulkheadFull(
+                f"{request.service}: all {MAX_CONNECTIONS} connections of this client are in use; nothing was sent"
+            ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if unmade:  # no fault of the service, so no kind of error that tells against it
                 raise CallError(request.service, "its body could not be made, so the request broke off") from unmade[0]
@@ -160,7 +174,11 @@ class _Sending:
         request.headers.update(self._headers)
         try:
             return await send(request)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+        except aiohttp.ConnectionTimeoutError as error:
+            if isinstance(request, _Dialled) and request.reused:
+                raise _NoneFree from error
+            raise
+        except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             stale = isinstance(request, _Dialled) and request.reused and request.method in IDEMPOTENT
@@ -173,6 +191,10 @@ class _Sending:
             aiohttp.ClientOSError,
         ) as error:  # no connection too: the first may have arrived
             raise _Broken from error
+
+
+class _NoneFree(Exception):
+    """Every connection was in use for as long as a call waits for one."""
 
 
 class _Broken(aiohttp.ClientError):

@@ -59,7 +59,8 @@ class Transport(Protocol):
 
     It follows no redirects, keeps no cookies, decodes no body, repeats nothing that may have taken effect, and has no time-out
     but one for making a connection: the caller cancels it. Cancelled, it gives up the connection. Its errors are skerry's:
-    `Unreachable` (nothing was sent), `Untrusted`, `ConnectionLost` (no whole reply), `ReplyTooLarge` (its head).
+    `Unreachable` (nothing was sent), `Untrusted`, `ConnectionLost` (no whole reply), `ReplyTooLarge` (its head), `BulkheadFull`
+    (all its connections are in use).
     """
 
     async def send(self, request: Request) -> Response:

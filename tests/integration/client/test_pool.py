@@ -12,12 +12,17 @@ from peers import Peer, Reader, Writer, answers, blackhole, listening, receive, 
 
 from skerry.client import ServiceClient
 from skerry.client.network import CONNECT_TIMEOUT, IDLE_EXPIRY, MAX_CONNECTIONS
-from skerry.errors import ConfigurationError, ConnectionLost, DeadlineExceeded, Unreachable
-from skerry.resilience import Policy
+from skerry.errors import BulkheadFull, ConfigurationError, ConnectionLost, DeadlineExceeded
+from skerry.resilience import CircuitBreaker, Policy
+from skerry.signals import Signal, subscribe
 
 
-def client_of(peer: Peer, *, total: float = 5.0) -> ServiceClient:
-    return ServiceClient("stock", url=peer.url, policy=Policy("stock", total=total, clock=LOOP_TIME), clock=LOOP_TIME)
+def client_of(
+    peer: Peer, *, total: float = 5.0, breaker: CircuitBreaker | None = None, several: bool = False
+) -> ServiceClient:
+    policy = Policy("stock", total=total, breaker=breaker, clock=LOOP_TIME)
+    url = f"{peer.url},{peer.url.partition('://')[2]}" if several else peer.url
+    return ServiceClient("stock", url=url, policy=policy, clock=LOOP_TIME)
 
 
 def test_calls_that_are_cancelled_leak_no_place() -> None:
@@ -38,17 +43,26 @@ def test_calls_that_are_cancelled_leak_no_place() -> None:
     run_patiently(main())
 
 
-def test_a_call_beyond_the_pool_is_not_sent() -> None:
-    """When every connection is in use a call waits for a second, and is then Unreachable: nothing was sent."""
+@pytest.mark.parametrize("several", [False, True])
+def test_a_call_beyond_the_pool_is_not_sent(*, several: bool) -> None:
+    """When every connection is in use a call waits for a second. It is refused here then, which tells against no service and no
+    instance of it.
+    """
+    breaker = CircuitBreaker()
+    signals: list[Signal] = []
 
     async def main() -> None:
-        async with listening(blackhole) as peer, client_of(peer) as client:
+        async with listening(blackhole) as peer, client_of(peer, breaker=breaker, several=several) as client:
             taken = [asyncio.create_task(client.get("/")) for _ in range(MAX_CONNECTIONS)]
             while len(peer.requests) < MAX_CONNECTIONS:
                 await asyncio.sleep(0)
             begun = LOOP_TIME.monotonic()
-            with pytest.raises(Unreachable):
+            unsubscribe = subscribe(signals.append)
+            with pytest.raises(BulkheadFull):
                 await client.get("/")
+            unsubscribe()
+            assert [(each.policy, each.reason) for each in signals] == [("stock", "bulkhead_full")]
+            assert breaker.measured.calls == 0
             assert LOOP_TIME.monotonic() <= begun + CONNECT_TIMEOUT + 0.05
             for call in taken:
                 call.cancel()
