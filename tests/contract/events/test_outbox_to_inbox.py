@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -234,5 +235,27 @@ def test_a_write_left_for_later_fails_with_its_own_event(staged):
                     await asyncio.sleep(0.01)
             assert [letter.key for letter in letters] == ["x"]
             assert await stage.effects() == {"y": [2]}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("part", ["id", "key"])
+def test_what_no_index_has_room_for_is_a_dead_letter(staged, part):
+    """A message of others with an id or key of a thousand odd letters keeps no group from going on; two of them stay two."""
+    odd = "".join(random.Random(7).choices([chr(code) for code in range(0x10000, 0x10FFF)], k=1000))
+
+    async def main():
+        async with staged() as stage:
+            good, *others = (message(stage.outbox.seal(stage.Counted(counter=key, n=1))) for key in "abc")
+            bad = [replace(each, **{part: odd + end}) for each, end in zip(others, "xy", strict=True)]
+            await stage.broker.publish([*bad, bad[0], good])
+            stage.listen()
+            await stage.until(1)
+            assert await stage.effects() == {"a": [1]}
+            letters = await DeadLetters(stage.database).list()
+            assert {letter.reason for letter in letters} == {
+                "InvalidEvent: the envelope is not the one the message was routed by"
+            }
+            assert len({(letter.event_id, letter.key) for letter in letters}) == len(letters) == 2
 
     asyncio.run(main())

@@ -5,6 +5,7 @@ What others put on the wire is handed on as far as it is known: whoever parses t
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, unquote
@@ -19,6 +20,8 @@ KEY: Final = "skerry-key"
 CONTENT_TYPE: Final = "content-type"
 TOO_LARGE: Final = "... cut off by skerry: larger than an event may be"
 NOT_TEXT: Final = "... changed by skerry: it held what is no text"
+LONGEST: Final = 2 * MAX_TEXT + 1
+"""Characters of an id, type or key that is asked for, at most: an id and its source. No index of PostgreSQL takes twice that."""
 _SHOWN: Final = 1024
 _SAFE: Final = "/:@!$&'()*+,;=-._~"
 
@@ -68,17 +71,26 @@ def readable(body: bytes) -> str:
 
 
 def keepable(message: Message) -> Message:
-    """The message as every database takes it: NUL and lone surrogates replaced, the body as `readable` gives it."""
+    """The message as every database takes it: NUL and lone surrogates replaced, what is too long for an index cut, the body as
+    `readable` gives it.
+    """
     body = readable(message.body.encode(errors="surrogatepass"))
     if "\x00" in body:
         body = plain(body) + NOT_TEXT
-    return Message(plain(message.id), plain(message.type), plain(message.key), body)
+    return Message(_short(plain(message.id)), _short(plain(message.type)), _short(plain(message.key)), body)
 
 
 def kept(message: Message) -> bool:
     """Whether every database takes its id, type and key as they are, so that it can be asked about them."""
     text = f"{message.id}{message.type}{message.key}"
+    if len(text) > LONGEST and max(len(message.id), len(message.type), len(message.key)) > LONGEST:
+        return False
     return text.isprintable() or plain(text) == text  # the first question alone is quick, and enough for most
+
+
+def _short(text: str) -> str:
+    """Two that begin alike stay two."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 9]} {zlib.crc32(text.encode()):08x}"
 
 
 def plain(text: str) -> str:
