@@ -146,6 +146,31 @@ def test_a_client_goes_on_when_its_registry_is_gone(tmp_path: Path) -> None:
     play(main())
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_who_is_cancelled_while_it_withdraws_is_cancelled(turns: int, server: EtcdServer) -> None:
+    """In whichever turn of the event loop that happens."""
+
+    async def main() -> None:
+        registry = EtcdRegistry(server.url(), clock=LOOP_TIME)
+        left = asyncio.Event()
+
+        async def announced() -> None:
+            async with registry.registered("short", A):
+                await asyncio.sleep(0)  # whatever keeps the lease has begun
+                left.set()
+
+        task = asyncio.create_task(announced())
+        await left.wait()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        await registry.aclose()
+
+    play(main())
+
+
 def test_entries_that_are_no_instances_are_left_out(server: EtcdServer) -> None:
     """Whoever may write can break nothing but its own entry, and lead nobody to forbidden places."""
     lies = {

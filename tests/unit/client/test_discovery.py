@@ -281,6 +281,33 @@ def test_a_silent_resolver_is_given_up() -> None:
     kept(Script(None), main)
 
 
+def test_who_is_cancelled_while_it_closes_is_cancelled() -> None:
+    """A resolver may take its time to end. Who has no more of it is not told that all went well."""
+
+    class Lingers(Script):
+        async def resolve(self) -> Answer:
+            try:
+                return await super().resolve()
+            finally:
+                await asyncio.sleep(1.0)
+
+    script = Lingers(None)
+
+    async def main(directory: Directory, sets: list[list[Endpoint]], clock: VirtualClock) -> None:
+        asking = asyncio.create_task(directory.ready())
+        await clock.sleep(0.1)
+        closing = asyncio.create_task(directory.aclose())
+        await clock.sleep(0.1)
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert closing.cancelled()
+        assert script.closed
+        asking.cancel()
+        assert sets == []
+
+    kept(script, main)
+
+
 def test_a_call_that_leaves_does_not_end_the_question() -> None:
     """Whoever comes next gets the answer that the first was too impatient for."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from skerry.client.discovery.endpoint import MAX_ENDPOINTS, Answer, Endpoint, Resolver
 from skerry.clock import Clock
@@ -52,11 +51,12 @@ class Directory:
     async def aclose(self) -> None:
         """Stop asking."""
         task, self._task = self._task, None
-        if task is not None and task.get_loop() is asyncio.get_running_loop():
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        await self._resolver.aclose()
+        try:
+            if task is not None and task.get_loop() is asyncio.get_running_loop():
+                task.cancel()
+                await asyncio.wait([task])  # whose cancellation is told from one of who closes it
+        finally:
+            await self._resolver.aclose()
 
     def _running(self) -> None:
         if self._task is None or self._task.get_loop() is not asyncio.get_running_loop():

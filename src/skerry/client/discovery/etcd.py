@@ -100,8 +100,7 @@ class EtcdRegistry:
             yield
         finally:
             keeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeping
+            await asyncio.wait([keeping])
             with suppress(SkerryError, TimeoutError):  # the lease ends by itself
                 await self._ask(
                     "lease/revoke", {"ID": entry.lease}
