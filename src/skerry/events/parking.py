@@ -109,8 +109,8 @@ class Parking:
             await self.promote(tx, parked.message.key)
 
     async def promote(self, tx: Tx, key: str) -> None:
-        """Let the first event that is held of this key go next, unless one of the key is about to be tried."""
-        rows = await tx.fetch_all(SQL["next_held"], (self.group, key, self.group, key))
+        """Let the first event that is held of this key go next, unless one of the key is about to be tried, or holds it."""
+        rows = await tx.fetch_all(SQL["next_held"], (self.group, key, int(self._hold_key)))
         if rows:
             await tx.execute(SQL["repark"], ("retry", 0, self._clock.now(), "released", rows[0][0]))
 

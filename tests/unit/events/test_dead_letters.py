@@ -115,6 +115,29 @@ def test_only_dead_ones_are_retried_or_dropped(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_key_is_held_by_each_dead_letter_of_it(tmp_path: Path) -> None:
+    """What waits goes on once the last dead letter before it is decided about, whichever that is."""
+    parked = (
+        ("billing", "placed", "a", "dead"),
+        ("billing", "placed", "a", "dead"),
+        ("billing", "placed", "a", "held"),
+    )
+
+    async def main(first: int, last: int) -> None:
+        async with letters_of(tmp_path / str(first), *parked) as (letters, _):
+            states = []
+            for each in (first, last):
+                assert await letters.drop(each)
+                waiting = await letters.get(3)
+                assert waiting is not None
+                states.append(waiting.state)
+            assert states == ["held", "retry"]
+
+    for first, last in ((1, 2), (2, 1)):
+        (tmp_path / str(first)).mkdir()
+        asyncio.run(main(first, last))
+
+
 def test_a_backlog_tells_what_waits_from_what_is_delayed(tmp_path: Path) -> None:
     """The oldest has waited since it was recorded, a delayed one since it became due."""
 

@@ -107,9 +107,12 @@ WHERE (consumer = ?1 AND key = ?2 AND key <> '' AND (?3 = 1 OR state <> 'dead'))
 SELECT id, event_id, type, key, body, attempts, parked_at FROM skerry_parked
 WHERE consumer = ? AND state = 'retry' AND (due_at <= ? OR due_at > ?) ORDER BY due_at, id LIMIT 1;
 
+-- Where dead letters hold their key, nothing overtakes one that came before it.
 -- name: next_held
-SELECT id FROM skerry_parked WHERE consumer = ? AND key = ? AND state = 'held'
-AND NOT EXISTS (SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND state = 'retry') ORDER BY id LIMIT 1;
+SELECT id FROM skerry_parked held WHERE consumer = ?1 AND key = ?2 AND state = 'held' AND NOT EXISTS (
+  SELECT 1 FROM skerry_parked WHERE consumer = ?1 AND key = ?2
+  AND (state = 'retry' OR (?3 = 1 AND state = 'dead' AND id < held.id))
+) ORDER BY id LIMIT 1;
 
 -- name: number
 SELECT last FROM skerry_numbers WHERE consumer = ? AND source = ? AND key = ?;
