@@ -114,8 +114,13 @@ def run(
 
 
 def gateway_port(system: System, port: int | None, engine: str | None) -> int | None:
-    """The port that was chosen for the gateway, else that of the file; without a gateway neither a port nor an engine can be."""
+    """The port that was chosen for the gateway, else that of the file; without a gateway neither a port nor an engine can be.
+
+    Raises `ConfigurationError`, also for the port of a service.
+    """
     if system.gateway is not None:
+        if taken := next((name for name, service in system.services.items() if port and service.port == port), None):
+            raise ConfigurationError(f"{taken} and the gateway have the same port {port}", source=str(system.file))
         return system.gateway.port if port is None else port
     for option, value in (("--port", port), ("--engine", engine)):
         if value is not None:

@@ -108,6 +108,16 @@ def test_run_refuses_what_is_for_the_gateway_where_there_is_none(chosen: list[st
     assert not (tmp_path / "var").exists()
 
 
+def test_run_refuses_the_port_of_a_service_for_the_gateway(tmp_path: Path) -> None:
+    """It would be told that somebody uses it, and that is the system itself."""
+    file = _system(tmp_path)
+    (tmp_path / "gateway.yaml").write_text("routes: []\n")
+    file.write_text(f'{file.read_text()}port = 9001\n[gateway]\nspec = "gateway.yaml"\n')
+    shown = skerry("run", "--port", "9001")
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert shown.stderr == f"error: {file}: payment and the gateway have the same port 9001\n"
+
+
 def test_run_refuses_variables_of_nobody(tmp_path: Path) -> None:
     """A file in the folder of `--env` that is named like no service would be left unread, and the service without a password."""
     _system(tmp_path)
