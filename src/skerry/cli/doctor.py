@@ -18,6 +18,7 @@ import click
 
 from skerry.cli import options
 from skerry.cli.text import columns, count, plain
+from skerry.deploy.dotenv import DOTENV, read_dotenv
 from skerry.errors import SkerryError
 from skerry.topology import FILE_NAME, GATEWAY, System, find, load
 
@@ -104,11 +105,33 @@ def _lines(file: Path | None, data: Path) -> Iterator[Line]:
         yield Line("system file", "fail", "it is wrong", str(error))
         return
     yield Line("system file", "ok", f"{system.name}: {count(len(system.services), 'service')}")
-    if system.gateway is not None and system.gateway.port:
-        yield _port(system, GATEWAY, system.gateway.port, "`skerry run --port 0`")
+    yield from _led_to(system)
+
+
+def _led_to(system: System) -> Iterator[Line]:
+    """What the system file leads to: files, and ports that it chooses."""
+    if (system.folder / DOTENV).is_file():
+        yield _content(DOTENV, lambda: count(len(read_dotenv(system.folder)), "variable"))
+    if (gateway := system.gateway) is not None:
+        yield _content(gateway.spec.name, lambda: count(_routes(gateway.spec), "route"))
+        if gateway.port:
+            yield _port(system, GATEWAY, gateway.port, "`skerry run --port 0`")
     for name, service in system.services.items():
         if service.port:
             yield _port(system, name, service.port, f"another port in [services.{name}]")
+
+
+def _content(what: str, look: Callable[[], str]) -> Line:
+    try:
+        return Line(what, "ok", look())
+    except SkerryError as error:
+        return Line(what, "fail", "it is wrong", str(error))
+
+
+def _routes(spec: Path) -> int:
+    from skerry.gateway import reading
+
+    return len(reading.read(spec).routes)
 
 
 def _python() -> Line:

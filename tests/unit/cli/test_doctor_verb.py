@@ -29,7 +29,7 @@ def _found(result: Result) -> dict[str, dict[str, Any]]:
 def _system(folder: Path, port: int) -> Path:
     file = folder / "skerry.toml"
     file.write_text(SYSTEM.format(port=port))
-    (folder / "gateway.yaml").write_text("routes: []\n")
+    (folder / "gateway.yaml").write_text("routes: [{path: /orders, service: order}]\n")
     return file
 
 
@@ -63,6 +63,24 @@ def test_a_wrong_system_file_is_a_failure(tmp_path: Path) -> None:
     told = _doctor("--file", file, "--data", tmp_path, "-o", "json")
     assert told.exit_code == 1
     assert "skerry.toml" in _found(told)["system file"]["todo"]
+
+
+def test_what_the_system_file_leads_to_is_looked_at(tmp_path: Path) -> None:
+    """`run` would refuse a wrong `.env`, and the gateway a wrong route, each time that it is started."""
+    file = _system(tmp_path, 0)
+    assert ".env" not in _found(_doctor("--file", file, "--data", tmp_path, "-o", "json"))
+    (tmp_path / ".env").write_text("KEY=secret\n")
+    lines = _found(_doctor("--file", file, "--data", tmp_path, "-o", "json"))
+    assert (lines[".env"]["said"], lines["gateway.yaml"]["said"]) == ("1 variable", "1 route")
+    (tmp_path / ".env").write_text("KEY=secret\nKEY\n")
+    (tmp_path / "gateway.yaml").write_text("routes: [{path: nowhere, service: order}]\n")
+    told = _doctor("--file", file, "--data", tmp_path, "-o", "json")
+    assert told.exit_code == 1
+    lines = _found(told)
+    assert (lines[".env"]["found"], lines["gateway.yaml"]["found"]) == ("fail", "fail")
+    assert lines[".env"]["todo"].startswith(f"{tmp_path}/.env:2: ")
+    assert lines["gateway.yaml"]["todo"].startswith(f"{tmp_path}/gateway.yaml:1: ")
+    assert "secret" not in told.output
 
 
 def test_a_data_folder_that_cannot_be_one_is_a_failure(tmp_path: Path) -> None:
