@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 from typing import Any
 
@@ -43,6 +44,9 @@ VERBS = {
 }
 """Every verb with its line in `skerry --help`. The verb `x` is the command `x` in the module `skerry.cli.x`."""
 
+_UNNAMED = {errno.ENOENT: "the current folder", errno.ENOSPC: "what is written"}
+"""What the system refused where it does not name it."""
+
 
 class Verbs(click.Group):
     """A group that imports a verb's module when the verb is used.
@@ -71,9 +75,10 @@ class Verbs(click.Group):
         except SkerryError as error:
             text = str(error)
         except OSError as error:
-            if error.filename is None and not isinstance(error, FileNotFoundError):
+            what = error.filename or _UNNAMED.get(error.errno or 0)
+            if what is None:
                 raise  # nobody could tell what it is about
-            text = f"{error.filename or 'the current folder'}: {error.strerror}"
+            text = f"{what}: {error.strerror}"
         click.echo(f"error: {text}", err=True)
         raise click.exceptions.Exit(1)
 

@@ -153,6 +153,16 @@ def test_what_the_system_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
     assert shown.stderr.count("\n") == 1
 
 
+def test_an_output_that_takes_no_more_is_one_line(tmp_path: Path) -> None:
+    """As a file on a full disk: a script sees by the exit status that what it has is not all."""
+    _system(tmp_path)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "skerry", "config"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "error: what is written: No space left on device\n")
+
+
 @pytest.mark.parametrize("arguments", [["run"], ["ps"], ["check"], ["doctor"]])
 def test_a_folder_that_is_gone_is_said_to_be(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
