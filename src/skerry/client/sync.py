@@ -169,16 +169,16 @@ class _LoopThread(Forked):
 
     def stop(self, last: Coroutine[Any, Any, None]) -> None:
         """End what is under way, await `last`, and end the thread. The next call begins another."""
-        with self._lock:
+        with self._lock:  # to the end: connections of a loop that still runs are not for the next one
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
-        if loop is None or thread is None:
-            last.close()
-            return
-        asyncio.run_coroutine_threadsafe(_alone(last), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+            if loop is None or thread is None:
+                last.close()
+                return
+            asyncio.run_coroutine_threadsafe(_alone(last), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
     def _begun(self, call: Coroutine[Any, Any, T]) -> Future[T]:
         with self._lock:  # until it is handed over: a loop that was stopped in between would never run it

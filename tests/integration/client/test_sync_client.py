@@ -15,6 +15,7 @@ import pytest
 from peers import Behaviour, Peer, answers, blackhole, breaks_after, drip, listening, reply
 
 from skerry import SyncServiceClient, context, deadline
+from skerry.client import HttpTransport
 from skerry.context import CallContext
 from skerry.errors import ConfigurationError, ConnectionLost, DeadlineExceeded
 from skerry.resilience import Bulkhead, Policy, Retry
@@ -158,3 +159,23 @@ def test_closing_ends_the_calls_of_other_threads() -> None:
         for thread in threads:
             thread.join(10)
     assert len(lost) == 5
+
+
+def test_a_call_that_comes_while_another_thread_closes_begins_anew() -> None:
+    """It waits until that is done, as it would find a client that was closed before."""
+    closing = threading.Event()
+
+    class Slow(HttpTransport):
+        async def aclose(self) -> None:
+            closing.set()
+            await asyncio.sleep(0.1)
+            await super().aclose()
+
+    with served(answers(reply()), transport=Slow()) as (client, peer):
+        client.get("/")
+        thread = threading.Thread(target=client.close, daemon=True)
+        thread.start()
+        assert closing.wait(10)
+        assert client.get("/").status == 200
+        thread.join(10)
+        assert peer.connections == 2
