@@ -23,7 +23,7 @@ from skerry.client.telling import Attempt
 from skerry.client.transport import Request, Response, Transport
 from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext
-from skerry.errors import RedirectRefused
+from skerry.errors import ConnectionLost, RedirectRefused, Unreachable
 from skerry.resilience import Policy, deadline
 from skerry.settings import Settings
 
@@ -203,8 +203,14 @@ class ServiceClient:
         return await policy.call(attempt)
 
     async def _followed(self, request: Request, redirects: int) -> Response:
-        for _ in range(redirects + 1):
-            response = await self._transport.send(request)
+        for sent in range(redirects + 1):
+            try:
+                response = await self._transport.send(request)
+            except Unreachable as error:
+                if not sent:
+                    raise
+                # something was sent, to who redirects, and to repeat all of it could do harm
+                raise ConnectionLost(self.service, "no connection could be made to where a redirect leads") from error
             try:
                 following = next_request(request, response)
             except RedirectRefused:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from patience import LOOP_TIME, run_patiently
-from peers import Peer, answers, listening, reply
+from peers import Peer, answers, listening, refusing_url, reply
 
 from skerry.client import Reply, Request, Response, ServiceClient
 from skerry.client.redirects import next_request
-from skerry.errors import RedirectRefused
-from skerry.resilience import Policy
+from skerry.errors import ConnectionLost, RedirectRefused
+from skerry.resilience import Policy, Retry
 
 SECRET = {"authorization": "Bearer x", "cookie": "s=1", "x-api-key": "k", "accept-language": "de"}
 
@@ -71,6 +71,22 @@ def test_credentials_do_not_go_to_another_origin() -> None:
                 assert (await client.get("/from", headers=SECRET, redirects=3)).content == b"there"
             (request,) = other.requests
             assert set(request.headers) == {"host", "accept", "accept-encoding", "accept-language", "user-agent"}
+
+    run_patiently(main())
+
+
+def test_a_redirect_to_nowhere_repeats_nothing_that_took_effect() -> None:
+    """What it leads to cannot be reached, but the order has been placed by then."""
+
+    async def main() -> None:
+        policy = Policy("stock", total=2.0, retry=Retry(3, base=0.001, clock=LOOP_TIME), clock=LOOP_TIME)
+        async with (
+            listening(answers(reply(303, b"", location=refusing_url()))) as peer,
+            ServiceClient("stock", url=peer.url, policy=policy, clock=LOOP_TIME) as client,
+        ):
+            with pytest.raises(ConnectionLost, match="where a redirect leads"):
+                await client.post("/orders", redirects=1)
+            assert [request.method for request in peer.requests] == ["POST"]
 
     run_patiently(main())
 
