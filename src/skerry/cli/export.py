@@ -15,13 +15,30 @@ from skerry.topology import FILE_NAME, load
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PATH: Final = click.Path(path_type=Path)
-_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
-def _tag(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if not _TAG.fullmatch(value):
-        raise click.BadParameter("a tag has letters, digits, dots, dashes and underscores, at most 128")
-    return value
+def _named(pattern: str, rule: str) -> Callable[[click.Context, click.Parameter, str], str]:
+    """A check of an option's value."""
+
+    def checked(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise click.BadParameter(rule)
+        return value
+
+    return checked
+
+
+_tag: Final = _named(
+    r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "a tag has letters, digits, dots, dashes and underscores, at most 128"
+)
+_registry: Final = _named(
+    r"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*)?",
+    "a registry is HOST or HOST:PORT, with a path in lower case or without, and no / at its end",
+)
+_gateway_class: Final = _named(
+    r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*)?",
+    "a class has lower-case letters, digits, hyphens and dots",
+)
 
 
 def _exported(command: F) -> F:
@@ -63,8 +80,13 @@ def compose(file: Path | None, out: Path, tag: str, output: str) -> None:
 
 
 @export.command()
-@click.option("--registry", default="", help="Where the images are, before their names.")
-@click.option("--gateway-class", default="", help="Of the cluster's own gateway: then a Gateway leads to ours.")
+@click.option("--registry", default="", callback=_registry, help="Where the images are, before their names.")
+@click.option(
+    "--gateway-class",
+    default="",
+    callback=_gateway_class,
+    help="Of the cluster's own gateway: then a Gateway leads to ours.",
+)
 @_exported
 def kubernetes(file: Path | None, out: Path, tag: str, output: str, registry: str, gateway_class: str) -> None:
     """Write manifests with a kustomization, and a Dockerfile for each process.
@@ -79,8 +101,12 @@ def kubernetes(file: Path | None, out: Path, tag: str, output: str, registry: st
 
 
 @export.command()
-@click.option("--registry", default="", help="Where the images are, before their names: a value of the chart.")
-@click.option("--gateway-class", default="", help="Of the cluster's own gateway: a value of the chart.")
+@click.option(
+    "--registry", default="", callback=_registry, help="Where the images are, before their names: a value of the chart."
+)
+@click.option(
+    "--gateway-class", default="", callback=_gateway_class, help="Of the cluster's own gateway: a value of the chart."
+)
 @_exported
 def helm(file: Path | None, out: Path, tag: str, output: str, registry: str, gateway_class: str) -> None:
     """Write a chart of the same manifests, and a Dockerfile for each process.

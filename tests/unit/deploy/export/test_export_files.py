@@ -253,9 +253,30 @@ def test_the_folder_of_the_system_itself_is_left_alone(tmp_path: Path, platform:
     assert (tmp_path / ".env").read_text() == "API_KEY=precious\n"
 
 
-def test_a_tag_that_is_none_is_refused(tmp_path: Path) -> None:
-    """Before anything is written."""
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--tag", "a b"),
+        ("--tag", ""),
+        ("--registry", "https://registry.example"),
+        ("--registry", "registry.example/"),
+        ("--registry", "registry.example/Shop"),
+        ("--gateway-class", "Envoy Gateway"),
+        ("--gateway-class", "eg."),
+    ],
+)
+def test_a_name_that_is_none_is_refused(tmp_path: Path, option: str, value: str) -> None:
+    """Before anything is written that no platform would take."""
     system = small_system(tmp_path / "system")
-    arguments = ["kubernetes", "--file", str(system.file), "--out", str(tmp_path / "out"), "--tag", "a b"]
+    arguments = ["kubernetes", "--file", str(system.file), "--out", str(tmp_path / "out"), option, value]
     assert CliRunner().invoke(command, arguments).exit_code == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("registry", ["localhost:5000", "registry.example/shop/a_b", "Registry.Example:443/x-y"])
+def test_a_registry_may_have_a_port_and_a_path(tmp_path: Path, registry: str) -> None:
+    """It stands before the names of the images."""
+    system = small_system(tmp_path / "system")
+    arguments = ["kubernetes", "--file", str(system.file), "--out", str(tmp_path / "out"), "--registry", registry]
+    assert CliRunner().invoke(command, [*arguments, "--gateway-class", "eg.example"]).exit_code == 0
+    assert f"image: {registry}/corner-shop-order:0.1.0" in (tmp_path / "out" / "kubernetes" / "order.yaml").read_text()
