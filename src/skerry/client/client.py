@@ -15,7 +15,7 @@ from skerry.client.decoding import whole
 from skerry.client.discovery import located
 from skerry.client.network import HttpTransport
 from skerry.client.plan import Options, Plan, address, given, planned
-from skerry.client.policy import BadReply, default_policy, judged, only_unsent, tells_of_trouble
+from skerry.client.policy import Arrival, BadReply, default_policy, judged, lost, only_unsent, tells_of_trouble
 from skerry.client.redirects import next_request
 from skerry.client.reply import Reply
 from skerry.client.stream import Stream, Timing
@@ -23,7 +23,7 @@ from skerry.client.telling import Attempt
 from skerry.client.transport import Request, Response, Transport
 from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext
-from skerry.errors import ConnectionLost, RedirectRefused, Unreachable
+from skerry.errors import ConnectionLost, RedirectRefused, Refused, Unreachable
 from skerry.resilience import Policy, deadline
 from skerry.settings import Settings
 
@@ -184,6 +184,7 @@ class ServiceClient:
         marked = plan.repeatable or context.current().retries_above
 
         before: list[CallContext] = []
+        arrival = Arrival()
 
         async def attempt() -> T:
             with Attempt(request, self._address, self._port, before=before, clock=self._clock) as work:
@@ -192,15 +193,24 @@ class ServiceClient:
                     carried = [pair for pair in carried if pair[0] != context.RETRIED_HEADER]
                 headers = [*request.headers, *carried]
                 going = Request(request.service, request.method, request.url, headers, request.body)
-                if plan.redirects:
-                    answer = await finish(await self._followed(going, plan.redirects))
-                else:
-                    answer = await finish(await self._transport.send(going))
+                try:
+                    if plan.redirects:
+                        answer = await finish(await self._followed(going, plan.redirects))
+                    else:
+                        answer = await finish(await self._transport.send(going))
+                except BaseException as error:
+                    arrival.after(error)
+                    raise
                 work.status = answer.status
                 return answer
 
         policy = self.policy if plan.repeatable else only_unsent(self.policy)
-        return await policy.call(attempt)
+        try:
+            return await policy.call(attempt)
+        except (Unreachable, Refused) as error:
+            if arrival.possible:
+                raise lost(self.service, error) from error
+            raise
 
     async def _followed(self, request: Request, redirects: int) -> Response:
         for sent in range(redirects + 1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skerry.client.reply import Reply
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import ConnectionLost, ReplyTooLarge, StatusError, Unreachable, Untrusted
+from skerry.errors import ConnectionLost, Refused, ReplyTooLarge, StatusError, Unreachable, Untrusted
 from skerry.resilience import AdaptiveLimit, CircuitBreaker, Policy, Retry, RetryBudget
 
 RETRIED_STATUSES = frozenset([429, 502, 503, 504])
@@ -56,6 +56,29 @@ def judged(reply: Reply, clock: Clock) -> Reply:
     if not tells_of_trouble(reply.status):
         return reply
     raise (Unavailable if reply.status in RETRIED_STATUSES else BadReply)(reply, clock)
+
+
+class Arrival:
+    """Whether one of the attempts of a call may have arrived, whatever the last one ended in.
+
+    `Unreachable` and `Refused` say that nothing was sent, and sagas rely on that. Of a call it is true only when it is of all
+    of its attempts.
+    """
+
+    __slots__ = ("possible",)
+
+    def __init__(self) -> None:
+        self.possible: bool = False
+
+    def after(self, error: BaseException) -> None:
+        """An attempt ended so."""
+        if not isinstance(error, Unreachable | Refused):
+            self.possible = True
+
+
+def lost(service: str, error: Unreachable | Refused) -> ConnectionLost:
+    """The error of a call of which an attempt may have arrived, and the last ended in `error`."""
+    return ConnectionLost(service, f"an earlier attempt may have arrived; of the last one: {error}")
 
 
 def only_unsent(policy: Policy) -> Policy:

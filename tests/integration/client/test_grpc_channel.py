@@ -310,6 +310,25 @@ def test_metadata_that_are_none_are_not_sent(kind: str, pair: tuple[str, str]) -
     play(echo, act, policy=policy(breaker=breaker))
 
 
+def test_a_call_of_which_an_attempt_may_have_arrived_is_lost() -> None:
+    """The service died with the call in its hands, and was not there for the next attempt: that one was never sent."""
+
+    async def dies(_request: bytes, _call: Any) -> bytes:
+        stopping.append(asyncio.ensure_future(there[0].server.stop(0)))
+        return await hang(b"", _call)
+
+    async def act(channel: grpc.aio.Channel, peer: Peer) -> None:
+        there.append(peer)
+        with pytest.raises(ConnectionLost, match="earlier attempt") as caught:
+            await one(channel)(b"x")
+        assert isinstance(caught.value.__cause__, Unreachable)
+        await asyncio.wait(stopping)
+
+    there: list[Peer] = []
+    stopping: list[asyncio.Future[None]] = []
+    play(dies, act, policy=policy(retry=Retry(2, base=0.01)), safe=["/peer.Peer/Do"])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_caller_from_outside_cannot_make_calls_fail(kind: str) -> None:
     """Whatever it says of its trace: gRPC takes nothing that is not ASCII."""

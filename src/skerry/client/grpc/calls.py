@@ -19,11 +19,11 @@ from skerry.client.grpc.requests import Reading, Requests
 from skerry.client.grpc.status import told
 from skerry.client.grpc.telling import Attempt, Peer
 from skerry.client.plan import CARRIED, KEY_HEADER
-from skerry.client.policy import only_unsent
+from skerry.client.policy import Arrival, lost, only_unsent
 from skerry.client.telling import around_attempt
 from skerry.clock import Clock
 from skerry.context import CallContext
-from skerry.errors import AttemptTimeout, CallError, SkerryError
+from skerry.errors import AttemptTimeout, CallError, Refused, SkerryError, Unreachable
 from skerry.resilience import Policy, deadline
 from skerry.resilience.timeout import ran_out
 
@@ -68,6 +68,7 @@ class _Calls:
         marked = repeatable or context.current().retries_above
 
         before: list[CallContext] = []
+        arrival = Arrival()
 
         async def attempt() -> Any:
             around, resent = around_attempt(before), len(before)
@@ -80,16 +81,23 @@ class _Calls:
                     work.code = "OK"
                 except AioRpcError as error:
                     work.code = error.code().name
+                    arrival.after(error)
                     raise await self._judged(error, place) from error
                 except BaseException as error:
                     place.ended(error)
+                    arrival.after(error)
                     raise
                 place.ended()
                 return call
 
         policy = self._policy if repeatable else only_unsent(self._policy)
         with self._within(details.timeout):
-            return await policy.call(attempt)
+            try:
+                return await policy.call(attempt)
+            except (Unreachable, Refused) as error:
+                if arrival.possible:
+                    raise lost(self._service, error) from error
+                raise
 
     async def begun(
         self, continuation: Continuation, details: Any, requests: Any, answer: Reading
