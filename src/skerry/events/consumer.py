@@ -376,10 +376,12 @@ class Consumer:
     async def _handle_parked(self, parked: Parked) -> None:
         message = parked.message
         async with self._lease.transaction() as tx:
-            if (wait := await self._must_wait(tx, parked)) > 0:
-                await self._parking.keep(
-                    tx, parked, "retry", attempts=parked.attempts, delay=wait, reason="waits for another"
-                )
+            number = self._numbered(message).sequence
+            held = number > 0 and await self._parking.behind_dead(tx, message.key, number)
+            if held or (wait := await self._must_wait(tx, parked)) > 0:
+                state, delay = ("held", 0.0) if held else ("retry", wait)
+                reason = "an earlier event of this key is parked" if held else "waits for another"
+                await self._parking.keep(tx, parked, state, attempts=parked.attempts, delay=delay, reason=reason)
                 return
             fresh = await self._handle(tx, message)
             await self._parking.release(tx, parked)

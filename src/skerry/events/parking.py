@@ -108,6 +108,10 @@ class Parking:
         if state == "dead" and not self._hold_key:
             await self.promote(tx, parked.message.key)
 
+    async def behind_dead(self, tx: Tx, key: str, sequence: int) -> bool:
+        """Whether a dead letter of a lower number, which came after this event, holds its key."""
+        return self._hold_key and bool(await tx.fetch_all(SQL["lower_dead"], (self.group, key, sequence)))
+
     async def promote(self, tx: Tx, key: str) -> None:
         """Let the first event that is held of this key go next, unless one of the key is about to be tried, or holds it."""
         rows = await tx.fetch_all(SQL["next_held"], (self.group, key, int(self._hold_key)))

@@ -135,6 +135,9 @@ UPDATE skerry_parked SET state = 'retry', due_at = ?1 WHERE id = (
   ORDER BY sequence LIMIT 1
 );
 
+-- name: lower_dead
+SELECT 1 FROM skerry_parked WHERE consumer = ? AND key = ? AND state = 'dead' AND sequence > 0 AND sequence < ? LIMIT 1;
+
 -- name: next_due
 SELECT min(due_at) FROM skerry_parked WHERE consumer = ? AND state = 'retry';
 
