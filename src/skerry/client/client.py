@@ -15,7 +15,7 @@ from skerry.client.decoding import whole
 from skerry.client.discovery import located
 from skerry.client.network import HttpTransport
 from skerry.client.plan import Options, Plan, address, given, planned
-from skerry.client.policy import Arrival, BadReply, default_policy, judged, lost, only_unsent, tells_of_trouble
+from skerry.client.policy import UNSENT, BadReply, default_policy, judged, lost, only_unsent, tells_of_trouble
 from skerry.client.redirects import next_request
 from skerry.client.reply import Reply
 from skerry.client.stream import Stream, Timing
@@ -23,7 +23,7 @@ from skerry.client.telling import Attempt
 from skerry.client.transport import Request, Response, Transport
 from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext
-from skerry.errors import ConnectionLost, RedirectRefused, Refused, Unreachable
+from skerry.errors import ConnectionLost, RedirectRefused, Unreachable
 from skerry.resilience import Policy, deadline
 from skerry.settings import Settings
 
@@ -184,9 +184,10 @@ class ServiceClient:
         marked = plan.repeatable or context.current().retries_above
 
         before: list[CallContext] = []
-        arrival = Arrival()
+        maybe_arrived = False
 
         async def attempt() -> T:
+            nonlocal maybe_arrived
             with Attempt(request, self._address, self._port, before=before, clock=self._clock) as work:
                 carried = context.carried(work.context, clock=self._clock)
                 if not marked:
@@ -199,7 +200,7 @@ class ServiceClient:
                     else:
                         answer = await finish(await self._transport.send(going))
                 except BaseException as error:
-                    arrival.after(error)
+                    maybe_arrived = maybe_arrived or not isinstance(error, UNSENT)
                     raise
                 work.status = answer.status
                 return answer
@@ -207,8 +208,8 @@ class ServiceClient:
         policy = self.policy if plan.repeatable else only_unsent(self.policy)
         try:
             return await policy.call(attempt)
-        except (Unreachable, Refused) as error:
-            if arrival.possible:
+        except UNSENT as error:
+            if maybe_arrived:
                 raise lost(self.service, error) from error
             raise
 

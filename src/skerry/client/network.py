@@ -64,10 +64,11 @@ class HttpTransport:
         """See `Transport`."""
         body: Any = request.body or None
         unmade: list[Exception] = []
-        if not isinstance(body, bytes | None):
+        if isinstance(body, bytes):
+            if len(body) > _LARGE_BODY:
+                body = io.BytesIO(body)  # sent in pieces, with a rest for the event loop in between
+        elif body is not None:
             body = _noted(body, unmade)
-        elif body is not None and len(body) > _LARGE_BODY:
-            body = io.BytesIO(body)  # sent in pieces, with a rest for the event loop in between
         session, loop = self._session, asyncio.get_running_loop()
         if session is None or self._loop is not loop:
             session = await self._session_of(loop)

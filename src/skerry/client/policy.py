@@ -8,6 +8,8 @@ from skerry.errors import ConnectionLost, Refused, ReplyTooLarge, StatusError, U
 from skerry.resilience import AdaptiveLimit, CircuitBreaker, Policy, Retry, RetryBudget
 
 RETRIED_STATUSES = frozenset([429, 502, 503, 504])
+UNSENT = (Unreachable, Refused)
+"""They say that nothing was sent, and sagas rely on that. Of a call it is true only when it is of all of its attempts."""
 
 
 def default_policy(service: str, *, clock: Clock = SYSTEM) -> Policy:
@@ -58,26 +60,8 @@ def judged(reply: Reply, clock: Clock) -> Reply:
     raise (Unavailable if reply.status in RETRIED_STATUSES else BadReply)(reply, clock)
 
 
-class Arrival:
-    """Whether one of the attempts of a call may have arrived, whatever the last one ended in.
-
-    `Unreachable` and `Refused` say that nothing was sent, and sagas rely on that. Of a call it is true only when it is of all
-    of its attempts.
-    """
-
-    __slots__ = ("possible",)
-
-    def __init__(self) -> None:
-        self.possible: bool = False
-
-    def after(self, error: BaseException) -> None:
-        """An attempt ended so."""
-        if not isinstance(error, Unreachable | Refused):
-            self.possible = True
-
-
 def lost(service: str, error: Unreachable | Refused) -> ConnectionLost:
-    """The error of a call of which an attempt may have arrived, and the last ended in `error`."""
+    """The error of a call of which an attempt may have arrived, and the last ended in `error`, one of `UNSENT`."""
     return ConnectionLost(service, f"an earlier attempt may have arrived; of the last one: {error}")
 
 

@@ -19,11 +19,11 @@ from skerry.client.grpc.requests import Reading, Requests
 from skerry.client.grpc.status import told
 from skerry.client.grpc.telling import Attempt, Peer
 from skerry.client.plan import CARRIED, KEY_HEADER
-from skerry.client.policy import Arrival, lost, only_unsent
+from skerry.client.policy import UNSENT, lost, only_unsent
 from skerry.client.telling import around_attempt
 from skerry.clock import Clock
 from skerry.context import CallContext
-from skerry.errors import AttemptTimeout, CallError, Refused, SkerryError, Unreachable
+from skerry.errors import AttemptTimeout, CallError, SkerryError
 from skerry.resilience import Policy, deadline
 from skerry.resilience.timeout import ran_out
 
@@ -68,9 +68,10 @@ class _Calls:
         marked = repeatable or context.current().retries_above
 
         before: list[CallContext] = []
-        arrival = Arrival()
+        maybe_arrived = False
 
         async def attempt() -> Any:
+            nonlocal maybe_arrived
             around, resent = around_attempt(before), len(before)
             with Attempt(self._peer, details.method, around, resent=resent, clock=self._clock) as work:
                 before.append(work.context)
@@ -80,12 +81,11 @@ class _Calls:
                     await call
                     work.code = "OK"
                 except AioRpcError as error:
-                    work.code = error.code().name
-                    arrival.after(error)
+                    work.code, maybe_arrived = error.code().name, True
                     raise await self._judged(error, place) from error
                 except BaseException as error:
                     place.ended(error)
-                    arrival.after(error)
+                    maybe_arrived = True
                     raise
                 place.ended()
                 return call
@@ -94,8 +94,8 @@ class _Calls:
         with self._within(details.timeout):
             try:
                 return await policy.call(attempt)
-            except (Unreachable, Refused) as error:
-                if arrival.possible:
+            except UNSENT as error:
+                if maybe_arrived:
                     raise lost(self._service, error) from error
                 raise
 
