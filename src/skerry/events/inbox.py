@@ -16,7 +16,7 @@ from typing import Any
 
 from skerry import context
 from skerry.clock import SYSTEM, Clock
-from skerry.errors import EventError
+from skerry.errors import EventError, LeaseLost
 from skerry.events.brokers import Delivery
 from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
@@ -57,8 +57,8 @@ class Inbox:
         """Run the handler inside `tx`, once per group and `event_id`; False when it ran before.
 
         Raises what the handler raises, `TimeoutError` when it takes too long, `InvalidEvent` when the data does not fit,
-        `EventError` when the handler was cancelled by something of its own rather than by who runs it, or raised what is
-        no `Exception`; `SystemExit` and `KeyboardInterrupt` are raised as they are.
+        `EventError` when the handler was cancelled by something of its own rather than by who runs it, lost a role that
+        it held itself, or raised what is no `Exception`; `SystemExit` and `KeyboardInterrupt` are raised as they are.
         """
         if not await self._receipts.insert(tx, f"inbox:{group}", event_id, "handled"):
             return False
@@ -111,6 +111,10 @@ class Inbox:
             if task is None or task.cancelling():
                 raise
             raise EventError("the handler was cancelled from within") from None
+        except (
+            LeaseLost
+        ) as error:  # of a role that the handler asked for: the group has its own, and would ask for that anew
+            raise EventError("the handler lost a role that it held") from error
         except (Exception, GeneratorExit, KeyboardInterrupt, SystemExit):
             raise
         except (

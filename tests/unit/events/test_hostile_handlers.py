@@ -31,6 +31,7 @@ RAISED = {
     "a value that is taken": (lambda: errors.DuplicateValue("taken"), "DuplicateValue"),
     "a document that does not fit": (lambda: errors.InvalidDocument("too deep"), "InvalidDocument"),
     "a query that cannot be": (lambda: errors.InvalidQuery("no such field"), "InvalidQuery"),
+    "a lease that is lost": (lambda: errors.LeaseLost("of a role of its own"), "LeaseLost"),
     "a reason with what is no text": (lambda: InvalidEvent("a\x00b\ud800"), "InvalidEvent: a\ufffdb?"),
 }
 
