@@ -171,6 +171,7 @@ def test_what_is_not_ready_or_no_instance_is_left_out() -> None:
     told["endpoints"][1]["conditions"] = {"ready": False, "serving": True}
     told["endpoints"][2]["conditions"] = {}
     told["ports"] = [{"name": "metrics", "port": 9}, {"name": "http", "port": 8080}]
+    told["endpoints"] += [None, {}, {"addresses": []}, {"addresses": [5]}, {"addresses": ["10.0.0.4"], "zone": 7}]
     for port in ("http", "8080"):
         assert set(endpoints_of(told, port)) == at("10.0.0.1", "10.0.0.3")
     assert set(endpoints_of(told, "")) == at("10.0.0.1", "10.0.0.3", port=9)

@@ -196,13 +196,13 @@ def endpoints_of(item: Mapping[str, Any], port: str) -> Iterable[Endpoint]:
     if number is None or item.get("addressType") not in {"IPv4", "IPv6"}:
         return
     for each in item.get("endpoints") or ():
-        if (each.get("conditions") or {}).get("ready") is False:  # unknown means ready, says the API
-            continue
-        pod = (each.get("targetRef") or {}).get("uid") or ""
         try:
+            if (each.get("conditions") or {}).get("ready") is False:  # unknown means ready, says the API
+                continue
+            pod = (each.get("targetRef") or {}).get("uid") or ""
             yield Endpoint(each["addresses"][0], number, zone=each.get("zone") or "", instance=pod)
-        except ConfigurationError:
-            continue
+        except (ConfigurationError, LookupError, TypeError, AttributeError):
+            continue  # all others are worth more than to know of this one
 
 
 def _number(ports: Iterable[Mapping[str, Any]], wanted: str) -> int | None:
