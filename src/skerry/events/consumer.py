@@ -118,6 +118,10 @@ class Consumer:
                     await self._lead(lease)
             except LeaseLost:
                 continue  # another process goes on from what is committed
+            except asyncio.CancelledError:
+                if not self._stopping.is_set():  # by a handler, or since the program ends
+                    self.failure = "it was cancelled, by no stop: it handles nothing until the service starts again"
+                raise
             except Exception as error:  # the lead cannot even be asked for
                 await self._pause(error)
             finally:

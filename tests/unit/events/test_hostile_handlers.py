@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, ClassVar
 
 import pytest
@@ -60,6 +61,27 @@ def test_what_a_handler_raises_ends_no_group(staged: Any, heard: list[Any], what
 
     run_virtual(main)
     assert {signal.type for signal in heard if isinstance(signal, HandlerFailed)} == {"shop.order.placed"}
+
+
+def test_a_group_that_is_cancelled_by_its_handler_says_so(staged: Any) -> None:
+    """Nobody can tell that from the end of the program, so it ends; but health hears of it."""
+
+    async def main(clock: Any) -> None:
+        async with staged(clock) as stage:
+
+            async def handle(_event: Any, _tx: Any) -> None:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                await clock.sleep(1.0)
+
+            stage.listen(handle)
+            await stage.publish(("a", 1))
+            await clock.sleep(5)
+            (consumer,) = stage.bus.consumers.values()
+            assert consumer.failure == "it was cancelled, by no stop: it handles nothing until the service starts again"
+
+    run_virtual(main)
 
 
 def test_a_reason_holds_no_name_out_of_the_data() -> None:
