@@ -228,19 +228,19 @@ class Policy(Part):
         """Await `fn(...)` under this policy. Raises `Refused`, `DeadlineExceeded`, and what `fn` raises."""
         plan = self._plan
         bare, limit, timed, breaker, requests, clock, ends_in, attempt_ends_in, retries = plan.hot
+        outer = get_deadline()
+        begun = now = clock()
+        deadline = begun + ends_in
+        if outer <= deadline:  # noqa: PLR1730 - `min` costs more than all of these lines
+            deadline = outer
         if bare is not None:
             if bare is not plan:
                 protected: Callable[P, Awaitable[T]] = plan.around(self._with(bare).call, fn)
                 return await protected(*args, **kwargs)
             # a time limit and nothing else: what follows without the parts, whose absence would cost a twelfth of it
-            outer = get_deadline()
-            now = clock()
-            until = now + ends_in
-            if outer <= until:  # noqa: PLR1730 - `min` costs more than all of these lines
-                until = outer
-            if until <= now:
-                raise plan.over(now, now, until, until, outer)
-            token = set_deadline(until)
+            if deadline <= now:
+                raise plan.over(begun, now, deadline, deadline, outer)
+            token = set_deadline(deadline)
             try:
                 call = fn(*args, **kwargs) if args or kwargs else fn()  # type: ignore[call-arg]
                 if type(call) is not CoroutineType:
@@ -248,15 +248,11 @@ class Policy(Part):
                 results: list[T] = []
                 going = kept(call, results)
                 for waits in going:
-                    await ended_by(until, plan.here, going, waits, plan.over, (now, now, until, until, outer))
+                    about = (begun, now, deadline, deadline, outer)
+                    await ended_by(deadline, plan.here, going, waits, plan.over, about)
             finally:
                 reset_deadline(token)
             return results[0]
-        outer = get_deadline()
-        begun = now = clock()
-        deadline = begun + ends_in
-        if outer <= deadline:  # noqa: PLR1730
-            deadline = outer
         if limit is not None and not limit.enter():
             with use(current().until(deadline)) as around:
                 await limit.wait(plan.name, around.priority)

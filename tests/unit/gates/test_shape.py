@@ -17,18 +17,20 @@ import skerry
 ROOT = Path(__file__).parents[3]
 SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "examples").rglob("*.py")])
 MAX_FILE, MAX_FUNCTION = 600, 70
+ONE_FRAME = {"src/skerry/resilience/policy.py": 87}
+"""Around every call there is one frame, by hand: whatever is taken out of it costs each call a frame more (decision 27)."""
 PACKAGES = sorted(m.name for m in pkgutil.walk_packages(skerry.__path__, "skerry.") if m.ispkg)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_and_no_function_is_too_long(path: Path) -> None:
-    """A file has at most 600 lines, a function at most 70."""
-    text = path.read_text()
+    """A file has at most 600 lines, a function at most 70, with one exception."""
+    text, most = path.read_text(), ONE_FRAME.get(path.relative_to(ROOT).as_posix(), MAX_FUNCTION)
     assert len(text.splitlines()) <= MAX_FILE
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
-            assert node.end_lineno - node.lineno < MAX_FUNCTION, node.name
+            assert node.end_lineno - node.lineno < most, node.name
 
 
 @pytest.mark.parametrize("part", ["events", "store", "testing"])
