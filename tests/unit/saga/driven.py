@@ -23,8 +23,8 @@ class CountingDatabase(SQLiteDatabase):
     failing = False
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Any]:
-        async with super().transaction() as tx:
+    async def unit_of_work(self, *asked: Any) -> AsyncIterator[Any]:
+        async with super().unit_of_work(*asked) as tx:
             yield tx
             if self.failing:
                 await tx.execute("not SQL")

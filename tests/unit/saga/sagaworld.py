@@ -62,11 +62,11 @@ class FragileDatabase(SQLiteDatabase):
     commits = 0
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def unit_of_work(self, *asked: Any) -> AsyncIterator[Transaction]:
         task = asyncio.current_task()
         name = "journal" if task is not None and task.get_name() == "saga-journal" else "start"
         self.points.alive()
-        async with super().transaction() as tx:
+        async with super().unit_of_work(*asked) as tx:
             yield tx
             self.points.reach(f"{name}:uncommitted {self.before}")
         self.commits += 1
