@@ -376,8 +376,8 @@ class Policy(Part):
         """Change limits or parts, whatever `Policy` takes, all at once; what is not named stays.
 
         Calls under way keep the time limits and the retrying they began with. Of a part that is replaced by one of its kind only
-        the numbers are taken: a breaker keeps its state and counts, a bulkhead those inside, a budget what was deposited. Raises
-        `ConfigurationError`, and then nothing is changed.
+        the numbers are taken: a breaker keeps its state and counts, a bulkhead those inside, a rate limit what was used, a budget
+        what was deposited. Raises `ConfigurationError`, and then nothing is changed.
 
         Example: `payments.reload(total=3.0, breaker=CircuitBreaker(0.3))`
         """
@@ -393,7 +393,7 @@ class Policy(Part):
 
         def change() -> None:
             parts = dict(changes)
-            for what in ("limit", "breaker"):
+            for what in ("limit", "breaker", "rate"):
                 old, new = getattr(self._plan, what), parts.get(what)
                 if old is not None and new is not None and old is not new and old.adopt(new):
                     del parts[what]

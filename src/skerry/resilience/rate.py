@@ -98,6 +98,20 @@ class RateLimit(Part, Forked):
                 self._give_back(allowance, turn)
                 raise
 
+    def adopt(self, other: Part) -> bool:
+        """Take the numbers of another that counts in the same way. Tokens that were used stay used, and turns that were given stay
+        as they are; a sliding window that becomes longer knows what it knew before.
+        """
+        if not isinstance(other, RateLimit) or other.sliding != self.sliding:
+            return False
+        now = self.clock.monotonic()
+        with self._lock:
+            self.calls, self.per, self.burst = other.calls, other.per, other.burst
+            self.max_wait, self._key = other.max_wait, other._key
+            for allowance in self._allowances.values():
+                allowance.change(self, now)
+        return True
+
     def after_fork(self) -> None:
         """What was used stays used; the lock may be held by a thread that did not come along."""
         self._lock = threading.Lock()
@@ -138,7 +152,7 @@ class RateLimit(Part, Forked):
         if allowance is None:
             if len(self._allowances) >= MAX_KEYS:
                 self._allowances.popitem(last=False)
-            allowance = _Window(self.calls, self.per) if self.sliding else _Bucket(self.burst, self.per / self.calls)
+            allowance = _Window(self) if self.sliding else _Bucket(self)
             self._allowances[key] = allowance
         else:
             self._allowances.move_to_end(key)
@@ -162,17 +176,27 @@ class _Allowance(ABC):
     def give_back(self, turn: float) -> None:
         """The call of that turn does not begin after all."""
 
+    @abstractmethod
+    def change(self, rate: RateLimit, now: float) -> None:
+        """Take its numbers."""
+
 
 class _Bucket(_Allowance):
     """At most `burst` tokens, one more every `interval` seconds."""
 
     __slots__ = ("_burst", "_full", "_interval", "_last")
 
-    def __init__(self, burst: int, interval: float) -> None:
-        self._burst = burst
-        self._interval = interval
+    def __init__(self, rate: RateLimit) -> None:
+        self._burst = rate.burst
+        self._interval = rate.per / rate.calls
         self._full = -math.inf
         self._last = -math.inf
+
+    def change(self, rate: RateLimit, now: float) -> None:
+        used = max(0.0, self._full - now) / self._interval
+        self._burst = rate.burst
+        self._interval = rate.per / rate.calls
+        self._full = now + used * self._interval
 
     def next_turn(self, now: float) -> float:
         del now
@@ -194,10 +218,14 @@ class _Window(_Allowance):
 
     __slots__ = ("_calls", "_per", "_turns")
 
-    def __init__(self, calls: int, per: float) -> None:
-        self._calls = calls
-        self._per = per
+    def __init__(self, rate: RateLimit) -> None:
         self._turns: deque[float] = deque()
+        self.change(rate, 0.0)
+
+    def change(self, rate: RateLimit, now: float) -> None:
+        del now
+        self._calls = rate.calls
+        self._per = rate.per
 
     def next_turn(self, now: float) -> float:
         while self._turns and self._turns[0] <= now - self._per:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from skerry.errors import CircuitOpen, ConfigurationError, DeadlineExceeded
-from skerry.resilience import AdaptiveLimit, Bulkhead, CircuitBreaker, Policies, Policy, Retry, RetryBudget
+from skerry.errors import CircuitOpen, ConfigurationError, DeadlineExceeded, RateLimited
+from skerry.resilience import AdaptiveLimit, Bulkhead, CircuitBreaker, Policies, Policy, RateLimit, Retry, RetryBudget
 from skerry.resilience._congestion import START
 from skerry.signals import BreakerChanged, PolicyReloaded
 from skerry.testing import VirtualClock, run_virtual
@@ -162,6 +162,52 @@ def test_an_adaptive_limit_of_another_kind_begins_anew():
     before = policy.limit
     policy.reload(limit=AdaptiveLimit(by="delay"))
     assert policy.limit is not before
+
+
+def passed(policy: Policy, most: int = 99) -> int:
+    """How many calls begin now, one after the other."""
+    for count in range(most):
+        try:
+            policy.call_sync(int)
+        except RateLimited:
+            return count
+    return most
+
+
+def test_a_rate_limit_keeps_what_was_used():
+    """A change gives no new burst: of another size or speed, the bucket misses as many tokens as before."""
+    clock = VirtualClock()
+    policy = Policy("stock", rate=RateLimit(10, per=1.0), clock=clock)
+    rate = policy._plan.rate
+    assert passed(policy) == 10
+    policy.reload(rate=RateLimit(10, per=1.0))
+    assert policy._plan.rate is rate
+    assert passed(policy) == 0
+    policy.reload(rate=RateLimit(100, per=1.0, burst=12))
+    assert passed(policy) == 2
+    clock.advance(0.05)
+    assert passed(policy) == 5
+    policy.reload(rate=RateLimit(1, per=1.0, burst=13, wait=2.5))
+    assert passed(policy, 1) == 1
+    clock.advance(60.0)
+    policy.reload(rate=RateLimit(4, per=1.0))
+    assert passed(policy) == 4
+    with pytest.raises(RateLimited) as caught:
+        policy.call_sync(int)
+    assert caught.value.retry_after == pytest.approx(0.25)
+
+
+def test_a_sliding_rate_limit_keeps_what_was_used():
+    """What began within the window counts by the new numbers; one that counts in another way begins anew."""
+    clock = VirtualClock()
+    policy = Policy("stock", rate=RateLimit(3, sliding=True), clock=clock)
+    assert passed(policy) == 3
+    policy.reload(rate=RateLimit(5, per=0.5, sliding=True))
+    assert passed(policy) == 2
+    clock.advance(0.5)
+    assert passed(policy) == 5
+    policy.reload(rate=RateLimit(7, per=0.5))
+    assert passed(policy) == 7
 
 
 def test_a_budget_keeps_what_was_deposited():

@@ -6,7 +6,6 @@ An adapter fills the buffers. What it reads ahead is bounded by `AHEAD` deliveri
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -157,8 +156,9 @@ class Tail(ABC):
         finally:
             if not task.done():
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await task
+                await asyncio.wait({task})  # and not the task itself, whose end would look like a cancellation of ours
+                if not task.cancelled():
+                    task.exception()  # nobody asks for it any more
         if not task.cancelled():
             return task.result()
         self.check_open()
