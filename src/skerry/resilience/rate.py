@@ -99,8 +99,8 @@ class RateLimit(Part, Forked):
                 raise
 
     def adopt(self, other: Part) -> bool:
-        """Take the numbers of another that counts in the same way. Tokens that were used stay used, and turns that were given stay
-        as they are; a sliding window that becomes longer knows what it knew before.
+        """Take the numbers of another that counts in the same way. Tokens that were used stay used, and turns stay as they were
+        given; a sliding window that becomes longer knows what it knew before.
         """
         if not isinstance(other, RateLimit) or other.sliding != self.sliding:
             return False
