@@ -58,11 +58,11 @@ class RateLimit(Part, Forked):
         require(burst is None or burst >= 1, f"RateLimit: burst is {burst}; it must be at least 1")
         require(not sliding or burst is None, "RateLimit: a sliding window has no burst; leave it out")
         require(0 <= wait < math.inf, f"RateLimit: wait is {wait}; give seconds from 0")
-        self.calls = calls
-        self.per = per
+        self.calls: int = calls
+        self.per: float = per
         self.burst: int = calls if burst is None else burst
         self.sliding = sliding
-        self.max_wait = wait
+        self.max_wait: float = wait
         self._key = key
         self._allowances: OrderedDict[Hashable, _Allowance] = OrderedDict()
         self._lock = threading.Lock()
