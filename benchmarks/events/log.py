@@ -1,6 +1,7 @@
 """The embedded log: one process publishes, three others handle, each with an inbox database of its own. All of it is flushed.
 
-The latency is from the moment at which the publisher is told that its event is safe, to the commit of its effect.
+The latency is from the moment at which the publisher is told that its event is safe, to the commit of its effect. It is that of
+a steady pace: a second after as many events as can be, when the disk has what they left behind.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from skerry.events.outbox import message
 from skerry.store import Receipts
 from skerry.store import connect as connect_database
 
-LOGGED = 5000
+LOGGED, PACED, REST = 5000, 600, 1.0
 
 
 def _read_log(folder: str, count: int, paced: int, pipe: Any) -> None:
@@ -68,13 +69,12 @@ def _read_log(folder: str, count: int, paced: int, pipe: Any) -> None:
 
 async def embedded(report: Report, folder: Path) -> None:
     folder.mkdir()
-    paced = 200
     context = get_context("spawn")
     report.add("flush beside the log", "probe", flush_probe(folder) * 1000, "ms")
     readers = []
     for _ in range(3):
         ours, theirs = context.Pipe()
-        process = context.Process(target=_read_log, args=(str(folder), LOGGED, paced, theirs))
+        process = context.Process(target=_read_log, args=(str(folder), LOGGED, PACED, theirs))
         process.start()
         readers.append((process, ours))
     log = connect("sqlite:///events/", source="bench", data=folder)
@@ -90,8 +90,9 @@ async def embedded(report: Report, folder: Path) -> None:
         await log.publish(batch)
     ended = [await asyncio.to_thread(pipe.recv) for _, pipe in readers]
     report.add("embedded log to 3 processes", "ours", LOGGED / (max(ended) - begun), "events/s")
+    await asyncio.sleep(REST)
     begun, committed = time.monotonic(), dict[int, float]()
-    for n in range(LOGGED, LOGGED + paced):
+    for n in range(LOGGED, LOGGED + PACED):
         await asyncio.sleep(max(0.0, begun + (n - LOGGED) / 200 - time.monotonic()))
         await log.publish([message(outbox.seal(changed(n, "x" * 500)))])
         committed[n] = time.monotonic()
