@@ -24,7 +24,7 @@ from skerry.events import Envelope, Outbox, connect
 from skerry.events.brokers import Message
 from skerry.events.outbox import message
 
-MESSAGES, IN_FLIGHT, PART = 4000, 64, 250
+MESSAGES, IN_FLIGHT, PART, LEAST_ROUNDS = 4000, 64, 250, 5
 BODY = b"x" * 1100
 BATCHES = [range(first, min(first + IN_FLIGHT, MESSAGES)) for first in range(0, MESSAGES, IN_FLIGHT)]
 
@@ -54,7 +54,7 @@ async def buses(report: Report, folder: Path, rounds: int) -> None:
 
 async def _in_turns(report: Report, rounds: int, server: Any, metric: str, peers: dict[str, Turn], unit: str) -> None:
     turns = list(peers.items())
-    for number in range(rounds):
+    for number in range(max(rounds, LEAST_ROUNDS)):  # a round takes a second, and scatters by a tenth
         for who, turn in turns[number % len(turns) :] + turns[: number % len(turns)]:
             begun = time.perf_counter()
             await turn(server, f"{metric.split(maxsplit=1)[0]}{who.replace('-', '')}{number}")

@@ -22,7 +22,7 @@ from skerry.events.outbox import message
 from skerry.store import Receipts
 from skerry.store import connect as connect_database
 
-EVENTS, WRITERS, ROWS, HINT_TURNS = 1200, 8, 2 * KEYS, 10
+EVENTS, WRITERS, ROWS, HINT_TURNS = 1200, 8, 2 * KEYS, 16
 
 BY_HAND = """
 CREATE TABLE least (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, event_id TEXT, type TEXT, key TEXT, body TEXT);
