@@ -42,8 +42,10 @@ class DomainEvent(BaseModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Check the declaration once the fields are known."""
         super().__pydantic_init_subclass__(**kwargs)
-        if not cls.event_type or len(cls.event_type) > MAX_TEXT:
-            raise TypeError(f"{cls.__name__} needs type='...': its name on the wire")
+        if not cls.event_type or len(cls.event_type) > MAX_TEXT or not cls.event_type.isprintable():
+            raise TypeError(
+                f"{cls.__name__} needs type='...': its name on the wire, {MAX_TEXT} printable characters at most"
+            )
         if cls.event_version < 1:
             raise TypeError(f"{cls.__name__}: versions count from 1")
         if cls.event_key not in cls.model_fields:

@@ -117,6 +117,7 @@ def test_events_are_frozen():
     [
         ({"key": "order"}, "needs type="),
         ({"type": "x" * 256, "key": "order"}, "needs type="),
+        ({"type": "order.placed\n", "key": "order"}, "needs type="),
         ({"type": "x"}, "key='' is not one of its fields"),
         ({"type": "x", "key": "other"}, "key='other' is not one of its fields"),
         ({"type": "x", "key": "order", "version": 0}, "versions count from 1"),

@@ -129,6 +129,7 @@ def test_resilience_works_without_any_dependency() -> None:
         ("starlette", "from skerry.console import create_app", "console"),
         ("uvicorn", "from skerry.console import serve", "console"),
         ("copier", "import skerry.deploy.templates", "new"),
+        ("yaml", "import skerry.deploy.templates", "new"),
     ],
 )
 def test_a_missing_package_names_the_extra_to_install(hidden: str, statement: str, extra: str) -> None:

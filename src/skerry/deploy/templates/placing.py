@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from skerry.errors import ConfigurationError
-from skerry.gateway import reading
 from skerry.topology import load
 
 
@@ -63,6 +62,8 @@ def _write_candidate(file: Path, text: str, written: list[Path]) -> None:
         if file.suffix == ".toml":
             load(candidate)
         else:
+            from skerry.gateway import reading  # not before `source` has said which extra brings all of it
+
             reading.read(candidate)
     except ConfigurationError as error:
         raise ConfigurationError(str(error).replace(str(candidate), str(file))) from None
