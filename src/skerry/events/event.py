@@ -101,10 +101,9 @@ class DomainEvent(BaseModel):
             event = cls.model_validate(data)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+            # what comes deeper, or was not asked for, is a name out of the data
             named = first["loc"] and first["type"] != "extra_forbidden"
-            where = (
-                first["loc"][0] if named else "data"
-            )  # what comes deeper, or was not asked for, is a name out of the data
+            where = first["loc"][0] if named else "data"
             raise InvalidEvent(f"{cls.event_type} version {envelope.version}: {where}: {first['type']}") from None
         object.__setattr__(event, "_envelope", envelope)
         return event

@@ -22,7 +22,7 @@ from skerry.events.envelope import Envelope
 from skerry.events.event import DomainEvent
 from skerry.events.outbox import SQL, cause
 from skerry.events.telling import handling
-from skerry.resilience.within import within
+from skerry.resilience.within import cancelled_here, within
 from skerry.store import Database, Receipts, Transaction
 from skerry.store.tx import Parameters
 
@@ -107,19 +107,16 @@ class Inbox:
                 handled = registration.handler(events if registration.batch > 1 else events[0], tx)
                 await within(registration.timeout, handled)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if cancelled_here():
                 raise
             raise EventError("the handler was cancelled from within") from None
-        except (
-            LeaseLost
-        ) as error:  # of a role that the handler asked for: the group has its own, and would ask for that anew
+        except LeaseLost as error:
+            # of a role that the handler asked for: the group has its own, and would ask for that anew
             raise EventError("the handler lost a role that it held") from error
         except (Exception, GeneratorExit, KeyboardInterrupt, SystemExit):
             raise
-        except (
-            BaseException
-        ) as error:  # such as a panic in a library written in Rust, which would end the group for good
+        except BaseException as error:
+            # such as a panic in a library written in Rust, which would end the group for good
             raise EventError(f"the handler raised {type(error).__name__}, which is no Exception") from error
         finally:
             cause.reset(token)

@@ -7,6 +7,7 @@ that were under way never end there.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from typing import ClassVar
 from weakref import WeakSet
 
@@ -14,7 +15,7 @@ LOOKS = 10
 """At most, at a set that other threads add to."""
 
 
-class Forked:
+class Forked(ABC):
     """Something that is told, in the child, that the process was forked. A mixin: call `survive_forks` at construction."""
 
     __slots__ = ("__weakref__",)
@@ -28,9 +29,9 @@ class Forked:
             os.register_at_fork(after_in_child=Forked._in_child)
         Forked._living.add(self)
 
+    @abstractmethod
     def after_fork(self) -> None:
         """Begin anew with what only the parent's threads could have ended. No other thread runs yet."""
-        raise NotImplementedError
 
     @staticmethod
     def _in_child() -> None:

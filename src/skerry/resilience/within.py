@@ -1,4 +1,4 @@
-"""A time-out for what hardly ever waits."""
+"""A time-out for what hardly ever waits, and whose a cancellation is that comes out of a wait."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ async def within(seconds: float, call: Awaitable[T]) -> T:
         return result
     async with asyncio.timeout(seconds):
         return await resumed(call, waits)
+
+
+def cancelled_here() -> bool:
+    """After a `CancelledError`: whether it was the running task that somebody cancelled, and not what it waited for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 @types.coroutine

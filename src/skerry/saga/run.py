@@ -16,7 +16,7 @@ from skerry.clock import SYSTEM, Clock
 from skerry.context import CallContext
 from skerry.errors import Refused, Rejected, Unreachable
 from skerry.resilience import Retry
-from skerry.resilience.within import within
+from skerry.resilience.within import cancelled_here, within
 from skerry.saga.barrier import DO, UNDO, action_key
 from skerry.saga.definition import Child, Saga
 from skerry.saga.entry import Pause, Record, SagaStatus, Start, Status, TurnBack, What, beginning
@@ -496,8 +496,7 @@ class Run:
                 return await within(step.timeout, function(*arguments))
             except asyncio.CancelledError as error:
                 # one that nobody asked of this task, such as that of another task it waits for, is a failure like others
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
+                if cancelled_here():
                     raise
                 raise RuntimeError("it was cancelled from inside") from error
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from skerry.client.discovery.endpoint import MAX_ENDPOINTS, Answer, Endpoint, Resolver
 from skerry.clock import Clock
 from skerry.errors import SkerryError, Unreachable
+from skerry.resilience.within import cancelled_here
 from skerry.signals import DiscoveryFailed, InstancesChanged, emit
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -70,11 +71,9 @@ class Directory:
                 async with asyncio.timeout(None if self._known and not failed else ANSWER_TIMEOUT):
                     answer = await self._resolver.resolve()
                 self._take(answer)
-            except (
-                Exception,
-                asyncio.CancelledError,
-            ) as error:  # a resolver may raise whatever it likes; what is known stands
-                if isinstance(error, asyncio.CancelledError) and self._leaves():
+            except (Exception, asyncio.CancelledError) as error:
+                # a resolver may raise whatever it likes, also what became of another task; what is known stands
+                if isinstance(error, asyncio.CancelledError) and cancelled_here():
                     raise
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failed, 16)) * (1.0 - self._clock.random() / 2)
                 failed += 1
@@ -85,12 +84,6 @@ class Directory:
                 pause = min(MOST_TTL, max(LEAST_TTL, answer.ttl)) if answer.ttl > 0 else BETWEEN_CHANGES
             self._asked.set()
             await self._clock.sleep(pause)
-
-    @staticmethod
-    def _leaves() -> bool:
-        """Whether it was this task that somebody cancelled, and not another that the resolver waited for."""
-        task = asyncio.current_task()
-        return task is None or task.cancelling() > 0
 
     def _take(self, answer: Answer) -> None:
         told = frozenset(answer.endpoints)

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
+from skerry.resilience.within import cancelled_here
+
 Reading = Callable[[Any], Awaitable[Any]]
 """Awaits what a call answers next."""
 
@@ -39,8 +41,7 @@ class Requests:
             try:
                 return await read(call)
             except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if self._failure is None or task is None or task.cancelling():
+                if self._failure is None or cancelled_here():
                     raise
                 raise self._failure  # noqa: B904 - it has causes of its own
 
